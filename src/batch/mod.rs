@@ -1,0 +1,215 @@
+//! What one transaction applies for one lane, and the fold that makes it.
+//!
+//! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
+
+pub mod arena;
+
+use crate::record::Coordinates;
+use crate::table::TableShape;
+use crate::version::Version;
+use std::ops::Range;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a staged row asks of the Silver row with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every data column is given: replace the row (and revive or delete it, per `deleted_at`).
+    Whole,
+    /// Only the key is given: mark the row deleted and keep its last image; an unseen key becomes a marked row.
+    Delete,
+    /// Some data columns are given, the others (see [`StagedRow::kept`]) keep the target's value.
+    Partial,
+    /// A null value whose delete event is not in sight: mark the row if it is live and older in its partition.
+    Tombstone,
+}
+
+impl Kind {
+    /// The value of the staged `"char"` column.
+    #[must_use]
+    pub fn as_byte(self) -> u8 {
+        match self {
+            Self::Whole => b'w',
+            Self::Delete => b'd',
+            Self::Partial => b'p',
+            Self::Tombstone => b't',
+        }
+    }
+}
+
+/// A set of column indexes, one bit each, 64 to a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSet(Vec<u64>);
+
+impl ColumnSet {
+    /// Adds a column.
+    pub fn insert(&mut self, column: usize) {
+        let word = column / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (column % 64);
+    }
+    /// Removes a column.
+    pub fn remove(&mut self, column: usize) {
+        if let Some(word) = self.0.get_mut(column / 64) {
+            *word &= !(1 << (column % 64));
+        }
+    }
+    /// Whether the column is in the set.
+    #[must_use]
+    pub fn contains(&self, column: usize) -> bool {
+        self.0.get(column / 64).is_some_and(|word| word & (1 << (column % 64)) != 0)
+    }
+    /// No column at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+    /// Forgets every column, keeps the memory.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+    /// The `n`th word of 64 columns, as PostgreSQL's signed `bigint`.
+    #[must_use]
+    pub fn word(&self, n: usize) -> i64 {
+        self.0.get(n).copied().unwrap_or(0).cast_signed()
+    }
+}
+
+/// One folded row of a batch.
+#[derive(Clone, Debug)]
+pub struct StagedRow {
+    /// Where the row's encoded data columns stand in [`Batch::bytes`]: for each column of the shape, in order, an `i32`
+    /// length (big-endian, -1 for NULL or not given) and that many bytes: exactly the fields of a COPY BINARY tuple.
+    pub body: Range<u32>,
+    /// Where the row's key stands in [`Batch::keys`]: the key columns' encoded fields. Rows are sorted by these bytes.
+    pub key: Range<u32>,
+    /// What to do.
+    pub kind: Kind,
+    /// The guard.
+    pub version: Version,
+    /// Microseconds since 2000-01-01 (PostgreSQL's `timestamptz`), if the row is to be marked deleted.
+    pub deleted_at: Option<i64>,
+    /// Microseconds since 2000-01-01: when the change happened at the source.
+    pub source_ts: Option<i64>,
+    /// Index into [`Batch::ranges`]: the partition that the winning change came from.
+    pub range: u16,
+    /// Offset of the winning change.
+    pub offset: i64,
+    /// `Partial` only: columns that keep the target's value.
+    pub kept: ColumnSet,
+    /// `Partial` only: some kept column was a placeholder (not merely absent), so a base row must exist (I9).
+    pub needs_base: bool,
+}
+
+/// A stretch of one partition that a batch settles: `[from, next)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// Topic name.
+    pub topic: String,
+    /// Topic id; nil when the broker does not tell.
+    pub topic_id: Uuid,
+    /// Partition.
+    pub partition: i32,
+    /// The fence: our owner epoch for this partition.
+    pub owner_epoch: i64,
+    /// Position before the batch (what the destination must hold).
+    pub from: i64,
+    /// Position after the batch.
+    pub next: i64,
+    /// Changes that became or joined a staged row.
+    pub changes: u64,
+    /// Of those, changes that a newer one of the same key replaced in the fold: superseded before they were sent.
+    pub folded: u64,
+    /// Records skipped by a named rule.
+    pub skipped: u64,
+    /// Records dead-lettered.
+    pub dead_lettered: u64,
+}
+
+/// A truncate of the whole table that this batch carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncate {
+    /// Rows below this version are marked deleted; later arrivals below it are stored as deleted.
+    pub version: Version,
+    /// Microseconds since 2000-01-01.
+    pub at: i64,
+}
+
+/// A row of `silversink.dead_letter`, written in the batch's transaction after the topic acknowledged it (I8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    /// Source coordinates.
+    pub at: Coordinates,
+    /// Topic id; nil when unknown.
+    pub topic_id: Uuid,
+    /// [`crate::fault::Code`] as text.
+    pub code: String,
+    /// Groups letters of one cause: code, table, column and schema id, never a value.
+    pub fingerprint: String,
+    /// Key for people, if it could be read, as JSON text.
+    pub key: Option<String>,
+    /// Version, if it could be read.
+    pub version: Option<Version>,
+    /// The reason, no row value in it.
+    pub reason: String,
+    /// SQLSTATE, if PostgreSQL refused.
+    pub sqlstate: Option<String>,
+    /// Where the letter stands in the dead-letter topic.
+    pub dlq_partition: i32,
+    /// Offset in the dead-letter topic.
+    pub dlq_offset: i64,
+}
+
+/// A sealed batch.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Number of the batch in its lane, for logs.
+    pub number: u64,
+    /// The shape that `bytes` was encoded for; `None` for a lane that has no table yet (skips only).
+    pub shape: Option<Arc<TableShape>>,
+    /// Encoded data columns.
+    pub bytes: Vec<u8>,
+    /// Encoded keys.
+    pub keys: Vec<u8>,
+    /// At most one row per key, sorted by key bytes.
+    pub rows: Vec<StagedRow>,
+    /// What the batch settles, one entry per partition, sorted by (topic, partition).
+    pub ranges: Vec<OffsetRange>,
+    /// At most one truncate: the highest.
+    pub truncate: Option<Truncate>,
+    /// Dead letters of this stretch, acknowledged.
+    pub letters: Vec<DeadLetterRow>,
+}
+
+impl Batch {
+    /// The encoded data columns of one row.
+    #[must_use]
+    pub fn body(&self, row: &StagedRow) -> &[u8] {
+        &self.bytes[row.body.start as usize..row.body.end as usize]
+    }
+    /// The encoded key of one row.
+    #[must_use]
+    pub fn key(&self, row: &StagedRow) -> &[u8] {
+        &self.keys[row.key.start as usize..row.key.end as usize]
+    }
+}
+
+/// What a committed transaction did with one [`OffsetRange`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Changes applied.
+    pub applied: u64,
+    /// Changes superseded, in the fold or by the row's stored version.
+    pub superseded: u64,
+}
+
+/// What a committed transaction did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Per entry of [`Batch::ranges`].
+    pub ranges: Vec<Settled>,
+    /// True when the transaction had already committed and only its answer was lost; `ranges` is then empty.
+    pub already: bool,
+}

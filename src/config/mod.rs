@@ -1,0 +1,269 @@
+//! The checked configuration: no options left open, durations and byte counts typed, secrets wrapped.
+//!
+//! [`raw`] mirrors the file, [`load`] reads and interpolates it, [`check`] turns raw into [`Config`] and reports every
+//! problem at once through [`diagnostic`].
+
+pub mod check;
+pub mod diagnostic;
+pub mod load;
+pub mod raw;
+
+use crate::table::{Bookkeeping, TableName};
+use regex::Regex;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a worker needs to know before it opens anything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the pipeline: key of its positions in the destination.
+    pub name: String,
+    /// Kafka client.
+    pub kafka: Kafka,
+    /// Schema registry; `None` when no route needs one.
+    pub registry: Option<Registry>,
+    /// Destination.
+    pub postgres: Postgres,
+    /// Dead letters; without it poison stops its lane.
+    pub dlq: Option<Dlq>,
+    /// Ordered routes; the first match wins.
+    pub routes: Vec<Route>,
+    /// Overrides by Silver table.
+    pub tables: BTreeMap<TableName, Table>,
+    /// Defaults for every table.
+    pub defaults: Table,
+    /// What may be done to the destination's schema.
+    pub schema: Schema,
+    /// Batch and memory limits.
+    pub limits: Limits,
+    /// `/metrics`, `/livez`, `/readyz`; `None` switches them off.
+    pub http: Option<SocketAddr>,
+    /// Time that SIGTERM may take.
+    pub shutdown_timeout: Duration,
+    /// What to do where the destination knows no position and Kafka has a group offset (start rules).
+    pub adopt_kafka_offsets: bool,
+    /// Log format and filter.
+    pub log: Log,
+}
+
+/// `[kafka]`.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `bootstrap.servers`.
+    pub bootstrap_servers: String,
+    /// `group.id`.
+    pub group_id: String,
+    /// `group.instance.id` (static membership).
+    pub instance_id: Option<String>,
+    /// librdkafka properties, checked against a deny list. Values may be secrets.
+    pub properties: BTreeMap<String, SecretString>,
+}
+
+/// `[registry]`.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Base URL.
+    pub url: String,
+    /// Basic authentication.
+    pub user: Option<String>,
+    /// Basic authentication.
+    pub password: Option<SecretString>,
+    /// PEM file of the certificate authority.
+    pub ca: Option<PathBuf>,
+}
+
+/// `[postgres]`.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// Connection URL (libpq form).
+    pub url: SecretString,
+    /// PEM file of the certificate authority (`sslrootcert` in the URL means the same).
+    pub ca: Option<PathBuf>,
+    /// Time that one statement may take.
+    pub statement_timeout: Duration,
+    /// Time to wait for a lock.
+    pub lock_timeout: Duration,
+    /// Time to wait for a connection.
+    pub connect_timeout: Duration,
+}
+
+/// `[dlq]`.
+#[derive(Clone, Debug)]
+pub struct Dlq {
+    /// Dead-letter topic.
+    pub topic: String,
+    /// Above this many dead letters of one lane in a minute the lane stops.
+    pub max_per_minute: u32,
+}
+
+/// `[[route]]`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Topics as written: a literal name, or a regular expression when it starts with `^`.
+    pub topics: String,
+    /// The anchored expression that a whole topic name must match.
+    pub pattern: Regex,
+    /// Target as written, with `${name}` of the expression's groups; the schema part is literal.
+    pub table: String,
+    /// How key and value are written.
+    pub format: Format,
+    /// Allows several topics to feed one table.
+    pub merge_sources: bool,
+}
+
+/// `[[route]] format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Magic byte means Avro, `{` means JSON.
+    #[default]
+    Auto,
+    /// Confluent wire format through the registry.
+    Avro,
+    /// JSON, with or without schema.
+    Json,
+}
+
+/// `[table."schema.name"]` and `[defaults]`.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Debezium's `decimal.handling.mode`; only JSON without schema needs it.
+    pub decimal_handling_mode: DecimalHandlingMode,
+    /// Debezium's `time.precision.mode`; only JSON without schema needs it.
+    pub time_precision_mode: TimePrecisionMode,
+    /// Debezium's `binary.handling.mode`; not told by any schema.
+    pub binary_handling_mode: BinaryHandlingMode,
+    /// Debezium's `unavailable.value.placeholder`.
+    pub unavailable_value_placeholder: String,
+    /// Rows of a batch; overrides `[limits] batch_rows`.
+    pub batch_rows: Option<usize>,
+    /// Column types for tables that are created from JSON without schema, and for columns whose natural type is not
+    /// wanted: column name to PostgreSQL type.
+    pub column_types: BTreeMap<String, String>,
+    /// Primary key columns, when the record key is not to be used.
+    pub key: Option<Vec<String>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            decimal_handling_mode: DecimalHandlingMode::Precise,
+            time_precision_mode: TimePrecisionMode::Adaptive,
+            binary_handling_mode: BinaryHandlingMode::Bytes,
+            unavailable_value_placeholder: "__debezium_unavailable_value".to_owned(),
+            batch_rows: None,
+            column_types: BTreeMap::new(),
+            key: None,
+        }
+    }
+}
+
+/// Debezium's `decimal.handling.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DecimalHandlingMode {
+    /// Unscaled bytes (base64 in JSON).
+    #[default]
+    Precise,
+    /// Plain text.
+    String,
+    /// A float.
+    Double,
+}
+
+/// Debezium's `time.precision.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimePrecisionMode {
+    /// Milliseconds up to precision 3, microseconds above.
+    #[default]
+    Adaptive,
+    /// As adaptive, `time` always in microseconds.
+    AdaptiveTimeMicroseconds,
+    /// Connect's own types: always milliseconds.
+    Connect,
+    /// ISO 8601 text.
+    Isostring,
+    /// Always microseconds.
+    Microseconds,
+    /// Always nanoseconds.
+    Nanoseconds,
+}
+
+/// Debezium's `binary.handling.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BinaryHandlingMode {
+    /// Bytes (base64 in JSON).
+    #[default]
+    Bytes,
+    /// Base64 text.
+    Base64,
+    /// URL-safe base64 text.
+    Base64UrlSafe,
+    /// Hexadecimal text.
+    Hex,
+}
+
+/// `[schema]`.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// May tables be created and columns be added?
+    pub changes: SchemaChanges,
+    /// Names of the bookkeeping columns.
+    pub bookkeeping: Bookkeeping,
+}
+
+/// `[schema] changes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaChanges {
+    /// Additive changes are made.
+    #[default]
+    Apply,
+    /// The lane stops and the DDL is printed.
+    Plan,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Rows of a batch.
+    pub batch_rows: usize,
+    /// Encoded bytes of a batch.
+    pub batch_bytes: usize,
+    /// Encoded bytes of all lanes together; above it the largest lanes are paused.
+    pub memory_bytes: usize,
+    /// Largest record that is decoded.
+    pub record_bytes: usize,
+    /// Connections that write at the same time.
+    pub writers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_rows: 10_000,
+            batch_bytes: 8 << 20,
+            memory_bytes: 64 << 20,
+            record_bytes: 16 << 20,
+            writers: 4,
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// JSON or text; `None` means text on a terminal, JSON otherwise.
+    pub format: Option<LogFormat>,
+    /// Filter in `tracing`'s syntax.
+    pub level: String,
+}
+
+/// `[log] format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Lines for people.
+    Text,
+}

@@ -1,0 +1,85 @@
+//! The version of a change: the total order of the changes of one row (design: version guard).
+//!
+//! `(source epoch, commit position, phase, change position, kafka offset)`, compared from left to right as unsigned
+//! integers. The encoded form is 37 bytes, big-endian, so that comparing `bytea` in PostgreSQL, comparing slices here and
+//! comparing the tuple are the same thing.
+
+/// A version in its stored form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version([u8; Version::LEN]);
+
+/// The parts of a [`Version`], for people and tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionParts {
+    /// Lineage counter of the source.
+    pub source_epoch: u32,
+    /// Commit rank: for PostgreSQL `source.sequence[0]`, 0 if null or unknown.
+    pub commit_position: u128,
+    /// 0 for a snapshot read (`r`), 1 for a streamed change.
+    pub phase: u8,
+    /// Position inside the transaction: for PostgreSQL `source.sequence[1]`, else `lsn`, else 0.
+    pub change_position: u64,
+    /// Kafka offset, the last tie-breaker.
+    pub kafka_offset: u64,
+}
+
+impl Version {
+    /// Bytes of the stored form: 4 + 16 + 1 + 8 + 8.
+    pub const LEN: usize = 37;
+    /// Where the Kafka offset starts in the stored form.
+    pub const OFFSET_AT: usize = 29;
+
+    /// Encodes the parts.
+    #[must_use]
+    pub fn new(parts: VersionParts) -> Self {
+        let mut bytes = [0; Self::LEN];
+        bytes[0..4].copy_from_slice(&parts.source_epoch.to_be_bytes());
+        bytes[4..20].copy_from_slice(&parts.commit_position.to_be_bytes());
+        bytes[20] = parts.phase;
+        bytes[21..29].copy_from_slice(&parts.change_position.to_be_bytes());
+        bytes[29..37].copy_from_slice(&parts.kafka_offset.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// Takes the stored form apart.
+    #[must_use]
+    pub fn parts(&self) -> VersionParts {
+        let b = &self.0;
+        VersionParts {
+            source_epoch: u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+            commit_position: b[4..20].iter().fold(0, |n, x| n << 8 | u128::from(*x)),
+            phase: b[20],
+            change_position: b[21..29].iter().fold(0, |n, x| n << 8 | u64::from(*x)),
+            kafka_offset: b[29..37].iter().fold(0, |n, x| n << 8 | u64::from(*x)),
+        }
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Reads the stored form; `None` when the length is not [`Version::LEN`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl std::fmt::Debug for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let p = self.parts();
+        write!(
+            f,
+            "({},{},{},{},{})",
+            p.source_epoch, p.commit_position, p.phase, p.change_position, p.kafka_offset
+        )
+    }
+}
