@@ -1,0 +1,1 @@
+//! The fold: at most one row per key.

@@ -1,0 +1,1 @@
+//! Raw configuration -> checked configuration, every problem at once.

@@ -1,0 +1,1 @@
+//! Reads the file and resolves ${env:} and ${file:}.

@@ -1,0 +1,1 @@
+//! Walks Avro binary with a compiled plan into slots.

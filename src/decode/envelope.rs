@@ -1,0 +1,1 @@
+//! Op, version and source time of a record.

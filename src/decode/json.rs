@@ -1,0 +1,1 @@
+//! Walks JSON with a compiled plan into slots.

@@ -1,0 +1,1 @@
+//! A record schema compiled against a Silver table.

@@ -1,0 +1,1 @@
+//! `source.sequence` of PostgreSQL.

@@ -1,0 +1,1 @@
+//! Wire format: magic byte, schema id, no value.

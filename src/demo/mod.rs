@@ -1,0 +1,1 @@
+//! The embedded default: mock cluster, registry, throw-away PostgreSQL.

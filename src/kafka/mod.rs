@@ -1,0 +1,1 @@
+//! The source: the only place that knows rdkafka.

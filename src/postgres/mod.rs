@@ -1,0 +1,1 @@
+//! The destination: the only place that knows tokio-postgres.

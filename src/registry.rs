@@ -1,0 +1,1 @@
+//! Schema registry client: the only place that knows schema_registry_converter.

@@ -1,0 +1,1 @@
+//! SQL text, the only place that builds it.
