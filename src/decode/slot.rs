@@ -65,3 +65,18 @@ impl Scratch {
         }
     }
 }
+
+/// Reads the elements of a [`Slot::Nested`] value; implemented by the Avro and the JSON walker.
+pub trait NestedReader {
+    /// Calls `visit` once per array element (name empty), map entry (name is the key) or struct field (name is the
+    /// field), in order, with the slot and the reader of what is nested in *it*. Text slots handed out are always
+    /// [`Slot::Text`].
+    ///
+    /// # Errors
+    /// Poison when the bytes do not follow their schema, or whatever `visit` returns.
+    fn each(
+        &self,
+        bytes: &[u8],
+        visit: &mut dyn FnMut(&str, &Slot<'_>, &dyn NestedReader) -> Result<(), crate::fault::Fault>,
+    ) -> Result<(), crate::fault::Fault>;
+}
