@@ -1,1 +1,493 @@
-//! The fold: at most one row per key.
+//! The fold: gathers the decoded changes of one lane and keeps at most one row per key, as if they were applied one by
+//! one in version order.
+//!
+//! # Decisions
+//! - Rows are kept in the form that COPY wants. A newer whole row just repoints its entry; the dead bytes stay until the
+//!   batch is sealed, which costs less than moving live ones.
+//! - Deletes and partial rows do not carry every column, so what they cover is kept as [`Layer`]s and merged column by
+//!   column when the batch is sealed (I9). Whole rows, the common case, never have layers.
+//! - The order among layers is the version, never the order of arrival, so a late older record cannot win.
+
+use super::{Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, StagedRow, Truncate};
+use crate::table::TableShape;
+use crate::version::{Version, VersionParts};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Place of a partition in its lane's list of partitions.
+pub type Slot = u16;
+
+/// One decoded change on its way into the arena; the bytes are borrowed from the decoder's row buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Encoded data columns, one field per column of the shape.
+    pub body: &'a [u8],
+    /// Encoded key fields.
+    pub key: &'a [u8],
+    /// What the change asks for.
+    pub kind: Kind,
+    /// The guard.
+    pub version: Version,
+    /// Set when the row is to be marked deleted, in microseconds since 2000-01-01.
+    pub deleted_at: Option<i64>,
+    /// When the change happened at the source, in microseconds since 2000-01-01.
+    pub source_ts: Option<i64>,
+    /// `Partial` only: the columns that are not given.
+    pub kept: &'a ColumnSet,
+    /// `Partial` only: some of them are placeholders.
+    pub needs_base: bool,
+    /// The partition it came from.
+    pub slot: Slot,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// What the fold did with a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// It is the newest of its key so far.
+    Kept,
+    /// A newer change of its key was already there.
+    Superseded,
+    /// A tombstone behind its delete event: nothing to do (rule `tombstone`).
+    RedundantTombstone,
+}
+
+/// One change of a key that has a newer, incomplete one above it, or that newest one itself.
+#[derive(Clone, Debug)]
+struct Layer {
+    body: Range<u32>,
+    kind: Kind,
+    version: Version,
+    deleted_at: Option<i64>,
+    source_ts: Option<i64>,
+    slot: Slot,
+    offset: i64,
+    kept: ColumnSet,
+    needs_base: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    key: Range<u32>,
+    top: Layer,
+    /// Older layers, in no order; empty whenever `top` is whole.
+    below: Vec<Layer>,
+}
+
+/// How far one partition has come inside the open batch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    changes: u64,
+    folded: u64,
+    skipped: u64,
+    dead_lettered: u64,
+}
+
+/// Identity and fence of a partition, given when the batch is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRange {
+    /// The partition's place in the lane.
+    pub slot: Slot,
+    /// Topic, partition, fence and offsets; the counts are filled in by [`Arena::seal`].
+    pub range: OffsetRange,
+}
+
+/// The open batch of one lane.
+#[derive(Debug, Default)]
+pub struct Arena {
+    shape: Option<Arc<TableShape>>,
+    bytes: Vec<u8>,
+    keys: Vec<u8>,
+    entries: Vec<Entry>,
+    index: HashTable<u32>,
+    progress: Vec<Progress>,
+    truncate: Option<Truncate>,
+    floor: Option<Truncate>,
+    letters: Vec<DeadLetterRow>,
+    /// Key of the last delete event of each partition, to recognise the tombstone behind it across batches.
+    last_delete: Vec<Option<(i64, u64)>>,
+    hasher: FixedState,
+}
+
+impl Arena {
+    /// The shape that rows are encoded for.
+    #[must_use]
+    pub fn shape(&self) -> Option<&Arc<TableShape>> {
+        self.shape.as_ref()
+    }
+
+    /// Sets the shape. Only an arena without rows may change it.
+    pub fn set_shape(&mut self, shape: Arc<TableShape>) {
+        debug_assert!(self.entries.is_empty(), "rows are encoded for one shape");
+        self.shape = Some(shape);
+    }
+
+    /// Sets the table's truncate floor: later arrivals below it are stored as deleted.
+    pub fn set_floor(&mut self, floor: Option<Truncate>) {
+        self.floor = self.floor.max_by_version(floor);
+    }
+
+    /// Rows so far, at most one per key.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes held: encoded rows and keys, and the entries themselves.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.keys.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    fn progress(&mut self, slot: Slot) -> &mut Progress {
+        let at = usize::from(slot);
+        if self.progress.len() <= at {
+            self.progress.resize(at + 1, Progress::default());
+        }
+        &mut self.progress[at]
+    }
+
+    /// Counts a record that a named rule skips.
+    pub fn skip(&mut self, slot: Slot) {
+        self.progress(slot).skipped += 1;
+    }
+
+    /// Counts a record that is dead-lettered; its row follows with [`Arena::add_letter`].
+    pub fn dead_letter(&mut self, slot: Slot) {
+        self.progress(slot).dead_lettered += 1;
+    }
+
+    /// Adds the row of an acknowledged dead letter.
+    pub fn add_letter(&mut self, row: DeadLetterRow) {
+        self.letters.push(row);
+    }
+
+    /// Folds one truncate of the whole table in.
+    pub fn truncate(&mut self, slot: Slot, truncate: Truncate) {
+        self.progress(slot).changes += 1;
+        self.truncate = self.truncate.max_by_version(Some(truncate));
+        self.floor = self.floor.max_by_version(Some(truncate));
+    }
+
+    /// Folds one change in.
+    pub fn fold(&mut self, change: Incoming<'_>) -> Folded {
+        let hash = self.hasher.hash_one(change.key);
+        if change.kind == Kind::Tombstone {
+            return self.fold_tombstone(&change, hash);
+        }
+        self.progress(change.slot).changes += 1;
+        if change.kind == Kind::Delete {
+            self.remember_delete(change.slot, change.offset, hash);
+        }
+        let mut deleted_at = change.deleted_at;
+        if let Some(floor) = self.floor
+            && change.version < floor.version
+        {
+            deleted_at = deleted_at.or(Some(floor.at));
+        }
+        self.place(&change, hash, deleted_at)
+    }
+
+    fn place(&mut self, change: &Incoming<'_>, hash: u64, deleted_at: Option<i64>) -> Folded {
+        let found = self.find(hash, change.key);
+        if let Some(at) = found {
+            let top = &self.entries[at].top;
+            if change.version <= top.version && (change.version == top.version || top.kind == Kind::Whole) {
+                self.progress(change.slot).folded += 1;
+                return Folded::Superseded;
+            }
+        }
+        let layer = Layer {
+            body: append(&mut self.bytes, change.body),
+            kind: change.kind,
+            version: change.version,
+            deleted_at,
+            source_ts: change.source_ts,
+            slot: change.slot,
+            offset: change.offset,
+            kept: if change.kind == Kind::Partial { change.kept.clone() } else { ColumnSet::default() },
+            needs_base: change.needs_base,
+        };
+        let Some(at) = found else {
+            let key = append(&mut self.keys, change.key);
+            self.insert(Entry { hash, key, top: layer, below: Vec::new() });
+            return Folded::Kept;
+        };
+        let entry = &mut self.entries[at];
+        if layer.version > entry.top.version {
+            let folded = entry.top.slot;
+            if layer.kind == Kind::Whole {
+                entry.top = layer;
+                entry.below.clear();
+            } else {
+                let older = std::mem::replace(&mut entry.top, layer);
+                entry.below.push(older);
+            }
+            self.progress(folded).folded += 1;
+            Folded::Kept
+        } else {
+            // Older than a row that does not carry every column: it may fill what that one lacks.
+            entry.below.push(layer);
+            self.progress(change.slot).folded += 1;
+            Folded::Superseded
+        }
+    }
+
+    /// A null value. Behind its delete event it says nothing new; alone (compaction removed the event, or the topic marks
+    /// deletes by tombstones only) it is the delete (I10).
+    fn fold_tombstone(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
+        if self.last_delete.get(usize::from(change.slot)).copied().flatten().is_some_and(
+            |(offset, key)| offset + 1 == change.offset && key == hash,
+        ) {
+            self.skip(change.slot);
+            return Folded::RedundantTombstone;
+        }
+        let Some(at) = self.find(hash, change.key) else {
+            self.progress(change.slot).changes += 1;
+            return self.place(change, hash, change.deleted_at);
+        };
+        let top = &self.entries[at].top;
+        let live = top.deleted_at.is_none() && !matches!(top.kind, Kind::Delete | Kind::Tombstone);
+        if !live || top.slot != change.slot || top.offset > change.offset {
+            self.skip(change.slot);
+            return Folded::RedundantTombstone;
+        }
+        // The row's source position stays, only the offset rises: a later change of the source still wins.
+        let parts = VersionParts {
+            kafka_offset: u64::try_from(change.offset).unwrap_or(0),
+            ..top.version.parts()
+        };
+        self.progress(change.slot).changes += 1;
+        let delete = Incoming { kind: Kind::Delete, version: Version::new(parts), ..*change };
+        self.place(&delete, hash, change.deleted_at)
+    }
+
+    fn remember_delete(&mut self, slot: Slot, offset: i64, key: u64) {
+        let at = usize::from(slot);
+        if self.last_delete.len() <= at {
+            self.last_delete.resize(at + 1, None);
+        }
+        self.last_delete[at] = Some((offset, key));
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        self.index
+            .find(hash, |at| {
+                let entry = &self.entries[*at as usize];
+                entry.hash == hash && slice(&self.keys, &entry.key) == key
+            })
+            .map(|at| *at as usize)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let at = u32::try_from(self.entries.len()).expect("a batch has fewer than 2^32 rows");
+        let hash = entry.hash;
+        self.entries.push(entry);
+        let entries = &self.entries;
+        self.index.insert_unique(hash, at, |at| entries[*at as usize].hash);
+    }
+
+    /// Forgets everything gathered (a lost generation, a rewind). The shape and the floor stay.
+    pub fn discard(&mut self) {
+        self.bytes.clear();
+        self.keys.clear();
+        self.entries.clear();
+        self.index.clear();
+        self.progress.clear();
+        self.last_delete.clear();
+        self.truncate = None;
+        self.letters.clear();
+    }
+
+    /// Closes the batch: merges layers, sorts by key, hands everything over and starts anew.
+    ///
+    /// `ranges` names every partition that the batch covers, in the order of [`Batch::ranges`].
+    pub fn seal(&mut self, number: u64, ranges: Vec<SealedRange>) -> Batch {
+        let mut place = vec![u16::MAX; self.progress.len().max(ranges.len())];
+        let mut sealed = Vec::with_capacity(ranges.len());
+        for (at, SealedRange { slot, mut range }) in ranges.into_iter().enumerate() {
+            let progress = self.progress.get(usize::from(slot)).copied().unwrap_or_default();
+            range.changes = progress.changes;
+            range.folded = progress.folded;
+            range.skipped = progress.skipped;
+            range.dead_lettered = progress.dead_lettered;
+            if place.len() <= usize::from(slot) {
+                place.resize(usize::from(slot) + 1, u16::MAX);
+            }
+            place[usize::from(slot)] = u16::try_from(at).expect("a lane has fewer than 2^16 partitions");
+            sealed.push(range);
+        }
+        let mut rows = self.rows_in_key_order();
+        for row in &mut rows {
+            row.range = place[usize::from(row.range)];
+        }
+        let capacity = (self.bytes.len(), self.keys.len());
+        let batch = Batch {
+            number,
+            shape: self.shape.clone(),
+            bytes: std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity.0)),
+            keys: std::mem::replace(&mut self.keys, Vec::with_capacity(capacity.1)),
+            rows,
+            ranges: sealed,
+            truncate: self.truncate.take(),
+            letters: std::mem::take(&mut self.letters),
+        };
+        self.index.clear();
+        self.progress.clear();
+        batch
+    }
+
+    fn rows_in_key_order(&mut self) -> Vec<StagedRow> {
+        let entries = std::mem::take(&mut self.entries);
+        self.entries.reserve(entries.len());
+        let mut order: Vec<(u64, u32)> = Vec::with_capacity(entries.len());
+        for (at, entry) in entries.iter().enumerate() {
+            let at = u32::try_from(at).expect("insert() bounds the entries");
+            order.push((prefix(slice(&self.keys, &entry.key)), at));
+        }
+        order.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0).then_with(|| {
+                let key = |at: u32| slice(&self.keys, &entries[at as usize].key);
+                key(a.1).cmp(key(b.1))
+            })
+        });
+        let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+        let mut rows = Vec::with_capacity(order.len());
+        for (_, at) in order {
+            let entry = entries[at as usize].take().expect("each entry stands once in the order");
+            let key = entry.key.clone();
+            let top = self.merge(entry);
+            rows.push(StagedRow {
+                body: top.body,
+                key,
+                kind: top.kind,
+                version: top.version,
+                deleted_at: top.deleted_at,
+                source_ts: top.source_ts,
+                range: top.slot,
+                offset: top.offset,
+                kept: top.kept,
+                needs_base: top.needs_base,
+            });
+        }
+        rows
+    }
+
+    /// Applies an entry's layers one by one, oldest first.
+    fn merge(&mut self, entry: Entry) -> Layer {
+        let Entry { top, mut below, .. } = entry;
+        if below.is_empty() {
+            return top;
+        }
+        below.sort_by_key(|layer| layer.version);
+        below.push(top);
+        let mut layers = below.into_iter();
+        let mut state = layers.next().expect("top was pushed");
+        for next in layers {
+            state = self.merge_two(state, next);
+        }
+        state
+    }
+
+    fn merge_two(&mut self, older: Layer, newer: Layer) -> Layer {
+        match newer.kind {
+            Kind::Whole => newer,
+            // The image stays, the mark is new.
+            Kind::Delete | Kind::Tombstone => match older.kind {
+                Kind::Whole | Kind::Partial => {
+                    Layer { body: older.body, kind: older.kind, kept: older.kept, needs_base: older.needs_base, ..newer }
+                }
+                Kind::Delete | Kind::Tombstone => newer,
+            },
+            Kind::Partial => match older.kind {
+                Kind::Delete | Kind::Tombstone => newer,
+                Kind::Whole | Kind::Partial => self.overlay(&older, newer),
+            },
+        }
+    }
+
+    /// Column by column: what the newer row does not give comes from the older one.
+    fn overlay(&mut self, older: &Layer, newer: Layer) -> Layer {
+        let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
+        let start = self.bytes.len();
+        let mut kept = ColumnSet::default();
+        let (mut from_older, mut from_newer) = (older.body.start, newer.body.start);
+        for column in 0..columns {
+            let old = self.field(&mut from_older);
+            let new = self.field(&mut from_newer);
+            let taken = if newer.kept.contains(column) {
+                if older.kind == Kind::Partial && older.kept.contains(column) {
+                    kept.insert(column);
+                }
+                old
+            } else {
+                new
+            };
+            self.bytes.extend_from_within(taken.start as usize..taken.end as usize);
+        }
+        let body = to_u32(start)..to_u32(self.bytes.len());
+        let whole = kept.is_empty();
+        Layer {
+            body,
+            kind: if whole { Kind::Whole } else { Kind::Partial },
+            needs_base: !whole && newer.needs_base && older.needs_base,
+            kept,
+            ..newer
+        }
+    }
+
+    /// The next encoded field of a row body: its range, length word included; advances `at` past it.
+    fn field(&self, at: &mut u32) -> Range<u32> {
+        let start = *at;
+        let word = self.bytes.get(start as usize..start as usize + 4);
+        let length = word.and_then(|w| w.try_into().ok()).map_or(-1, i32::from_be_bytes);
+        *at = start + 4 + u32::try_from(length).unwrap_or(0);
+        start..*at
+    }
+}
+
+trait MaxByVersion {
+    fn max_by_version(self, other: Self) -> Self;
+}
+
+impl MaxByVersion for Option<Truncate> {
+    fn max_by_version(self, other: Self) -> Self {
+        match (self, other) {
+            (Some(a), Some(b)) => Some(if b.version > a.version { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).expect("a batch holds less than 4 GiB")
+}
+
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Range<u32> {
+    let start = to_u32(buffer.len());
+    buffer.extend_from_slice(bytes);
+    start..to_u32(buffer.len())
+}
+
+fn slice<'a>(buffer: &'a [u8], range: &Range<u32>) -> &'a [u8] {
+    &buffer[range.start as usize..range.end as usize]
+}
+
+/// The first eight data bytes of an encoded key (its length word left out): sorts integers and short texts without
+/// touching the key again.
+fn prefix(key: &[u8]) -> u64 {
+    let data = key.get(4..).unwrap_or_default();
+    let mut word = [0; 8];
+    let n = data.len().min(8);
+    word[..n].copy_from_slice(&data[..n]);
+    u64::from_be_bytes(word)
+}
+
+#[cfg(test)]
+#[path = "arena_tests.rs"]
+mod tests;
