@@ -81,6 +81,12 @@ impl Core {
             && self.partitions.values().filter_map(Partition::progress).all(|p| p.settled == p.gathered)
     }
 
+    /// Whether some partition waits for its claim.
+    #[must_use]
+    pub fn has_claims_under_way(&self) -> bool {
+        self.partitions.values().any(|p| matches!(p.phase, Phase::Claiming { .. }))
+    }
+
     /// The settled position of a running partition.
     #[must_use]
     pub fn settled(&self, partition: PartitionId) -> Option<i64> {

@@ -1,1 +1,240 @@
-//! The shell that runs the decision core.
+//! The shell that runs the decision core: opens the adapters, starts the intake thread, waits for it.
+//!
+//! [`intake`] is the one loop; [`lane`] is what it holds per lane; [`claim`], [`resolve`] and [`writers`] are the jobs that
+//! it starts on the runtime; every job answers with a [`report::Report`].
+
+mod claim;
+mod intake;
+mod lane;
+mod letters;
+mod perform;
+mod report;
+mod resolve;
+mod writers;
+
+use crate::config::Config;
+use crate::fault::{Class, Code, Fault};
+use crate::kafka::consumer::Consumer;
+use crate::kafka::facts::Facts;
+use crate::kafka::letters::Letters;
+use crate::postgres::Destination;
+use crate::registry;
+use crate::route;
+use crate::telemetry::http::Health;
+use report::{Report, Reports};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// How a worker is to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Exit as soon as each assigned partition has reached the end offset that it had when it was claimed.
+    pub until_caught_up: bool,
+}
+
+/// What the worker's parts share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) destination: Destination,
+    pub(crate) registry: Option<registry::Client>,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) owner: String,
+    pub(crate) health: Arc<Health>,
+}
+
+/// Runs a worker until `stop` is cancelled (drain, then exit) or, with [`Options::until_caught_up`], until it has caught
+/// up. A dependency that cannot be reached at the start is waited for, and said once.
+///
+/// # Errors
+/// What makes going on impossible: a wrong password, a topic set that contradicts the routes, a fatal client error; with
+/// `until_caught_up` also a lane or partition that stopped.
+pub async fn run(
+    config: Config,
+    options: Options,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) -> Result<(), Fault> {
+    let Some(shared) = connect(config, health, &stop).await? else { return Ok(()) };
+    let shared = Arc::new(shared);
+    let (reports, inbox) = report::channel();
+    let stopper = reports.clone();
+    let stopping = stop.clone();
+    let signal = tokio::task::spawn(async move {
+        stopping.cancelled().await;
+        stopper.send(Report::Stop);
+    });
+    let outcome = start_intake(&shared, options, reports, inbox).await;
+    signal.abort();
+    outcome
+}
+
+async fn start_intake(
+    shared: &Arc<Shared>,
+    options: Options,
+    reports: Reports,
+    inbox: report::Inbox,
+) -> Result<(), Fault> {
+    let runtime = Handle::current();
+    let shared = Arc::clone(shared);
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("intake".to_owned()).spawn(move || {
+        let result = open_intake(shared, options, reports, runtime)
+            .and_then(|intake| intake.run(&inbox));
+        // The receiver only goes away with the whole program.
+        let _gone = done.send(result);
+    });
+    if let Err(error) = thread {
+        return Err(Fault::new(Class::Fatal, Code::Internal, format!("could not start the intake thread: {error}")));
+    }
+    outcome.await.unwrap_or_else(|_| {
+        Err(Fault::new(Class::Fatal, Code::Internal, "the intake thread panicked"))
+    })
+}
+
+fn open_intake(
+    shared: Arc<Shared>,
+    options: Options,
+    reports: Reports,
+    runtime: Handle,
+) -> Result<intake::Intake, Fault> {
+    let config = &shared.config;
+    let consumer = Consumer::open(&config.kafka, &format!("silversink-{}", config.name))?;
+    let letters = match &config.dlq {
+        Some(dlq) => Some(Letters::open(&config.kafka, &dlq.topic)?),
+        None => None,
+    };
+    let topics: Vec<_> = config.routes.iter().map(|route| route.topics.clone()).collect();
+    consumer.subscribe(&topics)?;
+    Ok(intake::Intake::new(shared, options, consumer, letters, reports, runtime))
+}
+
+/// Opens everything that must be there before the first record, and waits for what is not there yet. `None` when `stop`
+/// came first.
+async fn connect(
+    config: Config,
+    health: Arc<Health>,
+    stop: &CancellationToken,
+) -> Result<Option<Shared>, Fault> {
+    let owner = owner_name();
+    let Some(destination) = patiently("PostgreSQL", stop, async || {
+        let destination =
+            Destination::connect(&config.postgres, config.limits.writers, &format!("silversink {}", config.name)).await?;
+        destination.ensure_bookkeeping().await?;
+        Ok(destination)
+    })
+    .await?
+    else {
+        return Ok(None);
+    };
+    health.postgres_reachable(true);
+    let kafka = config.kafka.clone();
+    let Some(facts) = patiently("Kafka", stop, async || {
+        let kafka = kafka.clone();
+        blocking(move || {
+            let facts = Facts::open(&kafka)?;
+            facts.probe()?;
+            Ok(Arc::new(facts))
+        })
+        .await
+    })
+    .await?
+    else {
+        return Ok(None);
+    };
+    check_topics(&config, &facts).await?;
+    let registry = config.registry.as_ref().map(registry::Client::open).transpose()?;
+    Ok(Some(Shared { config, destination, registry, facts, owner, health }))
+}
+
+/// Says what the topics that exist mean for the routes: collisions are an error, missing literal topics are waited for.
+async fn check_topics(config: &Config, facts: &Arc<Facts>) -> Result<(), Fault> {
+    let facts = Arc::clone(facts);
+    let topics: Vec<String> =
+        blocking(move || facts.topics()).await?.into_iter().map(|(topic, _)| topic).collect();
+    if let Some((table, topics)) =
+        route::collisions(config, topics.iter().map(String::as_str)).into_iter().next()
+    {
+        return Err(Fault::new(
+            Class::Fatal,
+            Code::Configuration,
+            format!("topics {} all lead to table {table}", topics.join(", ")),
+        )
+        .with_hint("give them different tables, or set merge_sources = true on the route if they share their keys"));
+    }
+    for route in config.routes.iter().filter(|route| !route.topics.starts_with('^')) {
+        if !topics.contains(&route.topics) {
+            let nearest = topics
+                .iter()
+                .max_by(|a, b| {
+                    strsim::jaro_winkler(a, &route.topics).total_cmp(&strsim::jaro_winkler(b, &route.topics))
+                })
+                .filter(|topic| strsim::jaro_winkler(topic, &route.topics) > 0.8);
+            tracing::warn!(
+                topic = route.topics,
+                nearest = nearest.map(String::as_str),
+                "the topic does not exist yet; it is read as soon as it does"
+            );
+        }
+    }
+    for route in config.routes.iter().filter(|route| route.topics.starts_with('^')) {
+        if !topics.iter().any(|topic| route.pattern.is_match(topic)) {
+            tracing::warn!(topics = route.topics, "no topic matches yet; new topics are found as they appear");
+        }
+    }
+    Ok(())
+}
+
+/// Repeats `attempt` until it succeeds, fails for good, or `stop` comes. Says once that it waits, and once that it is over.
+async fn patiently<T>(
+    what: &str,
+    stop: &CancellationToken,
+    attempt: impl AsyncFn() -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    let mut wait = Duration::from_millis(250);
+    let mut said = false;
+    loop {
+        let outcome = tokio::select! {
+            biased; // a stop must not wait for a connection
+            () = stop.cancelled() => return Ok(None),
+            outcome = attempt() => outcome,
+        };
+        match outcome {
+            Ok(value) => {
+                if said {
+                    tracing::info!("{what} is reachable again");
+                }
+                return Ok(Some(value));
+            }
+            Err(fault) if fault.class == Class::Transient => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!(code = fault.code.as_str(), hint = fault.hint, "waiting for {what}: {}", fault.text);
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Runs a blocking call of the Kafka client where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(call).await.unwrap_or_else(|_| {
+        Err(Fault::new(Class::Fatal, Code::Internal, "a blocking call panicked"))
+    })
+}
+
+/// Who we are in `silversink.position`: host and process, so that on-call can find us.
+fn owner_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}/{}", if host.is_empty() { "localhost" } else { host }, std::process::id())
+}

@@ -1,0 +1,164 @@
+//! The claim of assigned partitions: facts, fence, start rules (I2, I6, I12).
+
+use super::report::{Granted, Report, Reports};
+use super::{Shared, blocking};
+use crate::core::start::{self, GroupOffset, Log, Reason, Start, Stored};
+use crate::core::{Generation, PartitionId};
+use crate::fault::Fault;
+use crate::kafka::consumer::TopicPartition;
+use crate::kafka::marker::is_ours;
+use crate::postgres::{BeginAt, ClaimAsk, Claimed};
+use crate::table::TableName;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A partition to claim.
+pub(super) struct Ask {
+    pub(super) id: PartitionId,
+    pub(super) partition: TopicPartition,
+    pub(super) table: TableName,
+}
+
+/// What Kafka says about the asked partitions, in their order.
+struct KafkaFacts {
+    topic_ids: BTreeMap<String, Uuid>,
+    logs: Vec<(i64, i64)>,
+    groups: Vec<Option<crate::kafka::facts::GroupOffset>>,
+}
+
+pub(super) async fn claim(shared: Arc<Shared>, reports: Reports, generation: Generation, asks: Vec<Ask>) {
+    let report = match grants(&shared, &asks).await {
+        Ok(grants) => Report::Claimed { generation, grants },
+        Err(fault) => Report::ClaimFailed {
+            partitions: asks.iter().map(|ask| ask.id).collect(),
+            generation,
+            fault,
+        },
+    };
+    reports.send(report);
+}
+
+async fn grants(
+    shared: &Shared,
+    asks: &[Ask],
+) -> Result<Vec<(PartitionId, Result<Granted, Fault>)>, Fault> {
+    let kafka = ask_kafka(shared, asks).await?;
+    let topic_id = |topic: &str| kafka.topic_ids.get(topic).copied().unwrap_or_default();
+    let claim_asks: Vec<_> = asks
+        .iter()
+        .map(|ask| ClaimAsk {
+            topic: ask.partition.topic.to_string(),
+            topic_id: topic_id(&ask.partition.topic),
+            partition: ask.partition.partition,
+            table: Some(ask.table.clone()),
+        })
+        .collect();
+    let pipeline = &shared.config.name;
+    let claimed = shared.destination.claim(pipeline, &shared.owner, &claim_asks).await?;
+    let mut grants = Vec::with_capacity(asks.len());
+    let mut begins = Vec::new();
+    for (at, ask) in asks.iter().enumerate() {
+        let found = claimed.iter().find(|claimed| {
+            claimed.topic == *ask.partition.topic && claimed.partition == ask.partition.partition
+        });
+        let (Some(claimed), Some(log)) = (found, kafka.logs.get(at)) else { continue };
+        let group = kafka.groups.get(at).and_then(Option::as_ref);
+        let facts = facts(shared, claimed, *log, group);
+        let grant = match start::decide(&facts) {
+            Ok(start) => {
+                if facts.stored.map(|stored| stored.next_offset) != Some(start.offset) {
+                    begins.push(begin(claimed, start));
+                }
+                say(ask, &facts, start);
+                Ok(Granted {
+                    owner_epoch: claimed.owner_epoch,
+                    offset: start.offset,
+                    topic_id: claimed.topic_id,
+                    log_end: log.1,
+                    mirror: facts.group.is_none_or(|g| !g.ours || g.offset != start.offset),
+                })
+            }
+            Err(fault) => {
+                let (code, state) = (fault.code.as_str(), "stopped");
+                shared
+                    .destination
+                    .mark_state(pipeline, claimed.topic_id, claimed.partition, claimed.owner_epoch, state, Some(code))
+                    .await?;
+                Err(fault)
+            }
+        };
+        grants.push((ask.id, grant));
+    }
+    shared.destination.begin_at(pipeline, &begins).await?;
+    Ok(grants)
+}
+
+async fn ask_kafka(shared: &Shared, asks: &[Ask]) -> Result<KafkaFacts, Fault> {
+    let partitions: Vec<_> = asks.iter().map(|ask| ask.partition.clone()).collect();
+    let facts = Arc::clone(&shared.facts);
+    blocking(move || {
+        let mut topics: Vec<String> = partitions.iter().map(|p| p.topic.to_string()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        Ok(KafkaFacts {
+            topic_ids: facts.topic_ids(&topics)?,
+            logs: facts.watermarks(&partitions)?,
+            groups: facts.group_offsets(&partitions)?,
+        })
+    })
+    .await
+}
+
+fn facts(
+    shared: &Shared,
+    claimed: &Claimed,
+    log: (i64, i64),
+    group: Option<&crate::kafka::facts::GroupOffset>,
+) -> start::Facts {
+    start::Facts {
+        stored: claimed.stored.as_ref().map(|stored| Stored { next_offset: stored.next_offset }),
+        other_incarnation: claimed.other_incarnation.is_some(),
+        group: group.map(|g| GroupOffset { offset: g.offset, ours: is_ours(&g.metadata) }),
+        log: Log { start: log.0, end: log.1 },
+        adopt_kafka_offsets: shared.config.adopt_kafka_offsets,
+    }
+}
+
+fn begin(claimed: &Claimed, start: Start) -> BeginAt {
+    BeginAt {
+        topic_id: claimed.topic_id,
+        partition: claimed.partition,
+        owner_epoch: claimed.owner_epoch,
+        start_offset: start.offset,
+        rewound: claimed.stored.is_some(),
+        reason: start.reason.as_str().to_owned(),
+    }
+}
+
+fn say(ask: &Ask, facts: &start::Facts, start: Start) {
+    let (topic, partition) = (&*ask.partition.topic, ask.partition.partition);
+    match start.reason {
+        Reason::DestinationRewound => tracing::warn!(
+            topic,
+            partition,
+            offset = start.offset,
+            kafka = facts.group.map(|g| g.offset),
+            "Kafka is ahead of the destination: it lost its tail or was restored; the difference is replayed"
+        ),
+        Reason::ResetHonoured => tracing::warn!(
+            topic,
+            partition,
+            offset = start.offset,
+            position = facts.stored.map(|s| s.next_offset),
+            "the group offset was moved back: replaying from there, older changes are superseded"
+        ),
+        Reason::Earliest | Reason::Position | Reason::Adopted => tracing::info!(
+            topic,
+            partition,
+            offset = start.offset,
+            reason = start.reason.as_str(),
+            "partition starts"
+        ),
+    }
+}

@@ -1,0 +1,96 @@
+//! What the intake thread holds for one lane: decoders, the open batch, the sealed batch, unacknowledged letters.
+
+use super::letters::Pending;
+use crate::batch::arena::Arena;
+use crate::batch::Batch;
+use crate::config::{Format, Table};
+use crate::core::{LaneId, PartitionId};
+use crate::decode::plan::PlanNeed;
+use crate::decode::decoder::TopicDecoder;
+use crate::fault::Fault;
+use crate::table::TableName;
+use crate::telemetry::metrics::TableMetrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One lane: a Silver table and the topics that feed it.
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) table: TableName,
+    pub(super) overrides: Table,
+    pub(super) merge_sources: bool,
+    pub(super) topics: Vec<Arc<str>>,
+    /// One decoder per topic, as writer schemas of topics differ.
+    pub(super) decoders: Vec<TopicDecoder>,
+    pub(super) arena: Arena,
+    /// The number that the open batch will get.
+    pub(super) open_batch: u64,
+    pub(super) sealed: Option<Arc<Batch>>,
+    /// The plan that a record asked for, and the decoder that wants it.
+    pub(super) need: Option<(usize, PlanNeed)>,
+    /// Partitions in the order of their slots.
+    pub(super) slots: Vec<PartitionId>,
+    /// Letters that are not acknowledged yet, by token.
+    pub(super) letters: BTreeMap<u64, Pending>,
+    /// Records that PostgreSQL refused, to be dead-lettered when they are read again.
+    pub(super) condemned: BTreeMap<(PartitionId, i64), Fault>,
+    pub(super) metrics: TableMetrics,
+    /// Something was gathered since the core was last told.
+    pub(super) touched: bool,
+}
+
+impl Lane {
+    pub(super) fn new(id: LaneId, table: TableName, overrides: Table, merge_sources: bool) -> Self {
+        Self {
+            id,
+            metrics: TableMetrics::new(&table.to_string()),
+            table,
+            overrides,
+            merge_sources,
+            topics: Vec::new(),
+            decoders: Vec::new(),
+            arena: Arena::default(),
+            open_batch: 1,
+            sealed: None,
+            need: None,
+            slots: Vec::new(),
+            letters: BTreeMap::new(),
+            condemned: BTreeMap::new(),
+            touched: false,
+        }
+    }
+
+    /// The decoder of a topic, made when the topic is new to the lane.
+    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, format: Format) -> usize {
+        if let Some(at) = self.topics.iter().position(|known| known == topic) {
+            return at;
+        }
+        self.topics.push(Arc::clone(topic));
+        self.decoders.push(TopicDecoder::new(format, self.overrides.clone()));
+        self.topics.len() - 1
+    }
+}
+
+/// What the intake thread knows of one partition.
+pub(super) struct Partition {
+    pub(super) topic: Arc<str>,
+    pub(super) number: i32,
+    pub(super) lane: usize,
+    pub(super) decoder: usize,
+    pub(super) slot: u16,
+    /// Records are taken.
+    pub(super) accepting: bool,
+    /// The next offset to take: everything below is settled or gathered.
+    pub(super) next: i64,
+    pub(super) topic_id: Uuid,
+    pub(super) owner_epoch: i64,
+    /// End of the log when the partition was claimed.
+    pub(super) log_end: i64,
+    /// The assignment is gone: nothing is committed for it.
+    pub(super) lost: bool,
+    /// The newest position that was handed to Kafka.
+    pub(super) mirrored: Option<i64>,
+    /// It came forward since the core was last told.
+    pub(super) touched: bool,
+}

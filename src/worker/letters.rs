@@ -1,0 +1,86 @@
+//! Dead letters on their way: what is sent, what waits for its acknowledgement, and the row that remembers it (I8).
+
+use super::lane::Lane;
+use crate::batch::DeadLetterRow;
+use crate::core::{Input, LaneId};
+use crate::decode::keytext;
+use crate::fault::{Class, Code, Fault};
+use crate::kafka::letters::{LetterReason, Letters};
+use crate::record::OwnedRecord;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A letter that is not acknowledged yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// The batch that was open when the record was read.
+    pub(super) batch: u64,
+    pub(super) record: OwnedRecord,
+    pub(super) reason: LetterReason,
+    pub(super) topic_id: Uuid,
+}
+
+/// Describes why a record is dead-lettered. The fingerprint groups letters of one cause and holds no value.
+pub(super) fn reason(pipeline: &str, lane: &Lane, fault: &Fault, stage: &str) -> LetterReason {
+    let sqlstate = fault.sqlstate.clone();
+    let fingerprint =
+        format!("{}:{}:{}", fault.code, lane.table, sqlstate.as_deref().unwrap_or("-"));
+    LetterReason {
+        code: fault.code.as_str().to_owned(),
+        class: "poison".to_owned(),
+        text: fault.text.clone(),
+        table: lane.table.to_string(),
+        pipeline: pipeline.to_owned(),
+        stage: stage.to_owned(),
+        fingerprint,
+        sqlstate,
+        schema_id: None,
+        version: None,
+    }
+}
+
+/// An acknowledged letter becomes a row of the batch that covers its record.
+pub(super) fn acknowledged(lane: &mut Lane, pending: Pending, partition: i32, offset: i64) -> Option<Input> {
+    let Pending { batch, record, reason, topic_id } = pending;
+    let row = DeadLetterRow {
+        key: record.key.as_deref().and_then(keytext::printable),
+        at: record.at,
+        topic_id,
+        code: reason.code,
+        fingerprint: reason.fingerprint,
+        version: None,
+        reason: reason.text,
+        sqlstate: reason.sqlstate,
+        dlq_partition: partition,
+        dlq_offset: offset,
+    };
+    if batch == lane.open_batch {
+        lane.arena.add_letter(row);
+    } else {
+        let sealed = lane.sealed.as_mut().filter(|sealed| sealed.number == batch)?;
+        // A batch with letters under way is not at the writer yet, so nobody else holds it.
+        Arc::get_mut(sealed)?.letters.push(row);
+    }
+    Some(Input::LetterAcknowledged { lane: lane.id, batch })
+}
+
+/// Sends every letter of a lane that waits.
+pub(super) fn resend(lane: &Lane, letters: &Letters) -> Option<Fault> {
+    lane.letters
+        .iter()
+        .find_map(|(token, pending)| letters.send(*token, &pending.record, &pending.reason).err())
+}
+
+/// The lane cannot dead-letter anything.
+pub(super) fn no_topic(lane: LaneId, cause: &Fault) -> Input {
+    Input::LaneFailed {
+        lane,
+        fault: Fault {
+            class: Class::Blocked,
+            code: Code::DeadLetterTopicMissing,
+            text: format!("a record can never be applied ({cause}) and there is no dead-letter topic"),
+            hint: Some("set [dlq] topic".to_owned()),
+            sqlstate: cause.sqlstate.clone(),
+        },
+    }
+}

@@ -1,0 +1,329 @@
+//! Performs the core's actions: the only place where a decision becomes an effect.
+
+use super::claim::{self, Ask};
+use super::intake::Intake;
+use super::resolve::{self, Job};
+use super::writers::{self, Task};
+use super::letters;
+use crate::batch::arena::SealedRange;
+use crate::batch::{Applied, OffsetRange};
+use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
+use crate::fault::Fault;
+use crate::kafka::consumer::TopicPartition;
+use crate::kafka::marker::marker;
+use crate::telemetry::metrics;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long giving partitions back may wait for Kafka to take their last offsets.
+const RELEASE_COMMIT: Duration = Duration::from_secs(3);
+
+impl Intake {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Claim { partitions, generation } => {
+                let asks = partitions.iter().map(|id| self.ask(*id)).collect();
+                self.under_way += 1;
+                self.tasks.spawn_on(
+                    claim::claim(Arc::clone(&self.shared), self.reports.clone(), generation, asks),
+                    &self.runtime,
+                );
+            }
+            Action::Read(starts) => self.read(&starts),
+            Action::Pause(ids) => self.fetching(&ids, Fetching::Paused),
+            Action::Resume(ids) => self.fetching(&ids, Fetching::Resumed),
+            Action::Refuse(ids) => {
+                for id in ids {
+                    self.partition_mut(id).accepting = false;
+                }
+            }
+            Action::Discard(lane) => self.discard(lane),
+            Action::Seal { lane, batch, stretches } => self.seal(lane, batch, &stretches),
+            Action::Write { lane, batch } => self.start_job(lane, batch, Task::Write),
+            Action::Isolate { lane, batch } => self.start_job(lane, batch, Task::Isolate),
+            Action::Drop { lane, batch } => {
+                let lane = &mut self.lanes[lane.0 as usize];
+                if lane.sealed.as_ref().is_some_and(|sealed| sealed.number == batch) {
+                    lane.sealed = None;
+                }
+            }
+            Action::Resolve(lane) => self.resolve(lane),
+            Action::ResendLetters(lane) => self.resend_letters(lane),
+            Action::Mirror(stretches) => self.mirror(&stretches),
+            Action::Release(ids) => self.release(&ids),
+            Action::LaneStopped { lane, fault, again } => self.lane_stopped(lane, fault, again),
+            Action::LaneRetried(lane) => {
+                let lane = &mut self.lanes[lane.0 as usize];
+                lane.need = None;
+                lane.decoders.iter_mut().for_each(crate::decode::decoder::TopicDecoder::forget_plans);
+                lane.metrics.running();
+            }
+            Action::PartitionStopped { partition, fault } => self.partition_stopped(partition, fault),
+            Action::Waiting { lane, fault, attempt } => self.waiting(lane, &fault, attempt),
+            Action::Recovered { lane } => match lane {
+                Some(lane) => tracing::info!(table = %self.lanes[lane.0 as usize].table, "going on after an outage"),
+                None => tracing::info!("going on after an outage"),
+            },
+            Action::Exit(outcome) => self.exit = Some(outcome),
+        }
+    }
+
+    fn topic_partition(&self, id: PartitionId) -> TopicPartition {
+        let partition = &self.partitions[id.0 as usize];
+        TopicPartition { topic: Arc::clone(&partition.topic), partition: partition.number }
+    }
+
+    fn ask(&self, id: PartitionId) -> Ask {
+        let lane = &self.lanes[self.partitions[id.0 as usize].lane];
+        Ask { id, partition: self.topic_partition(id), table: lane.table.clone() }
+    }
+
+    fn read(&mut self, starts: &[(PartitionId, i64)]) {
+        let mut sought = Vec::with_capacity(starts.len());
+        for (id, offset) in starts {
+            sought.push((self.topic_partition(*id), *offset));
+            let partition = self.partition_mut(*id);
+            partition.accepting = true;
+            partition.next = *offset;
+        }
+        if let Err(fault) = self.consumer.start(&sought) {
+            // Without the seek nothing may be taken; the partitions are read again as soon as the lane is.
+            for (id, _) in starts {
+                self.partition_mut(*id).accepting = false;
+                let lane = self.partitions[id.0 as usize].lane;
+                let id = self.lanes[lane].id;
+                self.input(Input::LaneFailed { lane: id, fault: fault.clone() });
+            }
+        }
+    }
+
+    fn fetching(&mut self, ids: &[PartitionId], fetching: Fetching) {
+        if ids.is_empty() {
+            return;
+        }
+        let partitions: Vec<_> = ids.iter().map(|id| self.topic_partition(*id)).collect();
+        let outcome = match fetching {
+            Fetching::Paused => self.consumer.pause(&partitions),
+            Fetching::Resumed => self.consumer.resume(&partitions),
+        };
+        if let Err(fault) = outcome {
+            tracing::warn!("could not change the fetching of {} partitions: {fault}", ids.len());
+        }
+    }
+
+    fn discard(&mut self, id: LaneId) {
+        let lane = &mut self.lanes[id.0 as usize];
+        lane.arena.discard();
+        lane.open_batch += 1;
+        lane.letters.clear();
+        lane.touched = false;
+        for slot in lane.slots.clone() {
+            let partition = self.partition_mut(slot);
+            partition.touched = false;
+            // What was gathered is gone; nothing is taken until the partition is read again.
+            partition.accepting = false;
+        }
+    }
+
+    fn seal(&mut self, id: LaneId, batch: u64, stretches: &[Stretch]) {
+        let mut ranges: Vec<_> = stretches
+            .iter()
+            .map(|stretch| {
+                let partition = &self.partitions[stretch.partition.0 as usize];
+                SealedRange {
+                    slot: partition.slot,
+                    range: OffsetRange {
+                        topic: partition.topic.to_string(),
+                        topic_id: partition.topic_id,
+                        partition: partition.number,
+                        owner_epoch: stretch.owner_epoch,
+                        from: stretch.from,
+                        next: stretch.next,
+                        changes: 0,
+                        folded: 0,
+                        skipped: 0,
+                        dead_lettered: 0,
+                    },
+                }
+            })
+            .collect();
+        ranges.sort_by(|a, b| {
+            (&a.range.topic, a.range.partition).cmp(&(&b.range.topic, b.range.partition))
+        });
+        let lane = &mut self.lanes[id.0 as usize];
+        debug_assert_eq!(lane.open_batch, batch);
+        lane.open_batch = batch + 1;
+        let bytes = lane.arena.held_bytes();
+        let sealed = lane.arena.seal(batch, ranges);
+        lane.metrics.sealed(sealed.rows.len(), bytes);
+        lane.sealed = Some(Arc::new(sealed));
+    }
+
+    fn start_job(&mut self, id: LaneId, number: u64, task: Task) {
+        let lane = &self.lanes[id.0 as usize];
+        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else { return };
+        let job = writers::perform(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.writers),
+            self.reports.clone(),
+            id,
+            lane.table.clone(),
+            Arc::clone(batch),
+            task,
+        );
+        self.under_way += 1;
+        self.tasks.spawn_on(job, &self.runtime);
+    }
+
+    fn resolve(&mut self, id: LaneId) {
+        let lane = &self.lanes[id.0 as usize];
+        let Some((decoder, need)) = lane.need.clone() else {
+            // The need was discarded meanwhile; the record will ask again.
+            self.input(Input::Planned { lane: id, outcome: Ok(()) });
+            return;
+        };
+        let job = Job { lane: id, table: lane.table.clone(), overrides: lane.overrides.clone(), decoder, need };
+        self.under_way += 1;
+        self.tasks.spawn_on(resolve::resolve(Arc::clone(&self.shared), self.reports.clone(), job), &self.runtime);
+    }
+
+    fn resend_letters(&mut self, id: LaneId) {
+        let Some((letters, _)) = &self.letters else { return };
+        if let Some(fault) = letters::resend(&self.lanes[id.0 as usize], letters) {
+            self.input(Input::LettersFailed { lane: id, fault });
+        }
+    }
+
+    /// Writes our mark at the start, so that a reset that was honoured is not honoured twice.
+    pub(super) fn mirror_start(&mut self, id: PartitionId, owner_epoch: i64, offset: i64) {
+        let commit = [(self.topic_partition(id), offset, marker(owner_epoch, offset))];
+        self.commit(&commit);
+        self.partition_mut(id).mirrored = Some(offset);
+    }
+
+    fn mirror(&mut self, stretches: &[Stretch]) {
+        let mut commits = Vec::with_capacity(stretches.len());
+        for stretch in stretches {
+            let tp = self.topic_partition(stretch.partition);
+            let partition = self.partition_mut(stretch.partition);
+            partition.mirrored = Some(stretch.next);
+            let lane = partition.lane;
+            self.lanes[lane]
+                .condemned
+                .retain(|(id, offset), _| *id != stretch.partition || *offset >= stretch.next);
+            commits.push((tp, stretch.next, marker(stretch.owner_epoch, stretch.next)));
+        }
+        if !commits.is_empty() {
+            self.commit(&commits);
+        }
+    }
+
+    fn commit(&self, commits: &[(TopicPartition, i64, String)]) {
+        if let Err(fault) = self.consumer.commit(commits) {
+            // The destination has the truth; the next commit covers this one.
+            metrics::offset_commit(false);
+            tracing::debug!("could not hand a commit to Kafka: {fault}");
+        }
+    }
+
+    fn release(&mut self, ids: &[PartitionId]) {
+        let mut commits = Vec::new();
+        let mut partitions = Vec::with_capacity(ids.len());
+        for id in ids {
+            let tp = self.topic_partition(*id);
+            let partition = self.partition_mut(*id);
+            partition.accepting = false;
+            if let Some(next) = partition.mirrored.take().filter(|_| !partition.lost) {
+                commits.push((tp.clone(), next, marker(partition.owner_epoch, next)));
+            }
+            partitions.push(tp);
+        }
+        if !commits.is_empty()
+            && let Err(fault) = self.consumer.commit_sync(&commits, RELEASE_COMMIT)
+        {
+            metrics::offset_commit(false);
+            tracing::debug!("Kafka did not take the last offsets; the destination holds them: {fault}");
+        }
+        if let Err(fault) = self.consumer.unassign(&partitions) {
+            tracing::debug!("could not give partitions back: {fault}");
+        }
+    }
+
+    fn lane_stopped(&mut self, id: LaneId, fault: Fault, again: bool) {
+        let lane = &mut self.lanes[id.0 as usize];
+        lane.metrics.stopped(fault.code.as_str());
+        if !again {
+            tracing::error!(
+                code = fault.code.as_str(),
+                table = %lane.table,
+                sqlstate = fault.sqlstate,
+                hint = fault.hint,
+                "lane stopped: {}",
+                fault.text
+            );
+        }
+        for slot in lane.slots.clone() {
+            self.record_state(slot, "stopped", Some(fault.code.as_str().to_owned()));
+        }
+        self.stopped.get_or_insert(fault);
+    }
+
+    fn partition_stopped(&mut self, id: PartitionId, fault: Fault) {
+        let partition = &self.partitions[id.0 as usize];
+        tracing::error!(
+            code = fault.code.as_str(),
+            topic = &*partition.topic,
+            partition = partition.number,
+            hint = fault.hint,
+            "partition stopped: {}",
+            fault.text
+        );
+        self.stopped.get_or_insert(fault);
+    }
+
+    /// Leaves a lane's state in `silversink.position` for `status` and SQL.
+    fn record_state(&mut self, id: PartitionId, state: &'static str, reason: Option<String>) {
+        let partition = &self.partitions[id.0 as usize];
+        let (topic_id, number, epoch) = (partition.topic_id, partition.number, partition.owner_epoch);
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn_on(
+            async move {
+                let pipeline = &shared.config.name;
+                let marked = shared
+                    .destination
+                    .mark_state(pipeline, topic_id, number, epoch, state, reason.as_deref())
+                    .await;
+                if let Err(fault) = marked {
+                    tracing::debug!("could not record the state of a partition: {fault}");
+                }
+            },
+            &self.runtime,
+        );
+    }
+
+    fn waiting(&mut self, id: Option<LaneId>, fault: &Fault, attempt: u32) {
+        metrics::retry(fault.code.as_str());
+        let table = id.map(|id| self.lanes[id.0 as usize].table.to_string());
+        if attempt == 1 {
+            tracing::warn!(code = fault.code.as_str(), table, hint = fault.hint, "waiting: {}", fault.text);
+        } else {
+            tracing::debug!(code = fault.code.as_str(), table, attempt, "still waiting: {}", fault.text);
+        }
+    }
+
+    pub(super) fn count_applied(&mut self, id: LaneId, number: u64, applied: &Applied) {
+        let lane = &mut self.lanes[id.0 as usize];
+        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else { return };
+        let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
+        let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
+        let source_ts = batch.rows.iter().filter_map(|row| row.source_ts).max();
+        lane.metrics.settled(sum(|s| s.applied), sum(|s| s.superseded), skipped);
+        lane.metrics.source_timestamp(source_ts);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Fetching {
+    Paused,
+    Resumed,
+}

@@ -1,0 +1,70 @@
+//! What jobs tell the intake thread.
+
+use crate::batch::Applied;
+use crate::core::{Generation, LaneId, PartitionId};
+use crate::decode::plan::{Plan, PlanNeed};
+use crate::fault::Fault;
+use crate::table::TableShape;
+use crate::batch::Truncate;
+use std::sync::Arc;
+use std::sync::mpsc;
+use uuid::Uuid;
+
+/// The destination and the start rules let a partition start.
+#[derive(Clone, Debug)]
+pub(super) struct Granted {
+    pub(super) owner_epoch: i64,
+    pub(super) offset: i64,
+    pub(super) topic_id: Uuid,
+    /// End of the log at the time of the claim.
+    pub(super) log_end: i64,
+    /// The group offset in Kafka is not our mark of this position yet.
+    pub(super) mirror: bool,
+}
+
+/// A plan that was found or made.
+#[derive(Clone, Debug)]
+pub(super) enum Resolution {
+    /// Records of this schema can be decoded.
+    Plan {
+        plan: Arc<Plan>,
+        shape: Arc<TableShape>,
+        floor: Option<Truncate>,
+    },
+    /// Records of this schema are poison.
+    Refused(Fault),
+}
+
+/// One report of a job.
+pub(super) enum Report {
+    Claimed { generation: Generation, grants: Vec<(PartitionId, Result<Granted, Fault>)> },
+    ClaimFailed { partitions: Vec<PartitionId>, generation: Generation, fault: Fault },
+    Planned { lane: LaneId, decoder: usize, need: PlanNeed, outcome: Result<Resolution, Fault> },
+    Written { lane: LaneId, batch: u64, outcome: Result<Applied, Fault> },
+    Isolated { lane: LaneId, batch: u64, outcome: Result<Vec<(usize, Fault)>, Fault> },
+    Stop,
+}
+
+/// Sending side; cheap to clone.
+///
+/// The channel has no bound of its own: every report answers one job, and the core never has more jobs under way than
+/// partitions and lanes.
+#[derive(Clone)]
+pub(super) struct Reports(mpsc::Sender<Report>);
+
+/// Receiving side, on the intake thread.
+pub(super) type Inbox = mpsc::Receiver<Report>;
+
+impl Reports {
+    /// Sends; a receiver that is gone means that the worker has left and nobody wants to know.
+    pub(super) fn send(&self, report: Report) {
+        if self.0.send(report).is_err() {
+            tracing::debug!("a job ended after the worker");
+        }
+    }
+}
+
+pub(super) fn channel() -> (Reports, Inbox) {
+    let (sender, receiver) = mpsc::channel();
+    (Reports(sender), receiver)
+}

@@ -1,0 +1,82 @@
+//! The writing connections: a bounded set, each staying with the lane that used it last.
+
+use super::Shared;
+use super::report::{Report, Reports};
+use crate::batch::Batch;
+use crate::core::LaneId;
+use crate::fault::Fault;
+use crate::postgres::Writer;
+use crate::table::TableName;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Connections that write. A lane gets the connection that it had last if that one is free, because its staging table and
+/// its statements are there already.
+pub(super) struct Writers {
+    free: Mutex<Vec<(LaneId, Writer)>>,
+    permits: Semaphore,
+}
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Write,
+    Isolate,
+}
+
+impl Writers {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { free: Mutex::new(Vec::new()), permits: Semaphore::new(limit.max(1)) }
+    }
+
+    fn take(&self, lane: LaneId) -> Option<Writer> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = free.iter().position(|(last, _)| *last == lane).or(if free.is_empty() { None } else { Some(0) })?;
+        Some(free.remove(at).1)
+    }
+
+    fn give_back(&self, lane: LaneId, writer: Writer) {
+        if !writer.is_broken() {
+            self.free.lock().unwrap_or_else(PoisonError::into_inner).push((lane, writer));
+        }
+    }
+}
+
+pub(super) async fn perform(
+    shared: Arc<Shared>,
+    writers: Arc<Writers>,
+    reports: Reports,
+    lane: LaneId,
+    table: TableName,
+    batch: Arc<Batch>,
+    task: Task,
+) {
+    // The semaphore is never closed.
+    let _permit = writers.permits.acquire().await;
+    let number = batch.number;
+    let pipeline = &shared.config.name;
+    let outcome = match writers.take(lane) {
+        Some(writer) => Ok(writer),
+        None => shared.destination.writer().await,
+    };
+    let report = match (outcome, task) {
+        (Err(fault), Task::Write) => Report::Written { lane, batch: number, outcome: Err(fault) },
+        (Err(fault), Task::Isolate) => Report::Isolated { lane, batch: number, outcome: Err(fault) },
+        (Ok(mut writer), Task::Write) => {
+            let outcome = writer.write(pipeline, Some(&table), &batch).await;
+            writers.give_back(lane, writer);
+            Report::Written { lane, batch: number, outcome }
+        }
+        (Ok(mut writer), Task::Isolate) => {
+            let outcome: Result<_, Fault> = writer.isolate(pipeline, &batch).await;
+            writers.give_back(lane, writer);
+            Report::Isolated { lane, batch: number, outcome }
+        }
+    };
+    shared.health.postgres_reachable(!matches!(
+        &report,
+        Report::Written { outcome: Err(fault), .. } if fault.class == crate::fault::Class::Transient
+    ));
+    drop(batch);
+    reports.send(report);
+}
