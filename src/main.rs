@@ -1,1 +1,7 @@
-fn main(){}
+//! The `silversink` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    silversink::cli::main()
+}

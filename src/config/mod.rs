@@ -1,16 +1,26 @@
 //! The checked configuration: no options left open, durations and byte counts typed, secrets wrapped.
 //!
-//! [`raw`] mirrors the file, [`load`] reads and interpolates it, [`check`] turns raw into [`Config`] and reports every
-//! problem at once through [`diagnostic`].
+//! Text -> spanned TOML -> `interpolate` (`${env:}`, `${file:}`) -> `structure` (keys and types, against the JSON schema of
+//! [`raw::RawConfig`]) -> `RawConfig` -> `check` (values and relations) -> [`Config`]. Each step adds what it finds to one
+//! list, so that [`load`] returns every problem of the file at once as a [`diagnostic::Report`]; [`show`] goes the way back.
 
-pub mod check;
+mod check;
+mod check_routes;
 pub mod diagnostic;
+mod interpolate;
 pub mod load;
+mod located;
+mod properties;
+mod quantity;
 pub mod raw;
+pub mod show;
+pub mod structure;
 
 use crate::table::{Bookkeeping, TableName};
 use regex::Regex;
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -115,7 +125,8 @@ pub struct Route {
 }
 
 /// `[[route]] format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Magic byte means Avro, `{` means JSON.
     #[default]
@@ -161,7 +172,8 @@ impl Default for Table {
 }
 
 /// Debezium's `decimal.handling.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum DecimalHandlingMode {
     /// Unscaled bytes (base64 in JSON).
     #[default]
@@ -173,7 +185,8 @@ pub enum DecimalHandlingMode {
 }
 
 /// Debezium's `time.precision.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum TimePrecisionMode {
     /// Milliseconds up to precision 3, microseconds above.
     #[default]
@@ -191,7 +204,8 @@ pub enum TimePrecisionMode {
 }
 
 /// Debezium's `binary.handling.mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum BinaryHandlingMode {
     /// Bytes (base64 in JSON).
     #[default]
@@ -214,7 +228,8 @@ pub struct Schema {
 }
 
 /// `[schema] changes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum SchemaChanges {
     /// Additive changes are made.
     #[default]
@@ -260,7 +275,8 @@ pub struct Log {
 }
 
 /// `[log] format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,

@@ -1,1 +1,3 @@
 //! Logs, metrics and health.
+
+pub mod log;

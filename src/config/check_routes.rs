@@ -1,0 +1,226 @@
+//! Routes and table overrides: expressions, templates, and how they fit together.
+
+use super::check::{TOPIC_EXPECTED, check_defaults, is_topic};
+use super::diagnostic::Problems;
+use super::located::Located;
+use super::raw::{RawDefaults, RawRoute, RawTable};
+use super::structure::nearest;
+use super::{Route, Table};
+use crate::table::TableName;
+use regex::Regex;
+use std::collections::BTreeMap;
+
+/// PostgreSQL cuts identifiers at this many bytes (NAMEDATALEN - 1).
+const LONGEST_IDENTIFIER: usize = 63;
+/// Schema of the bookkeeping tables.
+const OWN_SCHEMA: &str = "silversink";
+
+/// Checks each route and the routes among each other. The result has one entry for each raw route.
+pub fn check_routes(raw: &[Located<RawRoute>], problems: &mut Problems) -> Vec<Route> {
+    let routes: Vec<Route> = raw.iter().enumerate().map(|(index, route)| check_route(index, route, problems)).collect();
+    for (index, (route, place)) in routes.iter().zip(raw).enumerate() {
+        let Some(topics) = &place.topics else { continue };
+        let earlier = routes.iter().take(index);
+        if let Some(winner) = earlier.clone().find(|earlier| hides(earlier, route)) {
+            let why = format!("the earlier route of `{}` takes every topic of this one", winner.topics);
+            problems.add(topics.span(), "this route never matches", why);
+            problems.help("the first route that matches wins: remove one, or put the narrower one first");
+        } else if let Some(other) = earlier.clone().find(|earlier| shares_table(earlier, route)) {
+            let Some(table) = &place.table else { continue };
+            problems.add(table.span(), format!("two routes lead to `{}`", route.table), format!("`{}` feeds it too", other.topics));
+            problems.help("set `merge_sources = true` in both [[route]]s if the topics hold different rows of one table");
+        }
+    }
+    routes
+}
+
+fn hides(earlier: &Route, route: &Route) -> bool {
+    !route.topics.is_empty() && (earlier.topics == route.topics || (is_literal(&route.topics) && earlier.pattern.is_match(&route.topics)))
+}
+
+fn shares_table(earlier: &Route, route: &Route) -> bool {
+    !route.table.is_empty() && route.table == earlier.table && !route.table.contains("${") && !(route.merge_sources && earlier.merge_sources)
+}
+
+fn is_literal(topics: &str) -> bool {
+    !topics.starts_with('^')
+}
+
+fn check_route(index: usize, raw: &Located<RawRoute>, problems: &mut Problems) -> Route {
+    let topics = required(index, "topics", raw.topics.as_ref(), raw, problems);
+    let table = required(index, "table", raw.table.as_ref(), raw, problems);
+    let pattern = raw.topics.as_ref().filter(|topics| !topics.is_empty()).and_then(|topics| check_topics(topics, problems));
+    if let Some(located) = raw.table.as_ref().filter(|table| !table.is_empty()) {
+        check_template(located, pattern.as_ref(), problems);
+    }
+    Route {
+        topics,
+        // An expression that matches nothing stands in for a bad one; a problem was added.
+        pattern: pattern.unwrap_or_else(|| Regex::new(r"[^\s\S]").expect("a constant expression")),
+        table,
+        format: raw.format.unwrap_or_default(),
+        merge_sources: raw.merge_sources.unwrap_or(false),
+    }
+}
+
+fn required(index: usize, key: &str, value: Option<&Located<String>>, route: &Located<RawRoute>, problems: &mut Problems) -> String {
+    match value {
+        Some(text) if text.is_empty() => problems.add(text.span(), format!("`{key}` is empty"), "expected a value"),
+        Some(text) => return text.to_string(),
+        None if problems.is_settled(&format!("route[{index}].{key}")) => {}
+        None => problems.add(route.span(), format!("missing key `{key}` in [[route]]"), format!("expected `{key} = \"...\"` in [[route]]")),
+    }
+    String::new()
+}
+
+/// The expression that a whole topic name must match.
+fn check_topics(topics: &Located<String>, problems: &mut Problems) -> Option<Regex> {
+    if is_literal(topics) {
+        if !is_topic(topics) {
+            problems.add(topics.span(), "not a topic name", TOPIC_EXPECTED);
+            problems.help("a regular expression starts with ^");
+            return None;
+        }
+        return Regex::new(&format!(r"\A{}\z", regex::escape(topics))).ok();
+    }
+    // The user's own text first: its error must not talk about our anchors.
+    let anchored = Regex::new(topics).and_then(|_| Regex::new(&format!(r"\A(?:{})\z", **topics)));
+    match anchored {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            problems.add(topics.span(), "not a regular expression", reason);
+            None
+        }
+    }
+}
+
+fn check_template(table: &Located<String>, pattern: Option<&Regex>, problems: &mut Problems) {
+    let span = table.span();
+    let Some((schema, name)) = table.split_once('.') else {
+        problems.add(span, format!("`{}` names no schema", **table), "expected \"schema.name\"");
+        return;
+    };
+    if schema.contains('$') {
+        problems.add(span, "the schema of `table` is not literal", "expected a fixed schema, and ${group} only in the name");
+        problems.help("a topic's name is input: it may choose a table, never a schema");
+        return;
+    }
+    check_identifier(schema, table, problems);
+    if schema == OWN_SCHEMA {
+        problems.add(span.clone(), format!("schema `{OWN_SCHEMA}` holds the bookkeeping"), "expected another schema");
+    }
+    let Some((literals, groups)) = split_template(name) else {
+        problems.add(span, "`$` stands alone in `table`", "expected ${group} with the name of a group in `topics`");
+        return;
+    };
+    if groups.is_empty() || literals.iter().any(|literal| literal.len() > LONGEST_IDENTIFIER || literal.contains('.')) {
+        check_identifier(&literals.join(""), table, problems);
+    }
+    let Some(pattern) = pattern else { return };
+    let known: Vec<&str> = pattern.capture_names().flatten().collect();
+    for group in groups {
+        if known.contains(&group) || group.parse::<usize>().is_ok_and(|n| n > 0 && n < pattern.captures_len()) {
+            continue;
+        }
+        let expected = match known.as_slice() {
+            [] => "`topics` has no named group; write one as (?<name>...)".to_owned(),
+            known => format!("groups of `topics`: {}", known.join(", ")),
+        };
+        problems.add(span.clone(), format!("unknown group `{group}`"), expected);
+        if let Some(nearest) = nearest(group, known.iter().copied()) {
+            problems.help(format!("did you mean ${{{nearest}}}?"));
+        }
+    }
+}
+
+/// The literal parts and the groups of a name; `None` where a `$` starts no `${group}`.
+fn split_template(name: &str) -> Option<(Vec<&str>, Vec<&str>)> {
+    let mut parts = name.split("${");
+    let mut literals = vec![parts.next()?];
+    let mut groups = Vec::new();
+    for part in parts {
+        let (group, literal) = part.split_once('}')?;
+        groups.push(group);
+        literals.push(literal);
+    }
+    (!literals.iter().any(|literal| literal.contains('$'))).then_some((literals, groups))
+}
+
+fn check_identifier(name: &str, place: &Located<String>, problems: &mut Problems) {
+    if name.is_empty() || name.len() > LONGEST_IDENTIFIER || name.contains(['.', '\0', '"']) {
+        problems.add(
+            place.span(),
+            format!("`{}` is not the name of a table", **place),
+            format!("expected \"schema.name\", each part of 1 to {LONGEST_IDENTIFIER} bytes, unquoted, without dots"),
+        );
+    }
+}
+
+/// Checks the overrides; each must belong to a table that some route leads to.
+pub fn check_tables(
+    raw: Option<&BTreeMap<Located<String>, RawTable>>,
+    defaults: &Table,
+    routes: &[Route],
+    problems: &mut Problems,
+) -> BTreeMap<TableName, Table> {
+    let mut tables = BTreeMap::new();
+    for (name, raw) in raw.into_iter().flatten() {
+        let Some((schema, table)) = name.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty()) else {
+            problems.add(name.span(), format!("`{}` names no schema", **name), "expected [table.\"schema.name\"], in quotes");
+            continue;
+        };
+        if !routes.iter().any(|route| may_lead_to(route, name)) {
+            problems.add(name.span(), format!("no route leads to `{}`", **name), "expected the table of a [[route]]");
+            let known = routes.iter().map(|route| route.table.as_str()).filter(|table| !table.contains("${"));
+            if let Some(nearest) = nearest(name, known) {
+                problems.help(format!("did you mean \"{nearest}\"?"));
+            }
+        }
+        tables.insert(TableName::new(schema, table), check_table(name, raw, defaults, problems));
+    }
+    tables
+}
+
+/// Whether a route's table can be this one. Routes with mistakes may lead anywhere.
+fn may_lead_to(route: &Route, table: &str) -> bool {
+    let Some((literals, _)) = split_template(&route.table) else { return true };
+    let escaped: Vec<String> = literals.into_iter().map(regex::escape).collect();
+    route.table.is_empty() || Regex::new(&format!(r"\A{}\z", escaped.join(".*"))).is_ok_and(|pattern| pattern.is_match(table))
+}
+
+fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Problems) -> Table {
+    let shared = RawDefaults {
+        decimal_handling_mode: raw.decimal_handling_mode,
+        time_precision_mode: raw.time_precision_mode,
+        binary_handling_mode: raw.binary_handling_mode,
+        unavailable_value_placeholder: raw.unavailable_value_placeholder.clone(),
+        batch_rows: raw.batch_rows.clone(),
+    };
+    let mut table = check_defaults(&shared, defaults, problems);
+    if let Some(key) = &raw.key {
+        let unique: std::collections::BTreeSet<&String> = key.iter().collect();
+        if key.is_empty() || unique.len() != key.len() || key.iter().any(String::is_empty) {
+            problems.add(key.span(), "`key` is not a list of columns", "expected at least one column, each once");
+        }
+        table.key = Some(key.to_vec());
+    }
+    for (column, settings) in raw.columns.iter().flatten() {
+        match &settings.r#type {
+            Some(ty) if is_type(ty) => {
+                table.column_types.insert(column.to_string(), ty.to_string());
+            }
+            Some(ty) => problems.add(ty.span(), "not a PostgreSQL type", "expected a type's name, such as \"numeric(10,2)\" or \"text[]\""),
+            None if problems.is_settled(&format!("table.{name}.columns.{}.type", **column)) => {}
+            None => problems.add(column.span(), format!("column `{}` has no settings", **column), "expected `type = \"...\"`"),
+        }
+    }
+    table
+}
+
+/// Letters, digits and what types are written with; the text becomes part of DDL.
+fn is_type(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | ' ' | '(' | ')' | ',' | '.' | '[' | ']' | '"');
+    text.starts_with(|c: char| c.is_alphabetic() || c == '"') && text.chars().all(allowed)
+}
