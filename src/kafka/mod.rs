@@ -1,1 +1,27 @@
-//! The source: the only place that knows rdkafka.
+//! The Kafka adapter: consumer, facts about the cluster, dead-letter producer, loader and mock broker over rdkafka.
+
+mod admin;
+mod client;
+pub mod consumer;
+pub mod error;
+pub mod facts;
+pub mod letters;
+mod letter_headers;
+pub mod marker;
+pub mod mock;
+mod native;
+pub mod producer;
+
+#[cfg(test)]
+mod consumer_tests;
+#[cfg(test)]
+mod facts_tests;
+#[cfg(test)]
+mod letters_tests;
+
+pub use client::RESERVED;
+pub use consumer::{Consumer, Event, Message, TopicPartition};
+pub use facts::{Facts, GroupOffset};
+pub use letters::{Acknowledged, LetterReason, Letters};
+pub use mock::MockBroker;
+pub use producer::Producer;

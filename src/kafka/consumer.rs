@@ -1,0 +1,480 @@
+//! The group member: one thread polls it, and records, assignments and revocations come out in one order.
+//!
+//! Nothing is decided in a callback. librdkafka waits for the answer to a rebalance while polling goes on, so the
+//! intake thread takes the event, and answers later with [`Consumer::assign_paused`] or [`Consumer::unassign`].
+//!
+//! Fetching starts only in [`Consumer::start`], which hands the partition to librdkafka with its exact offset. Assigning
+//! first and seeking later would make librdkafka look up the group offset, raise a reset error where there is none, and
+//! fetch records that nobody asked for.
+
+use super::client::{self, Context};
+use super::error::{classify, from_error};
+use super::native::{self, Entry, NativeMessage, Polled, Queue};
+use crate::config;
+use crate::fault::{Class, Code, Fault};
+use crate::record::{Headers, RawRecord};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Time that [`Consumer::seek`] waits for librdkafka's own thread; no broker is asked.
+const SEEK: Duration = Duration::from_secs(5);
+/// Time that closing may take before the client is left to itself (G14: a coordinator that is down must not hold SIGTERM).
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Partition number.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// A partition by topic name and number.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// What one poll gave.
+#[derive(Debug)]
+pub enum Event<'c> {
+    /// A record, borrowed from the fetch buffer.
+    Record(Message<'c>),
+    /// New partitions: answer with one [`Consumer::assign_paused`], claim, then [`Consumer::start`].
+    Assigned(Vec<TopicPartition>),
+    /// Partitions to give up: drain, then answer with **one** [`Consumer::unassign`] of all of them. No record of them
+    /// follows.
+    Revoked(Vec<TopicPartition>),
+    /// Partitions that already belong to someone else: drop their work, do not commit, answer with
+    /// [`Consumer::unassign`].
+    Lost(Vec<TopicPartition>),
+    /// Outcome of a [`Consumer::commit`]: partition and next offset.
+    Committed {
+        /// What was to be committed.
+        offsets: Vec<(TopicPartition, i64)>,
+        /// A failed commit is never a reason to redo work.
+        outcome: Result<(), Fault>,
+    },
+    /// One partition cannot be fetched any more (retention gap, truncation): its lane stops, others go on.
+    Stopped(TopicPartition, Fault),
+    /// The client as a whole. Transient: log it (it is reported once, librdkafka reconnects by itself). Fatal: exit.
+    Failed(Fault),
+    /// Nothing came in time.
+    Idle,
+}
+
+/// A record in librdkafka's fetch buffer.
+pub struct Message<'c> {
+    native: NativeMessage,
+    // The buffer belongs to the client.
+    _consumer: PhantomData<&'c Consumer>,
+}
+
+impl fmt::Debug for Message<'_> {
+    /// Coordinates only (I17).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}@{}", self.native.topic(), self.native.partition(), self.native.offset())
+    }
+}
+
+impl Message<'_> {
+    /// The record as the decoder takes it; headers are read when asked for.
+    #[must_use]
+    pub fn raw(&self) -> RawRecord<'_> {
+        RawRecord {
+            topic: self.native.topic(),
+            partition: self.native.partition(),
+            offset: self.native.offset(),
+            timestamp_ms: self.native.timestamp_ms(),
+            key: self.native.key(),
+            value: self.native.value(),
+            headers: self,
+        }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        (0..).map_while(|index| self.native.header(index))
+    }
+}
+
+impl Headers for Message<'_> {
+    fn get(&self, name: &str) -> Option<Option<&[u8]>> {
+        self.headers().filter(|(n, _)| *n == name).last().map(|(_, value)| value)
+    }
+
+    fn to_vec(&self) -> Vec<(String, Option<Vec<u8>>)> {
+        self.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect()
+    }
+}
+
+/// What librdkafka knows of a partition that the group gave us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    /// Ours, not yet known to librdkafka's fetcher.
+    Held,
+    /// Being fetched; `paused` by backpressure.
+    Started { paused: bool },
+}
+
+/// Member of the consumer group. [`Send`], but used by one thread.
+pub struct Consumer {
+    // Dropped before the client that it belongs to.
+    client: Option<(Queue, BaseConsumer<Context>)>,
+    holdings: RefCell<BTreeMap<TopicPartition, Holding>>,
+    // The transient failure that was reported and has not been followed by a sign of life.
+    reported: Cell<Option<RDKafkaErrorCode>>,
+    group: String,
+}
+
+impl Consumer {
+    /// Opens the client; connects in the background.
+    ///
+    /// # Errors
+    /// Fatal `configuration` when librdkafka refuses a property.
+    pub fn open(kafka: &config::Kafka, client_id: &str) -> Result<Self, Fault> {
+        let mut fixed = vec![
+            ("group.id", kafka.group_id.as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            // Never reset automatically: a gap stops the lane (design section 5).
+            ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+        ];
+        // The new protocol (KIP-848) brings its own assignor and refuses this property.
+        if !kafka.properties.contains_key("group.protocol") {
+            fixed.push(("partition.assignment.strategy", "cooperative-sticky"));
+        }
+        if let Some(instance) = &kafka.instance_id {
+            fixed.push(("group.instance.id", instance));
+        }
+        let defaults = [
+            ("check.crcs", "true"),
+            // A partition over a queue limit waits this long for its next fetch; the default of 1000 costs up to 95 %.
+            ("fetch.queue.backoff.ms", "5"),
+            ("queued.max.messages.kbytes", "32768"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        let attempt = "open the Kafka consumer";
+        let consumer: BaseConsumer<Context> = client::properties(kafka, client_id, &defaults, &fixed)?
+            .create_with_context(Context::default())
+            .map_err(|e| from_error(&e, attempt))?;
+        let queue = Queue::of_consumer(consumer.client().native_ptr())
+            .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: it has no queue")))?;
+        Ok(Self {
+            client: Some((queue, consumer)),
+            holdings: RefCell::default(),
+            reported: Cell::new(None),
+            group: kafka.group_id.clone(),
+        })
+    }
+
+    /// Joins the group for topics by literal name, or by regular expression when it starts with `^`.
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses the list (an invalid expression).
+    pub fn subscribe(&self, topics: &[String]) -> Result<(), Fault> {
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.client().subscribe(&names).map_err(|e| from_error(&e, "subscribe to the topics"))
+    }
+
+    /// The next thing that happened, waiting at most `timeout`. Call it all the time: also heartbeats of the application
+    /// (`max.poll.interval.ms`), outcomes of commits and rebalances come this way.
+    pub fn poll(&self, timeout: Duration) -> Event<'_> {
+        match self.queue().poll(timeout) {
+            None | Some(Polled::Other) => Event::Idle,
+            Some(Polled::Message(native)) => {
+                self.reported.set(None);
+                Event::Record(Message { native, _consumer: PhantomData })
+            }
+            Some(Polled::Assign(partitions)) => {
+                self.reported.set(None);
+                Event::Assigned(partitions)
+            }
+            Some(Polled::Revoke(partitions)) => self.revoked(partitions),
+            Some(Polled::Committed(error, entries)) => {
+                let outcome = self.commit_outcome(error, &entries);
+                Event::Committed { offsets: entries.into_iter().map(|e| (e.at, e.offset)).collect(), outcome }
+            }
+            Some(Polled::Error { code, fatal, reason, at }) => self.failed(code, fatal, &reason, at),
+            Some(Polled::Log { level, facility, line }) => {
+                client::log(log_level(level), &facility, &line);
+                Event::Idle
+            }
+        }
+    }
+
+    /// Answers [`Event::Assigned`]: the partitions are ours, nothing is fetched before [`Consumer::start`].
+    ///
+    /// # Errors
+    /// Fatal when the client has given up.
+    pub fn assign_paused(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        let mut holdings = self.holdings.borrow_mut();
+        for partition in partitions {
+            holdings.entry(partition.clone()).or_insert(Holding::Held);
+        }
+        // An empty list is a full answer to the group; librdkafka learns of the partitions with their offsets.
+        self.client().incremental_assign(&TopicPartitionList::new()).map_err(|e| from_error(&e, "accept the assignment"))
+    }
+
+    /// Starts fetching at exactly these offsets. Partitions that are not held any more (revoked while they were being
+    /// claimed) are left out.
+    ///
+    /// An offset that the log does not hold comes back as [`Event::Stopped`] with `retention_gap`.
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses (an offset below zero).
+    pub fn start(&self, starts: &[(TopicPartition, i64)]) -> Result<(), Fault> {
+        let mut holdings = self.holdings.borrow_mut();
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in starts {
+            match holdings.get(partition) {
+                Some(Holding::Held) => add(&mut list, partition, *offset)?,
+                _ => tracing::debug!(%partition, "not started: no longer held, or started before"),
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        self.client().incremental_assign(&list).map_err(|e| from_error(&e, "start fetching"))?;
+        for (partition, _) in starts {
+            if let Some(holding @ Holding::Held) = holdings.get_mut(partition) {
+                *holding = Holding::Started { paused: false };
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves started partitions to other offsets; what was fetched before is dropped.
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses, transient when it did not answer in time.
+    pub fn seek(&self, positions: &[(TopicPartition, i64)]) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            if self.started(partition) {
+                add(&mut list, partition, *offset)?;
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let attempt = "move the fetch position";
+        let answered = self.client().seek_partitions(list, SEEK).map_err(|e| from_error(&e, attempt))?;
+        match native::entries(&answered).into_iter().find_map(|e| e.error.map(|code| (e.at, code))) {
+            Some((at, code)) => Err(classify(code, &format!("{attempt} of {at}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Backpressure: stops fetching and drops what was prefetched; goes on at the next record that was not polled.
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses.
+    pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        let list = self.mark(partitions, true);
+        self.client().pause(&list).map_err(|e| from_error(&e, "pause partitions"))
+    }
+
+    /// Ends a [`Consumer::pause`].
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses.
+    pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        let list = self.mark(partitions, false);
+        self.client().resume(&list).map_err(|e| from_error(&e, "resume partitions"))
+    }
+
+    /// Answers [`Event::Revoked`] or [`Event::Lost`], with all of its partitions in one call: the group goes on with it.
+    ///
+    /// # Errors
+    /// Fatal when the client has given up.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        let mut holdings = self.holdings.borrow_mut();
+        let (mut started, mut paused) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for partition in partitions {
+            if let Some(Holding::Started { paused: is_paused }) = holdings.remove(partition) {
+                started.add_partition(&partition.topic, partition.partition);
+                if is_paused {
+                    paused.add_partition(&partition.topic, partition.partition);
+                }
+            }
+        }
+        // An empty list still answers for partitions that were never started.
+        self.client().incremental_unassign(&started).map_err(|e| from_error(&e, "give up partitions"))?;
+        // The application's pause outlives the assignment inside librdkafka; the next start must not inherit it.
+        self.client().resume(&paused).map_err(|e| from_error(&e, "give up partitions"))
+    }
+
+    /// Commits next offsets with metadata (see [`super::marker`]) in the background; the outcome comes back as
+    /// [`Event::Committed`].
+    ///
+    /// # Errors
+    /// When it could not even be queued.
+    pub fn commit(&self, offsets: &[(TopicPartition, i64, String)]) -> Result<(), Fault> {
+        let list = commit_list(offsets)?;
+        self.client().commit(&list, CommitMode::Async).map_err(|e| from_error(&e, &self.committing()))
+    }
+
+    /// Commits and waits for the outcome, at most `timeout`: for release and shutdown.
+    ///
+    /// # Errors
+    /// Transient when the broker did not answer in time, fenced when it no longer takes commits of ours.
+    pub fn commit_sync(&self, offsets: &[(TopicPartition, i64, String)], timeout: Duration) -> Result<(), Fault> {
+        let list = commit_list(offsets)?;
+        match native::commit(self.client().client().native_ptr(), &list, timeout) {
+            Some((error, entries)) => self.commit_outcome(error, &entries),
+            None => Err(classify(RDKafkaErrorCode::OperationTimedOut, &self.committing())),
+        }
+    }
+
+    /// Leaves the group and closes within a few seconds; a client that cannot be closed in that time is left to end with
+    /// the process (G14). Dropping does the same.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    fn revoked(&self, partitions: Vec<TopicPartition>) -> Event<'_> {
+        let mut holdings = self.holdings.borrow_mut();
+        for partition in &partitions {
+            // A claim that ends from here on must not start what is being given up.
+            if holdings.get(partition) == Some(&Holding::Held) {
+                holdings.remove(partition);
+            }
+        }
+        if self.client().assignment_lost() { Event::Lost(partitions) } else { Event::Revoked(partitions) }
+    }
+
+    fn failed(
+        &self,
+        code: RDKafkaErrorCode,
+        fatal: bool,
+        reason: &str,
+        at: Option<(TopicPartition, i64)>,
+    ) -> Event<'_> {
+        tracing::debug!(target: "librdkafka", "{reason}");
+        if fatal {
+            let text = format!("the Kafka client of group {} gave up: {reason}", self.group);
+            return Event::Failed(Fault::new(Class::Fatal, Code::KafkaFatal, text));
+        }
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return Event::Idle;
+        }
+        if let Some((partition, offset)) = at {
+            let fault = classify(code, &format!("fetch {partition} at offset {offset}"));
+            if fault.class == Class::Blocked {
+                return Event::Stopped(partition, fault);
+            }
+        }
+        let fault = classify(code, &format!("consume as group {}", self.group));
+        if fault.class == Class::Transient {
+            // Each broker's trouble and "all brokers down" come again with each attempt to connect.
+            if self.reported.replace(Some(code)).is_some() {
+                return Event::Idle;
+            }
+        }
+        Event::Failed(fault)
+    }
+
+    fn commit_outcome(&self, error: Option<RDKafkaErrorCode>, entries: &[Entry]) -> Result<(), Fault> {
+        match error.or_else(|| entries.iter().find_map(|e| e.error)) {
+            // Nothing was to be committed.
+            None | Some(RDKafkaErrorCode::NoOffset) => Ok(()),
+            Some(code) => Err(classify(code, &self.committing())),
+        }
+    }
+
+    fn committing(&self) -> String {
+        format!("commit offsets of group {}", self.group)
+    }
+
+    fn started(&self, partition: &TopicPartition) -> bool {
+        matches!(self.holdings.borrow().get(partition), Some(Holding::Started { .. }))
+    }
+
+    fn mark(&self, partitions: &[TopicPartition], pause: bool) -> TopicPartitionList {
+        let mut holdings = self.holdings.borrow_mut();
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if let Some(Holding::Started { paused }) = holdings.get_mut(partition) {
+                *paused = pause;
+                list.add_partition(&partition.topic, partition.partition);
+            }
+        }
+        list
+    }
+
+    fn client(&self) -> &BaseConsumer<Context> {
+        &self.client.as_ref().expect("taken only by drop").1
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.client.as_ref().expect("taken only by drop").0
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let (done, closed) = mpsc::channel();
+        let closer = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
+            drop(client);
+            // Nobody waits any more when the time was up.
+            let _ = done.send(());
+        });
+        match closer {
+            Ok(_) if closed.recv_timeout(CLOSE).is_err() => {
+                tracing::warn!("the Kafka consumer did not close within {} s; it ends with the process", CLOSE.as_secs());
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "could not start the thread that closes the Kafka consumer"),
+        }
+    }
+}
+
+fn add(list: &mut TopicPartitionList, partition: &TopicPartition, offset: i64) -> Result<(), Fault> {
+    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
+        .map_err(|e| from_error(&e, &format!("use offset {offset} for {partition}")))
+}
+
+fn commit_list(offsets: &[(TopicPartition, i64, String)]) -> Result<TopicPartitionList, Fault> {
+    let mut list = TopicPartitionList::new();
+    for (partition, next, metadata) in offsets {
+        let mut entry = list.add_partition(&partition.topic, partition.partition);
+        entry
+            .set_offset(Offset::Offset(*next))
+            .map_err(|e| from_error(&e, &format!("commit offset {next} for {partition}")))?;
+        entry.set_metadata(metadata);
+    }
+    Ok(list)
+}
+
+/// Syslog's numbers, as librdkafka uses them.
+fn log_level(level: i32) -> RDKafkaLogLevel {
+    match level {
+        ..=0 => RDKafkaLogLevel::Emerg,
+        1 => RDKafkaLogLevel::Alert,
+        2 => RDKafkaLogLevel::Critical,
+        3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
+    }
+}

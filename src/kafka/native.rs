@@ -1,0 +1,344 @@
+//! The calls of librdkafka that rdkafka does not wrap; every `unsafe` of the Kafka adapter is in this file.
+//!
+//! rdkafka's own poll loses the partition of a consumer error and runs rebalances in a callback. Polling the queue
+//! ourselves gives each event with its partition, in one order, without allocation per record.
+
+#![allow(unsafe_code)]
+
+use super::consumer::TopicPartition;
+use rdkafka::TopicPartitionList;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka_sys as sys;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A pointer to a librdkafka client that outlives what is made from it: the caller keeps the client.
+pub(super) type ClientPtr = *mut sys::rd_kafka_t;
+
+/// One entry of a partition list.
+pub(super) struct Entry {
+    pub(super) at: TopicPartition,
+    pub(super) offset: i64,
+    pub(super) metadata: String,
+    pub(super) error: Option<RDKafkaErrorCode>,
+}
+
+/// What one poll gave.
+pub(super) enum Polled {
+    Message(NativeMessage),
+    Assign(Vec<TopicPartition>),
+    Revoke(Vec<TopicPartition>),
+    Committed(Option<RDKafkaErrorCode>, Vec<Entry>),
+    Error { code: RDKafkaErrorCode, fatal: bool, reason: String, at: Option<(TopicPartition, i64)> },
+    Log { level: i32, facility: String, line: String },
+    Other,
+}
+
+/// A librdkafka queue. Must be dropped before its client.
+pub(super) struct Queue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues are thread safe (rdkafka.h, "thread-safe"), and nothing here is bound to a thread.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    /// The consumer's own queue: records, rebalances, commit outcomes, errors and log lines in one order.
+    pub(super) fn of_consumer(client: ClientPtr) -> Option<Self> {
+        // SAFETY: the caller guarantees a live client; a null answer becomes `None`.
+        NonNull::new(unsafe { sys::rd_kafka_queue_get_consumer(client) }).map(Self)
+    }
+
+    /// A fresh queue for the answer to one request.
+    pub(super) fn new(client: ClientPtr) -> Option<Self> {
+        // SAFETY: as above.
+        NonNull::new(unsafe { sys::rd_kafka_queue_new(client) }).map(Self)
+    }
+
+    fn next(&self, timeout: Duration) -> Option<NativeEvent> {
+        // SAFETY: the queue is alive as long as `self`; a null answer means that nothing came in time.
+        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis(timeout)) }).map(NativeEvent)
+    }
+
+    /// The next event, or `None` when none came in time.
+    pub(super) fn poll(&self, timeout: Duration) -> Option<Polled> {
+        let event = self.next(timeout)?;
+        // SAFETY (whole match): the event is alive until `event` drops; each accessor is called only on the event type
+        // that it is documented for; borrowed strings and lists are copied before that.
+        unsafe {
+            let raw = event.0.as_ptr();
+            Some(match sys::rd_kafka_event_type(raw) {
+                sys::RD_KAFKA_EVENT_FETCH => {
+                    let message = NonNull::new(sys::rd_kafka_event_message_next(raw).cast_mut());
+                    match message {
+                        Some(message) => NativeMessage { message, _event: event }.or_error(),
+                        None => Polled::Other,
+                    }
+                }
+                sys::RD_KAFKA_EVENT_REBALANCE => {
+                    let list = entries_of(sys::rd_kafka_event_topic_partition_list(raw));
+                    let partitions = list.into_iter().map(|entry| entry.at).collect();
+                    match sys::rd_kafka_event_error(raw) {
+                        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Polled::Assign(partitions),
+                        _ => Polled::Revoke(partitions),
+                    }
+                }
+                sys::RD_KAFKA_EVENT_OFFSET_COMMIT => Polled::Committed(
+                    failure(sys::rd_kafka_event_error(raw)),
+                    entries_of(sys::rd_kafka_event_topic_partition_list(raw)),
+                ),
+                sys::RD_KAFKA_EVENT_ERROR => match failure(sys::rd_kafka_event_error(raw)) {
+                    Some(code) => {
+                        let partition = sys::rd_kafka_event_topic_partition(raw);
+                        let at = NonNull::new(partition).map(|p| {
+                            let entry = entry_of(p.as_ref());
+                            (entry.at, entry.offset)
+                        });
+                        if !partition.is_null() {
+                            sys::rd_kafka_topic_partition_destroy(partition);
+                        }
+                        Polled::Error {
+                            code,
+                            fatal: sys::rd_kafka_event_error_is_fatal(raw) != 0,
+                            reason: text(sys::rd_kafka_event_error_string(raw)),
+                            at,
+                        }
+                    }
+                    None => Polled::Other,
+                },
+                sys::RD_KAFKA_EVENT_LOG => {
+                    let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+                    if sys::rd_kafka_event_log(raw, &raw mut facility, &raw mut line, &raw mut level) == 0 {
+                        Polled::Log { level, facility: text(facility), line: text(line) }
+                    } else {
+                        Polled::Other
+                    }
+                }
+                _ => Polled::Other,
+            })
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: this handle was given to us and is destroyed once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
+    }
+}
+
+struct NativeEvent(NonNull<sys::rd_kafka_event_t>);
+
+impl Drop for NativeEvent {
+    fn drop(&mut self) {
+        // SAFETY: the event was given to us and is destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// A record in librdkafka's fetch buffer; given back on drop.
+pub(super) struct NativeMessage {
+    message: NonNull<sys::rd_kafka_message_t>,
+    _event: NativeEvent,
+}
+
+impl NativeMessage {
+    fn or_error(self) -> Polled {
+        let Some(code) = failure(self.raw().err) else { return Polled::Message(self) };
+        let at = TopicPartition { topic: Arc::from(self.topic()), partition: self.raw().partition };
+        // SAFETY: the message is alive; the text is copied.
+        let reason = unsafe { text(sys::rd_kafka_message_errstr(self.message.as_ptr())) };
+        Polled::Error { code, fatal: false, reason, at: Some((at, self.raw().offset)) }
+    }
+
+    fn raw(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: the message belongs to the event, which lives as long as `self`; nobody writes to these fields.
+        unsafe { self.message.as_ref() }
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        if self.raw().rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the message holds a reference to its topic, whose name is a C string. Kafka allows only ASCII in it.
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.raw().rkt)) }.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        self.raw().partition
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        self.raw().offset
+    }
+
+    pub(super) fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive, `kind` is ours.
+        let ms = unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
+        (ms >= 0).then_some(ms)
+    }
+
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        // SAFETY: key and length belong together and live as long as the message.
+        unsafe { bytes(self.raw().key, self.raw().key_len) }
+    }
+
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        // SAFETY: as above.
+        unsafe { bytes(self.raw().payload, self.raw().len) }
+    }
+
+    /// The header at `index`; `None` past the last.
+    pub(super) fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        let mut headers = ptr::null_mut();
+        let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the message is alive; librdkafka parses the headers once and keeps them with the message, so that
+        // name and value live as long as it. Each pointer is read only after the call said that it set it.
+        unsafe {
+            if failure(sys::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers)).is_some()
+                || failure(sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut len))
+                    .is_some()
+            {
+                return None;
+            }
+            Some((CStr::from_ptr(name).to_str().unwrap_or_default(), bytes(value, len)))
+        }
+    }
+}
+
+/// # Safety
+/// A non-null `data` points to `len` bytes that live for `'b`.
+unsafe fn bytes<'b>(data: *const c_void, len: usize) -> Option<&'b [u8]> {
+    // SAFETY: the caller's promise.
+    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), len) })
+}
+
+/// # Safety
+/// `data` is null or a C string.
+unsafe fn text(data: *const c_char) -> String {
+    if data.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(data) }.to_string_lossy().trim().to_owned()
+}
+
+fn failure(code: sys::rd_kafka_resp_err_t) -> Option<RDKafkaErrorCode> {
+    (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+}
+
+fn millis(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// # Safety
+/// The entry's strings are valid.
+unsafe fn entry_of(raw: &sys::rd_kafka_topic_partition_t) -> Entry {
+    // SAFETY: the caller's promise; metadata and its size belong together.
+    let (topic, metadata) = unsafe { (text(raw.topic), bytes(raw.metadata, raw.metadata_size)) };
+    Entry {
+        at: TopicPartition { topic: Arc::from(topic), partition: raw.partition },
+        offset: raw.offset,
+        metadata: metadata.map(|m| String::from_utf8_lossy(m).into_owned()).unwrap_or_default(),
+        error: failure(raw.err),
+    }
+}
+
+/// # Safety
+/// `list` is null or a live list.
+unsafe fn entries_of(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<Entry> {
+    // SAFETY: the caller's promise; `elems` holds `cnt` entries.
+    unsafe {
+        let Some(list) = list.as_ref() else { return Vec::new() };
+        let count = usize::try_from(list.cnt).unwrap_or(0);
+        if count == 0 || list.elems.is_null() {
+            return Vec::new();
+        }
+        std::slice::from_raw_parts(list.elems, count).iter().map(|entry| entry_of(entry)).collect()
+    }
+}
+
+/// Entries of a list, with metadata of any bytes (rdkafka's own accessor panics on what is not UTF-8).
+pub(super) fn entries(list: &TopicPartitionList) -> Vec<Entry> {
+    // SAFETY: the list is alive.
+    unsafe { entries_of(list.ptr()) }
+}
+
+/// Commits and waits for the outcome at most `timeout`; `None` when it did not come.
+pub(super) fn commit(
+    client: ClientPtr,
+    offsets: &TopicPartitionList,
+    timeout: Duration,
+) -> Option<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
+    let queue = Queue::new(client)?;
+    // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps its own reference to the queue.
+    let refused =
+        failure(unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), queue.0.as_ptr(), None, ptr::null_mut()) });
+    if refused.is_some() {
+        return Some((refused, Vec::new()));
+    }
+    match queue.poll(timeout)? {
+        Polled::Committed(error, list) => Some((error, list)),
+        _ => None,
+    }
+}
+
+/// Topic ids by name through DescribeTopics; `None` when the broker did not answer in time, nil where it does not tell.
+pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration) -> Option<Vec<(String, Uuid)>> {
+    let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(t.as_str()).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let queue = Queue::new(client)?;
+    let mut why: [c_char; 256] = [0; 256];
+    // SAFETY: names live until the collection has copied them; collection and options are destroyed once, after the
+    // request has copied them; the result is read while its event is alive.
+    unsafe {
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options =
+            sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), why.as_mut_ptr(), why.len());
+        sys::rd_kafka_DescribeTopics(client, collection, options, queue.0.as_ptr());
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(collection);
+
+        let event = queue.next(timeout + Duration::from_secs(1))?;
+        if failure(sys::rd_kafka_event_error(event.0.as_ptr())).is_some() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let described = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if described.is_null() {
+            return Some(Vec::new());
+        }
+        let mut ids = Vec::with_capacity(count);
+        for &topic in std::slice::from_raw_parts(described, count) {
+            let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+            let id = if id.is_null() {
+                Uuid::nil()
+            } else {
+                Uuid::from_u64_pair(
+                    sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned(),
+                    sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
+                )
+            };
+            ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), id));
+        }
+        Some(ids)
+    }
+}
+
+/// Shortens the wait of the mock cluster in `client` before a group's first assignment (3 s by default).
+pub(super) fn shorten_mock_group_join(client: ClientPtr, delay: Duration) {
+    // SAFETY: the client is alive; a null cluster means that it has no mock cluster.
+    unsafe {
+        let cluster = sys::rd_kafka_handle_mock_cluster(client);
+        if !cluster.is_null() {
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, millis(delay));
+        }
+    }
+}
