@@ -1,4 +1,6 @@
 //! The embedded default: mock cluster, registry, throw-away PostgreSQL.
 
+pub mod binaries;
 pub mod capture;
 pub mod registry;
+pub mod throwaway;
