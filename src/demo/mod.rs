@@ -2,5 +2,6 @@
 
 pub mod binaries;
 pub mod capture;
+pub mod ground_truth;
 pub mod registry;
 pub mod throwaway;
