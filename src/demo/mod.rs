@@ -3,5 +3,6 @@
 pub mod binaries;
 pub mod capture;
 pub mod ground_truth;
+pub mod poison;
 pub mod registry;
 pub mod throwaway;
