@@ -5,4 +5,5 @@ pub mod capture;
 pub mod ground_truth;
 pub mod poison;
 pub mod registry;
+pub mod screen;
 pub mod throwaway;
