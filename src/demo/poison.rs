@@ -86,7 +86,7 @@ pub fn sprinkle(records: Vec<OwnedRecord>, poison: Vec<Poison>) -> Sprinkled {
         log.append(record, None);
         let seen = seen.entry(partition.clone()).or_default();
         *seen += 1;
-        let due = distances.get(&partition).is_some_and(|distance| *seen % distance == 0);
+        let due = distances.get(&partition).is_some_and(|distance| seen.is_multiple_of(*distance));
         if let Some(one) = waiting.get_mut(&partition).filter(|_| due).and_then(Vec::pop) {
             log.append(one.record, Some(one.code));
         }
@@ -131,7 +131,7 @@ fn avro(
         .build()
         .and_then(|reader| reader.read_value(&mut &*body))
         .map_err(|_| unfit(template, "does not follow its schema"))?;
-    let rewritten = |edit: &dyn Fn(&mut Vec<(String, Value)>) -> Option<()>| {
+    let rewritten = |edit: &dyn Fn(&mut Fields) -> Option<()>| {
         let mut value = decoded.clone();
         let Value::Record(fields) = &mut value else {
             return Err(unfit(template, "is no envelope"));
@@ -175,6 +175,9 @@ fn avro(
     }
     Ok(all)
 }
+
+/// The fields of an Avro record.
+type Fields = Vec<(String, Value)>;
 
 fn field<'f>(fields: &'f mut [(String, Value)], name: &str) -> Option<&'f mut Value> {
     fields.iter_mut().find(|(n, _)| n == name).map(|(_, value)| value)
