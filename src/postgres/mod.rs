@@ -1,1 +1,3 @@
 //! The destination: the only place that knows tokio-postgres.
+
+pub mod readback;

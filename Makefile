@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` shows the main job, `make test` is everyday work.
+# The others need what they name. See README.md.
+
+# rustup's directory is often not in the PATH of a fresh shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test test-system test-faults bench stack-up stack-down lint fmt deny soak
+
+help: ## what the targets do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
+
+bootstrap: ## installs what is missing on Debian or Ubuntu; silent when nothing is
+	@deploy/bootstrap.sh
+
+demo: bootstrap ## the main job on an embedded Kafka, registry and PostgreSQL
+	cargo run --release --locked --quiet -- demo $(ARGS)
+
+test: bootstrap lint ## every check of everyday work
+	cargo test --locked --all-targets
+	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	else echo 'make test: dependencies not checked, cargo-deny is not installed (make deny installs it)'; fi
+
+lint: ## formatting and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## formats the code
+	cargo fmt
+
+deny: ## advisories, licences and sources of dependencies; installs cargo-deny first (takes minutes)
+	@cargo deny --version >/dev/null 2>&1 || { echo 'installing cargo-deny, this takes minutes'; cargo install --locked cargo-deny; }
+	cargo deny --locked check
+
+test-system: bootstrap ## the short system test on the real stack
+	tests/system/run.sh
+
+test-faults: bootstrap ## the fault tests on the real stack
+	cargo test --locked --features faults
+
+bench: bootstrap ## events per second next to the yardstick
+	tests/bench/run.sh
+
+stack-up: ## Kafka, Connect with Debezium, registry and PostgreSQL on loopback
+	tests/stack/up.sh
+
+stack-down: ## stops what stack-up started
+	tests/stack/down.sh
+
+soak: ## not there yet
+	@echo 'make soak: there is no soak test yet' >&2; exit 1
