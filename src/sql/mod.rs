@@ -1,1 +1,9 @@
-//! SQL text, the only place that builds it.
+//! SQL text, the only place that builds it. Pure: no connection, no clock.
+
+pub mod catalogue;
+pub mod ddl;
+pub mod ident;
+pub mod ledger;
+pub mod merge;
+pub mod settle;
+pub mod stage;

@@ -1,0 +1,154 @@
+//! The schema `silversink`, DDL on Silver tables, and who owns a Silver table.
+
+use super::{Destination, sqlstate};
+use crate::fault::{Class, Code, Fault};
+use crate::sql::{ddl, ledger};
+use crate::table::TableName;
+use crate::version::Version;
+use tokio_postgres::types::Type;
+
+impl Destination {
+    /// Makes the schema `silversink` complete. Safe when several workers start together: an advisory lock orders them.
+    /// Where everything exists already, no privilege to create is needed.
+    ///
+    /// # Errors
+    /// Blocked `privilege_missing` with the DDL as hint; transient when the server is away.
+    pub async fn ensure_bookkeeping(&self) -> Result<(), Fault> {
+        let doing = "preparing schema silversink";
+        let mut client = self.client().await?;
+        let present: i64 = self
+            .ask(doing, client.query_typed_one(ledger::PRESENT, &[]))
+            .await?
+            .try_get(0)
+            .map_err(|e| sqlstate::fault(doing, &e))?;
+        if present == ledger::OBJECTS {
+            return Ok(());
+        }
+        let work = async {
+            let tx = client.transaction().await?;
+            let made = async {
+                tx.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&ledger::LOCK_KEY, Type::INT8)]).await?;
+                for statement in ledger::CREATE {
+                    tx.batch_execute(statement).await?;
+                }
+                Ok(())
+            }
+            .await;
+            finish(tx, made).await
+        };
+        self.ask(doing, work).await.map_err(|fault| match fault.code {
+            Code::PrivilegeMissing => {
+                let script: Vec<String> = ledger::CREATE.map(str::to_owned).to_vec();
+                fault.with_hint(format!(
+                    "let an owner run the following and grant the worker USAGE on the schema, SELECT, INSERT, UPDATE and \
+                     DELETE on its tables:\n{}",
+                    ddl::script(&script)
+                ))
+            }
+            _ => fault,
+        })
+    }
+
+    /// Runs DDL in one transaction under the lock timeout.
+    ///
+    /// # Errors
+    /// Transient when a lock is not to be had in time; blocked with the statements as hint when PostgreSQL refuses them.
+    pub async fn execute_ddl(&self, statements: &[String]) -> Result<(), Fault> {
+        let doing = "changing the Silver schema";
+        let mut client = self.client().await?;
+        let work = async {
+            let tx = client.transaction().await?;
+            let made = async {
+                for statement in statements {
+                    tx.batch_execute(statement).await?;
+                }
+                Ok(())
+            }
+            .await;
+            finish(tx, made).await
+        };
+        self.ask(doing, work).await.map_err(|fault| {
+            // Two workers that create one object at the same time meet in the catalogue's own unique indexes, or find it
+            // there in spite of IF NOT EXISTS: the next attempt sees it.
+            let raced = matches!(fault.sqlstate.as_deref(), Some("23505" | "42P06" | "42P07" | "42701" | "42710"));
+            match fault.class {
+                _ if raced => Fault { class: Class::Transient, code: Code::PostgresConflict, ..fault },
+                Class::Transient | Class::Fatal => fault,
+                // DDL is no record: whatever is wrong with it is the world's.
+                _ => Fault {
+                    class: Class::Blocked,
+                    hint: Some(format!("PostgreSQL refused:\n{}", ddl::script(statements))),
+                    ..fault
+                },
+            }
+        })
+    }
+
+    /// Registers `table` for `pipeline`, for ever: two pipelines in one table would fight over versions.
+    ///
+    /// # Errors
+    /// Blocked `table_owned` when another pipeline owns it.
+    pub async fn own_table(&self, pipeline: &str, table: &TableName) -> Result<(), Fault> {
+        let doing = format!("registering table {table}");
+        let client = self.client().await?;
+        let name = [(&table.schema as _, Type::TEXT), (&table.name as _, Type::TEXT)];
+        let [schema, table_name] = name.clone();
+        self.ask(
+            &doing,
+            client.execute_typed(ledger::OWN_TABLE, &[schema, table_name, (&pipeline, Type::TEXT)]),
+        )
+        .await?;
+        let row = self.ask(&doing, client.query_typed_one(ledger::TABLE_OWNER, &name)).await?;
+        let owner: String = row.try_get(0).map_err(|e| sqlstate::fault(&doing, &e))?;
+        if owner == pipeline {
+            return Ok(());
+        }
+        Err(Fault::blocked(
+            Code::TableOwned,
+            format!("{doing}: it belongs to pipeline {owner:?}"),
+            "route the topic to another table, or remove the row from silversink.silver_table when that pipeline is gone",
+        ))
+    }
+
+    /// The version below which arrivals of the table are stored as deleted, with the time of the truncate in microseconds
+    /// since 2000-01-01.
+    ///
+    /// # Errors
+    /// Transient when the server is away.
+    pub async fn truncate_floor(&self, table: &TableName) -> Result<Option<(Version, i64)>, Fault> {
+        let doing = format!("reading the truncate floor of {table}");
+        let client = self.client().await?;
+        let rows = self
+            .ask(
+                &doing,
+                client.query_typed(
+                    ledger::TRUNCATE_FLOOR,
+                    &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
+                ),
+            )
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let read = |e| sqlstate::fault(&doing, &e);
+        let version: &[u8] = row.try_get(0).map_err(read)?;
+        let at: i64 = row.try_get(1).map_err(read)?;
+        let version = Version::from_bytes(version).ok_or_else(|| {
+            Fault::new(Class::Blocked, Code::Internal, format!("{doing}: the stored version has a wrong length"))
+        })?;
+        Ok(Some((version, at)))
+    }
+}
+
+/// Commits or rolls back, and waits for it, so that no connection returns to the pool with a transaction on it.
+pub(super) async fn finish<T>(
+    tx: deadpool_postgres::Transaction<'_>,
+    made: Result<T, tokio_postgres::Error>,
+) -> Result<T, tokio_postgres::Error> {
+    match made {
+        Ok(value) => tx.commit().await.map(|()| value),
+        Err(error) => {
+            // The first error is the one to report.
+            tx.rollback().await.ok();
+            Err(error)
+        }
+    }
+}

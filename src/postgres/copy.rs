@@ -1,0 +1,119 @@
+//! COPY BINARY frames of a batch's rows, chunk by chunk (PostgreSQL manual, "COPY", section "Binary Format").
+
+use crate::batch::{Batch, Kind, StagedRow};
+use crate::sql::stage;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Range;
+
+/// Bytes handed to the connection at a time: large enough to be cheap, small enough that encoding and sending overlap.
+const CHUNK: usize = 256 * 1024;
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const TRAILER: i16 = -1;
+
+/// The stream of a stretch of a batch's rows.
+pub(super) struct Frames<'b> {
+    batch: &'b Batch,
+    rows: Range<usize>,
+    /// Fields per row.
+    fields: i16,
+    /// Words of kept bits, when the COPY lists them.
+    words: Option<usize>,
+    buffer: BytesMut,
+    started: bool,
+    done: bool,
+}
+
+impl<'b> Frames<'b> {
+    /// `partial` must be what the COPY statement was made with. `None` when the table has more columns than a frame can
+    /// count (PostgreSQL's own limit is 1,600).
+    pub(super) fn new(batch: &'b Batch, rows: Range<usize>, partial: bool) -> Option<Self> {
+        let shape = batch.shape.as_ref()?;
+        let words = partial.then(|| stage::kept_words(shape));
+        let fields = shape.columns.len() + stage::BOOKKEEPING.len() + words.map_or(0, |n| n + 1);
+        Some(Self {
+            batch,
+            rows,
+            fields: i16::try_from(fields).ok()?,
+            words,
+            buffer: BytesMut::new(),
+            started: false,
+            done: false,
+        })
+    }
+
+    fn put(&mut self, index: usize, row: &StagedRow) {
+        let body = self.batch.body(row);
+        let out = &mut self.buffer;
+        out.put_i16(self.fields);
+        out.put_slice(body);
+        out.put_i32(1);
+        out.put_u8(row.kind.as_byte());
+        field(out, row.version.as_bytes());
+        nullable(out, row.deleted_at);
+        nullable(out, row.source_ts);
+        out.put_i32(2);
+        out.put_u16(row.range);
+        out.put_i32(4);
+        // A batch of more than 2^31 rows cannot exist: `StagedRow::body` is addressed by 32 bits.
+        out.put_u32(u32::try_from(index).unwrap_or(u32::MAX));
+        if let Some(words) = self.words {
+            out.put_i32(1);
+            out.put_u8(u8::from(row.kind == Kind::Partial && row.needs_base));
+            for word in 0..words {
+                out.put_i32(8);
+                out.put_i64(row.kept.word(word));
+            }
+        }
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.done {
+            return None;
+        }
+        self.buffer.reserve(CHUNK + CHUNK / 8);
+        if !self.started {
+            self.buffer.put_slice(HEADER);
+            self.started = true;
+        }
+        while self.buffer.len() < CHUNK {
+            let next = self.rows.next().and_then(|i| self.batch.rows.get(i).map(|row| (i, row)));
+            let Some((index, row)) = next else {
+                self.buffer.put_i16(TRAILER);
+                self.done = true;
+                break;
+            };
+            self.put(index, row);
+        }
+        Some(self.buffer.split().freeze())
+    }
+}
+
+fn field(out: &mut BytesMut, bytes: &[u8; crate::version::Version::LEN]) {
+    out.put_i32(37);
+    out.put_slice(bytes);
+}
+
+fn nullable(out: &mut BytesMut, microseconds: Option<i64>) {
+    match microseconds {
+        Some(at) => {
+            out.put_i32(8);
+            out.put_i64(at);
+        }
+        None => out.put_i32(-1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_version_is_the_one_that_is_written() {
+        assert_eq!(crate::version::Version::LEN, 37);
+        assert_eq!(HEADER.len(), 19);
+    }
+}

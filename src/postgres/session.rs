@@ -1,0 +1,28 @@
+//! Settings of a session, as SQL.
+
+use super::Limits;
+
+/// What every session of ours has: time limits on the server's side, and a fixed reading of times and intervals.
+pub(super) fn settings(limits: Limits) -> String {
+    format!(
+        "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+         SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
+         SET client_min_messages = 'error'",
+        milliseconds(limits.statement),
+        milliseconds(limits.lock),
+        milliseconds(limits.statement),
+    )
+}
+
+/// What a writer's session has on top.
+///
+/// The four planner switches keep MERGE on the key's index whatever the statistics say; with them the stage's scan is
+/// "forbidden" and so expensive that it would be compiled for every batch: hence `jit`. `row_security = off` turns a policy
+/// that would hide rows into an error.
+pub(super) const WRITER: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+     SET enable_material = off; SET jit = off; SET row_security = off";
+
+/// PostgreSQL reads 0 as "no limit".
+fn milliseconds(limit: std::time::Duration) -> u64 {
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).clamp(1, 2_147_483_647)
+}

@@ -1,0 +1,447 @@
+//! One lane's connection: stages a batch, settles it, commits, in one pipelined flight (design section 8).
+
+use super::connect::{Connection, Target};
+use super::copy::Frames;
+use super::params::{Letters, Ranges, count};
+use super::{Limits, session, sqlstate};
+use crate::batch::{Applied, Batch, Kind, Settled};
+use crate::fault::{Class, Code, Fault};
+use crate::sql::merge::{CREATE_COUNTER, Variant};
+use crate::sql::settle::{self, Backend, Merging};
+use crate::sql::{catalogue, ledger, stage};
+use crate::table::{TableName, TableShape};
+use bytes::Bytes;
+use futures::SinkExt;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, CopyInSink, Error, Row, Statement};
+
+/// A connection that writes batches. One transaction at a time; when [`Writer::is_broken`], drop it and open another.
+pub struct Writer {
+    pub(super) client: Client,
+    driver: JoinHandle<()>,
+    pub(super) limits: Limits,
+    backend: Backend,
+    stages: Vec<Stage>,
+    /// Number of the next stage: never used twice, so that a dropped stage's plans cannot be met again.
+    next: u32,
+    positions: Option<Statement>,
+    /// Set while a transaction is under way, and left set when its end is unknown.
+    pub(super) busy: bool,
+}
+
+/// Session objects of one table shape.
+pub(super) struct Stage {
+    pub(super) shape: Arc<TableShape>,
+    pub(super) number: u32,
+    copy: Statement,
+    copy_partial: Statement,
+    fast: Statement,
+    full: Option<Statement>,
+    key_constraints: Vec<String>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("backend", &self.backend.pid).field("busy", &self.busy).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Without this, a connection with an unanswered request would live on until the server answers.
+        self.driver.abort();
+    }
+}
+
+impl Writer {
+    pub(super) async fn open(target: &Target, limits: Limits) -> Result<Self, Fault> {
+        let Connection { client, driver } = target.open().await.map_err(|e| target.fault(&e, false))?;
+        let doing = format!("opening a writer's session at {}", target.name());
+        let settings = format!("{}; {}; {CREATE_COUNTER}", session::settings(limits), session::WRITER);
+        let work = async {
+            client.batch_execute(&settings).await?;
+            let row = client
+                .query_typed_one(
+                    "SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()",
+                    &[],
+                )
+                .await?;
+            Ok(Backend { pid: row.try_get(0)?, start: row.try_get(1)? })
+        };
+        let backend = limits.wait(&doing, work).await?.map_err(|e| sqlstate::fault(&doing, &e))?;
+        Ok(Self { client, driver, limits, backend, stages: Vec::new(), next: 0, positions: None, busy: false })
+    }
+
+    /// True when the connection is gone, or when a transaction was cut off so that its state is unknown.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.busy || self.client.is_closed()
+    }
+
+    /// Applies a batch: rows, truncate, dead letters and positions in one transaction, or nothing at all.
+    ///
+    /// `table` is named in messages and in dead letters; it may be given without a shape.
+    ///
+    /// # Errors
+    /// - poison: some row can never be applied; [`Writer::isolate`] tells which;
+    /// - fenced: another worker owns a partition;
+    /// - transient: the same batch may be tried again, on a new writer when this one is broken. A lost COMMIT is found out
+    ///   by that repetition: [`Applied::already`];
+    /// - blocked: the table, its constraints or privileges are in the way.
+    pub async fn write(
+        &mut self,
+        pipeline: &str,
+        table: Option<&TableName>,
+        batch: &Batch,
+    ) -> Result<Applied, Fault> {
+        let table = table.or_else(|| batch.shape.as_ref().map(|s| &s.table));
+        let doing = match table {
+            Some(table) => format!("writing batch {} to {table}", batch.number),
+            None => format!("writing batch {}", batch.number),
+        };
+        if self.is_broken() {
+            return Err(Fault::transient(Code::PostgresUnavailable, format!("{doing}: the connection is broken")));
+        }
+        let ranges = Ranges::of(batch)?;
+        if i16::try_from(batch.ranges.len()).is_err() {
+            return Err(internal(&doing, "a batch has too many partitions"));
+        }
+        self.busy = true;
+        let result = self.transact(&doing, pipeline, table, batch, &ranges).await;
+        if let Ok(Err(fault)) = &result
+            && fault.sqlstate.as_deref() == Some(settle::ALREADY)
+        {
+            self.busy = false;
+            return Ok(Applied { ranges: Vec::new(), already: true });
+        }
+        match result {
+            Ok(known) => {
+                self.busy = false;
+                known
+            }
+            Err(unknown) => Err(unknown),
+        }
+    }
+
+    /// The outer error means that the transaction's end is unknown; the inner one that it was rolled back.
+    async fn transact(
+        &mut self,
+        doing: &str,
+        pipeline: &str,
+        table: Option<&TableName>,
+        batch: &Batch,
+        ranges: &Ranges<'_>,
+    ) -> Result<Result<Applied, Fault>, Fault> {
+        let limits = self.limits;
+        let merging = match &batch.shape {
+            Some(shape) if !batch.rows.is_empty() || batch.truncate.is_some() => Some(shape),
+            _ => None,
+        };
+        let variant = variant(batch);
+        let settle = match merging {
+            Some(shape) => match self.stage(doing, shape, variant).await? {
+                Ok(index) => self.stages.get(index).and_then(|s| s.settle(variant)).cloned(),
+                Err(fault) => return Ok(Err(fault)),
+            },
+            None => match self.positions_call(doing).await? {
+                Ok(statement) => Some(statement),
+                Err(fault) => return Ok(Err(fault)),
+            },
+        };
+        let Some(settle) = settle else {
+            return Ok(Err(internal(doing, "a stage has no settle function")));
+        };
+        let stage = merging.and_then(|shape| self.stages.iter().find(|s| s.shape == *shape));
+        let explain = |error: &Error| explain(doing, error, stage);
+
+        let copying = if batch.rows.is_empty() { None } else { stage };
+        let sink = match copying {
+            Some(stage) => {
+                let work =
+                    async { futures::join!(self.client.batch_execute("BEGIN"), self.client.copy_in(stage.copy(batch))) };
+                let (begun, sink) = limits.wait(doing, work).await?;
+                match begun.and(sink) {
+                    Ok(sink) => Some(sink),
+                    Err(error) => {
+                        self.rollback(doing).await?;
+                        return Ok(Err(explain(&error)));
+                    }
+                }
+            }
+            None => None,
+        };
+        let begins = sink.is_none();
+        let offered = count(batch.rows.len() as u64)?;
+        let version = batch.truncate.map(|t| *t.version.as_bytes());
+        let version = version.as_ref().map(<[u8; 37]>::as_slice);
+        let at = batch.truncate.map(|t| t.at);
+        let letters = Letters::of(&batch.letters);
+
+        let flight = async {
+            let begin = async {
+                if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) }
+            };
+            let staged = async {
+                match sink {
+                    Some(sink) => send(sink, batch, 0..batch.rows.len()).await,
+                    None => Ok(()),
+                }
+            };
+            let mut staged = pin!(staged);
+            // The rows must be on their way before what follows them; their answer is waited for together with the rest.
+            let letters = self.insert_letters(pipeline, table, &letters);
+            let params: [&(dyn ToSql + Sync); 14] = [
+                &pipeline,
+                &ranges.topics,
+                &ranges.topic_ids,
+                &ranges.partitions,
+                &ranges.epochs,
+                &ranges.from,
+                &ranges.next,
+                &ranges.changes,
+                &ranges.folded,
+                &ranges.skipped,
+                &ranges.letters,
+                &offered,
+                &version,
+                &at,
+            ];
+            let settled = self.client.query_one(&settle, &params);
+            let commit = self.client.batch_execute("COMMIT");
+            futures::join!(begin, staged.as_mut(), letters, settled, commit)
+        };
+        let (begun, staged, lettered, settled, committed) = limits.wait(doing, flight).await?;
+        let settled = first_error([begun.err(), staged.err(), lettered.err()], settled);
+        match settled.and_then(|row| committed.map(|()| row)) {
+            Ok(row) => Ok(read_counts(&row).map_err(|e| sqlstate::fault(doing, &e))),
+            Err(error) if error.as_db_error().is_none() => Err(explain(&error)),
+            Err(error) => Ok(Err(explain(&error))),
+        }
+    }
+
+    async fn insert_letters(
+        &self,
+        pipeline: &str,
+        table: Option<&TableName>,
+        letters: &Letters<'_>,
+    ) -> Result<(), Error> {
+        if letters.offsets.is_empty() {
+            return Ok(());
+        }
+        let schema = table.map(|t| t.schema.as_str());
+        let name = table.map(|t| t.name.as_str());
+        self.client
+            .execute_typed(
+                ledger::LETTERS,
+                &[
+                    (&pipeline, Type::TEXT),
+                    (&schema, Type::TEXT),
+                    (&name, Type::TEXT),
+                    (&letters.topics, Type::TEXT_ARRAY),
+                    (&letters.topic_ids, Type::UUID_ARRAY),
+                    (&letters.partitions, Type::INT4_ARRAY),
+                    (&letters.offsets, Type::INT8_ARRAY),
+                    (&letters.codes, Type::TEXT_ARRAY),
+                    (&letters.fingerprints, Type::TEXT_ARRAY),
+                    (&letters.keys, Type::TEXT_ARRAY),
+                    (&letters.versions, Type::BYTEA_ARRAY),
+                    (&letters.reasons, Type::TEXT_ARRAY),
+                    (&letters.sqlstates, Type::TEXT_ARRAY),
+                    (&letters.dlq_partitions, Type::INT4_ARRAY),
+                    (&letters.dlq_offsets, Type::INT8_ARRAY),
+                ],
+            )
+            .await
+            .map(|_| ())
+    }
+
+    pub(super) async fn rollback(&self, doing: &str) -> Result<(), Fault> {
+        self.limits
+            .wait(doing, self.client.batch_execute("ROLLBACK"))
+            .await?
+            .map_err(|e| sqlstate::fault(doing, &e))
+    }
+
+    /// Index of the session objects for a shape; made when they are missing. Errors as in [`Writer::transact`].
+    pub(super) async fn stage(
+        &mut self,
+        doing: &str,
+        shape: &Arc<TableShape>,
+        variant: Variant,
+    ) -> Result<Result<usize, Fault>, Fault> {
+        let found = self.stages.iter().position(|s| Arc::ptr_eq(&s.shape, shape) || s.shape == *shape);
+        let index = match found {
+            Some(index) => index,
+            None => {
+                self.drop_stages_of(doing, &shape.table).await?;
+                self.next += 1;
+                let made = make_stage(&self.client, shape, self.next, &self.backend);
+                match known(doing, self.limits.wait(doing, made).await?)? {
+                    Ok(stage) => {
+                        self.stages.push(stage);
+                        self.stages.len() - 1
+                    }
+                    Err(fault) => return Ok(Err(fault)),
+                }
+            }
+        };
+        let Some(stage) = self.stages.get_mut(index) else { return Ok(Ok(index)) };
+        if variant == Variant::Full && stage.full.is_none() {
+            let made = make_settle(&self.client, Some(stage.merging(Variant::Full)), &self.backend);
+            match known(doing, self.limits.wait(doing, made).await?)? {
+                Ok(statement) => stage.full = Some(statement),
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        Ok(Ok(index))
+    }
+
+    pub(super) fn stage_at(&self, index: usize) -> Option<&Stage> {
+        self.stages.get(index)
+    }
+
+    /// Removes what was made for an older shape of a table.
+    async fn drop_stages_of(&mut self, doing: &str, table: &TableName) -> Result<(), Fault> {
+        let Some(index) = self.stages.iter().position(|s| s.shape.table == *table) else { return Ok(()) };
+        let old = self.stages.swap_remove(index);
+        let sql = format!(
+            "{}; {}; {}",
+            settle::drop(Some(old.merging(Variant::Fast))),
+            settle::drop(Some(old.merging(Variant::Full))),
+            stage::drop(old.number)
+        );
+        self.limits
+            .wait(doing, self.client.batch_execute(&sql))
+            .await?
+            .map_err(|e| sqlstate::fault(doing, &e))
+    }
+
+    async fn positions_call(&mut self, doing: &str) -> Result<Result<Statement, Fault>, Fault> {
+        if let Some(statement) = &self.positions {
+            return Ok(Ok(statement.clone()));
+        }
+        let made = make_settle(&self.client, None, &self.backend);
+        let made = known(doing, self.limits.wait(doing, made).await?)?;
+        Ok(made.inspect(|statement| self.positions = Some(statement.clone())))
+    }
+}
+
+impl Stage {
+    fn merging(&self, variant: Variant) -> Merging<'_> {
+        Merging { shape: &self.shape, stage: self.number, variant }
+    }
+
+    fn settle(&self, variant: Variant) -> Option<&Statement> {
+        match variant {
+            Variant::Fast => Some(&self.fast),
+            Variant::Full => self.full.as_ref(),
+        }
+    }
+
+    pub(super) fn copy(&self, batch: &Batch) -> &Statement {
+        if has_partial(batch) { &self.copy_partial } else { &self.copy }
+    }
+}
+
+async fn make_stage(
+    client: &Client,
+    shape: &Arc<TableShape>,
+    number: u32,
+    backend: &Backend,
+) -> Result<Stage, Error> {
+    client.batch_execute(&stage::create(shape, number)).await?;
+    let copy = client.prepare(&stage::copy(shape, number, false)).await?;
+    let copy_partial = client.prepare(&stage::copy(shape, number, true)).await?;
+    let fast = make_settle(client, Some(Merging { shape, stage: number, variant: Variant::Fast }), backend).await?;
+    let rows = client
+        .query_typed(
+            catalogue::KEY_CONSTRAINTS,
+            &[(&shape.table.schema, Type::TEXT), (&shape.table.name, Type::TEXT)],
+        )
+        .await?;
+    let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok(Stage { shape: Arc::clone(shape), number, copy, copy_partial, fast, full: None, key_constraints })
+}
+
+async fn make_settle(client: &Client, merging: Option<Merging<'_>>, backend: &Backend) -> Result<Statement, Error> {
+    client.batch_execute(&settle::create(merging, backend)).await?;
+    client.prepare(&settle::call(merging)).await
+}
+
+/// Sends a stretch of a batch's rows and ends the COPY.
+pub(super) async fn send(
+    sink: CopyInSink<Bytes>,
+    batch: &Batch,
+    rows: std::ops::Range<usize>,
+) -> Result<(), Error> {
+    let mut sink = pin!(sink);
+    if let Some(frames) = Frames::new(batch, rows, has_partial(batch)) {
+        for chunk in frames {
+            sink.feed(chunk).await?;
+        }
+    }
+    sink.as_mut().finish().await.map(|_| ())
+}
+
+/// The fault of a failed flight. A unique violation on the key is a race of two first writers (F7): repeat. Elsewhere it
+/// is a constraint that the stream violates.
+pub(super) fn explain(doing: &str, error: &Error, stage: Option<&Stage>) -> Fault {
+    let fault = sqlstate::fault(doing, error);
+    let Some(db) = error.as_db_error() else { return fault };
+    if db.code().code() != "23505" {
+        return fault;
+    }
+    let on_key = match db.constraint() {
+        Some(name) => stage.is_some_and(|s| s.key_constraints.iter().any(|k| k == name)),
+        None => false,
+    };
+    if on_key || db.schema() == Some(ledger::SCHEMA) {
+        return Fault { class: Class::Transient, code: Code::PostgresConflict, ..fault };
+    }
+    fault.with_hint("drop the unique index, or make it partial over live rows")
+}
+
+/// Splits a failure with a known end from one that leaves the session in an unknown state.
+fn known<T>(doing: &str, result: Result<T, Error>) -> Result<Result<T, Fault>, Fault> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.as_db_error().is_some() => Ok(Err(sqlstate::fault(doing, &error))),
+        Err(error) => Err(sqlstate::fault(doing, &error)),
+    }
+}
+
+/// The first thing that failed is the cause; what came after it only found the transaction aborted.
+fn first_error<T, const N: usize>(earlier: [Option<Error>; N], last: Result<T, Error>) -> Result<T, Error> {
+    match earlier.into_iter().flatten().next() {
+        Some(error) => Err(error),
+        None => last,
+    }
+}
+
+fn read_counts(row: &Row) -> Result<Applied, Error> {
+    let applied: Vec<i64> = row.try_get(0)?;
+    let superseded: Vec<i64> = row.try_get(1)?;
+    let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+    let ranges = applied
+        .into_iter()
+        .zip(superseded)
+        .map(|(a, s)| Settled { applied: whole(a), superseded: whole(s) })
+        .collect();
+    Ok(Applied { ranges, already: false })
+}
+
+pub(super) fn has_partial(batch: &Batch) -> bool {
+    batch.rows.iter().any(|row| row.kind == Kind::Partial)
+}
+
+pub(super) fn variant(batch: &Batch) -> Variant {
+    let plain = batch.rows.iter().all(|row| matches!(row.kind, Kind::Whole | Kind::Delete));
+    if plain { Variant::Fast } else { Variant::Full }
+}
+
+pub(super) fn internal(doing: &str, what: &str) -> Fault {
+    Fault::new(Class::Fatal, Code::Internal, format!("{doing}: {what}"))
+}

@@ -1,0 +1,213 @@
+//! The guarded MERGE: the whole of section 4 of the design in one statement per Silver table.
+//!
+//! # Decisions
+//! - A superseded row must leave no trace in WAL, and still has to be counted. The last `WHEN MATCHED` branch of the
+//!   statement does nothing but call `nextval` on a session-temporary sequence, which is not logged.
+//! - Two variants: `Fast` for whole rows and deletes, `Full` when a batch holds partial rows or bare tombstones. The
+//!   column-wise CASE of `Full` is only paid for by batches that need it.
+
+use super::{ident, stage};
+use crate::table::TableShape;
+use crate::version::Version;
+
+/// Which form of the statement a batch needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Kinds `w` and `d` only.
+    Fast,
+    /// Any kind.
+    Full,
+}
+
+impl Variant {
+    /// Suffix of the names of session objects.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// The session's counter of superseded rows.
+pub const COUNTER: &str = "pg_temp.silversink_superseded";
+
+/// `CREATE TEMPORARY SEQUENCE` of [`COUNTER`].
+pub const CREATE_COUNTER: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded";
+
+const COUNT: &str = "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0 THEN DO NOTHING";
+
+/// The MERGE from stage `number` into the shape's table.
+#[must_use]
+pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
+    let names = Names::of(shape);
+    let full = variant == Variant::Full;
+    let newer = format!("s._version > t.{}", names.version);
+    let mut sql = format!(
+        "MERGE INTO {} AS t USING {} AS s ON {}",
+        ident::table(&shape.table),
+        stage::name(number),
+        stage::same_key(shape)
+    );
+    let mut when = |text: String| {
+        sql.push_str("\n  WHEN ");
+        sql.push_str(&text);
+    };
+    when(format!("MATCHED AND s._kind = 'w' AND {newer} THEN UPDATE SET {}", set(shape, &names, false)));
+    when(format!("MATCHED AND s._kind = 'd' AND {newer} THEN UPDATE SET {}", names.set_bookkeeping()));
+    if full {
+        when(format!("MATCHED AND {} THEN DO NOTHING", no_base(&names)));
+        when(format!("MATCHED AND s._kind = 'p' AND {newer} THEN UPDATE SET {}", set(shape, &names, true)));
+        when(format!(
+            "MATCHED AND s._kind = 't' AND {} THEN UPDATE SET {version} = {}, {} = s._deleted_at, {} = s._source_ts, \
+             {} = pg_catalog.now()",
+            tombstone_applies(&names),
+            tombstone_version(&names),
+            names.deleted_at,
+            names.source_ts,
+            names.applied_at,
+            version = names.version,
+        ));
+    }
+    when(format!("MATCHED AND {COUNT}"));
+    if full {
+        when(format!("NOT MATCHED AND s._kind = 't' AND {COUNT}"));
+        when("NOT MATCHED AND s._kind = 'p' AND s._needs_base THEN DO NOTHING".to_owned());
+    }
+    when(format!("NOT MATCHED THEN {}", insert(shape, &names)));
+    sql
+}
+
+/// Counts, per range, staged rows whose target was *not* written by this transaction because it is at least as new.
+/// Read after the MERGE; a row that a trigger swallowed is older than its stage and therefore not counted.
+#[must_use]
+pub fn superseded_by_range(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
+    format!(
+        "SELECT s._range AS range, pg_catalog.count(*) AS n FROM {stage} AS s LEFT JOIN {target} AS t ON {key} \
+         WHERE CASE WHEN t.{version} IS NULL THEN s._kind = 't' \
+         WHEN t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid THEN false \
+         WHEN s._kind = 't' THEN NOT ({tombstone}) ELSE s._version <= t.{version} END GROUP BY s._range",
+        stage = stage::name(number),
+        target = ident::table(&shape.table),
+        key = stage::same_key(shape),
+        version = names.version,
+        tombstone = tombstone_applies(&names),
+    )
+}
+
+/// Indexes of staged partial rows that the MERGE left alone because they have no base (I9), separated by commas, or NULL.
+#[must_use]
+pub fn rows_without_base(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
+    format!(
+        "SELECT pg_catalog.string_agg(s._row::pg_catalog.text, ',' ORDER BY s._row) FROM {} AS s LEFT JOIN {} AS t ON {} \
+         WHERE (t.{} IS NULL AND s._kind = 'p' AND s._needs_base) OR ({})",
+        stage::name(number),
+        ident::table(&shape.table),
+        stage::same_key(shape),
+        names.version,
+        no_base(&names),
+    )
+}
+
+/// A live partial row over a deleted target: the row was inserted again in between and that insert is not here, so the
+/// deleted row's values are of another life of the key and no base (I9).
+fn no_base(names: &Names) -> String {
+    format!(
+        "s._kind = 'p' AND s._needs_base AND s._version > t.{} AND t.{} IS NOT NULL AND s._deleted_at IS NULL",
+        names.version, names.deleted_at
+    )
+}
+
+/// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset.
+fn tombstone_applies(names: &Names) -> String {
+    let at = Version::OFFSET_AT + 1;
+    format!(
+        "t.{deleted} IS NULL AND pg_catalog.substr(s._version, {at}) > pg_catalog.substr(t.{version}, {at})",
+        deleted = names.deleted_at,
+        version = names.version
+    )
+}
+
+fn tombstone_version(names: &Names) -> String {
+    format!(
+        "pg_catalog.substr(t.{}, 1, {at}) || pg_catalog.substr(s._version, {next})",
+        names.version,
+        at = Version::OFFSET_AT,
+        next = Version::OFFSET_AT + 1
+    )
+}
+
+fn set(shape: &TableShape, names: &Names, partial: bool) -> String {
+    let mut parts: Vec<String> = Vec::with_capacity(shape.columns.len() + 4);
+    for (index, column) in shape.columns.iter().enumerate() {
+        // The key is equal by the join; an identity column GENERATED ALWAYS can be given at INSERT only.
+        if shape.key.contains(&index) || column.identity_always || column.generated {
+            continue;
+        }
+        let name = ident::quote(&column.name);
+        let value = stage::value(shape, index);
+        parts.push(if partial {
+            format!("{name} = CASE WHEN {} THEN t.{name} ELSE {value} END", kept(index))
+        } else {
+            format!("{name} = {value}")
+        });
+    }
+    parts.push(names.set_bookkeeping());
+    parts.join(", ")
+}
+
+fn kept(index: usize) -> String {
+    let bit = (1_u64 << (index % 64)).cast_signed();
+    format!("(s._kept{} & ({bit})::pg_catalog.int8) <> 0", index / 64)
+}
+
+fn insert(shape: &TableShape, names: &Names) -> String {
+    let mut columns = Vec::with_capacity(shape.columns.len() + 4);
+    let mut values = Vec::with_capacity(shape.columns.len() + 4);
+    for (index, column) in shape.columns.iter().enumerate().filter(|(_, c)| !c.generated) {
+        columns.push(ident::quote(&column.name));
+        values.push(stage::value(shape, index));
+    }
+    for (column, value) in [
+        (&names.version, "s._version"),
+        (&names.deleted_at, "s._deleted_at"),
+        (&names.source_ts, "s._source_ts"),
+        (&names.applied_at, "pg_catalog.now()"),
+    ] {
+        columns.push(column.clone());
+        values.push(value.to_owned());
+    }
+    let overriding =
+        if shape.columns.iter().any(|c| c.identity_always) { " OVERRIDING SYSTEM VALUE" } else { "" };
+    format!("INSERT ({}){overriding} VALUES ({})", columns.join(", "), values.join(", "))
+}
+
+/// Quoted bookkeeping names.
+pub(super) struct Names {
+    pub(super) version: String,
+    pub(super) deleted_at: String,
+    pub(super) source_ts: String,
+    pub(super) applied_at: String,
+}
+
+impl Names {
+    pub(super) fn of(shape: &TableShape) -> Self {
+        let b = &shape.bookkeeping;
+        Self {
+            version: ident::quote(&b.version),
+            deleted_at: ident::quote(&b.deleted_at),
+            source_ts: ident::quote(&b.source_ts),
+            applied_at: ident::quote(&b.applied_at),
+        }
+    }
+
+    fn set_bookkeeping(&self) -> String {
+        format!(
+            "{} = s._version, {} = s._deleted_at, {} = s._source_ts, {} = pg_catalog.now()",
+            self.version, self.deleted_at, self.source_ts, self.applied_at
+        )
+    }
+}

@@ -1,0 +1,134 @@
+//! The staging table of one Silver table: private to the writer's session, emptied by COMMIT.
+//!
+//! Data columns have positional names (`c0`, `c1`, ...), so that no name of the user can meet a bookkeeping name.
+
+use super::ident;
+use crate::decode::convert::{Staging, staging};
+use crate::table::{ColumnType, TableShape};
+
+/// Bookkeeping columns of every staged row, in COPY order, after the data columns.
+pub const BOOKKEEPING: [&str; 6] = ["_kind", "_version", "_deleted_at", "_source_ts", "_range", "_row"];
+
+/// Number of 64-bit words that hold one bit per data column.
+#[must_use]
+pub fn kept_words(shape: &TableShape) -> usize {
+    shape.columns.len().div_ceil(64)
+}
+
+/// Name of the stage in its session; `number` is unique in the session.
+#[must_use]
+pub fn name(number: u32) -> String {
+    format!("pg_temp.silversink_stage_{number}")
+}
+
+/// `CREATE TEMP TABLE` of the stage. `ON COMMIT DELETE ROWS` is the cheapest way to empty it, and needs no cleaning after
+/// a crash.
+#[must_use]
+pub fn create(shape: &TableShape, number: u32) -> String {
+    let mut columns: Vec<String> =
+        shape.columns.iter().enumerate().map(|(i, c)| format!("c{i} {}", column_type(&c.ty))).collect();
+    columns.extend(
+        [
+            "_kind \"char\" NOT NULL",
+            "_version bytea NOT NULL",
+            "_deleted_at timestamptz",
+            "_source_ts timestamptz",
+            "_range int2 NOT NULL",
+            "_row int4 NOT NULL",
+            "_needs_base boolean",
+        ]
+        .map(str::to_owned),
+    );
+    columns.extend((0..kept_words(shape)).map(|word| format!("_kept{word} bigint")));
+    format!(
+        "CREATE TEMPORARY TABLE silversink_stage_{number} ({}) ON COMMIT DELETE ROWS",
+        columns.join(", ")
+    )
+}
+
+/// `DROP TABLE` of the stage.
+#[must_use]
+pub fn drop(number: u32) -> String {
+    format!("DROP TABLE IF EXISTS {}", name(number))
+}
+
+/// `COPY ... FROM STDIN BINARY` of the stage; `partial` adds what only [`crate::batch::Kind::Partial`] rows need.
+#[must_use]
+pub fn copy(shape: &TableShape, number: u32, partial: bool) -> String {
+    let mut columns: Vec<String> = (0..shape.columns.len()).map(|i| format!("c{i}")).collect();
+    columns.extend(BOOKKEEPING.map(str::to_owned));
+    if partial {
+        columns.push("_needs_base".to_owned());
+        columns.extend((0..kept_words(shape)).map(|word| format!("_kept{word}")));
+    }
+    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", name(number), columns.join(", "))
+}
+
+/// The staged value of column `index` as an expression of the target column's type.
+#[must_use]
+pub fn value(shape: &TableShape, index: usize) -> String {
+    match shape.columns.get(index) {
+        Some(column) if staging(&column.ty) == Staging::Text => {
+            format!("CAST(s.c{index} AS {})", without_typmod(&column.ty.sql))
+        }
+        _ => format!("s.c{index}"),
+    }
+}
+
+/// `t.key = s.key AND ...`, plain equality, so that the key's index is usable.
+#[must_use]
+pub fn same_key(shape: &TableShape) -> String {
+    let parts: Vec<String> = shape
+        .key
+        .iter()
+        .filter_map(|&i| shape.columns.get(i).map(|c| format!("t.{} = {}", ident::quote(&c.name), value(shape, i))))
+        .collect();
+    parts.join(" AND ")
+}
+
+fn column_type(ty: &ColumnType) -> String {
+    match staging(ty) {
+        Staging::Native => ty.sql.clone(),
+        Staging::Text => "text".to_owned(),
+    }
+}
+
+/// A type without its length: an explicit cast to `varchar(5)` cuts the value, while the assignment to the column
+/// refuses what is too long (PostgreSQL manual, "Value Storage"); only the second is allowed here (I11).
+fn without_typmod(sql: &str) -> String {
+    let mut quoted = false;
+    let open = sql.char_indices().find_map(|(at, c)| {
+        quoted ^= c == '"';
+        (c == '(' && !quoted).then_some(at)
+    });
+    let Some((head, tail)) = open
+        .and_then(|at| sql.split_at_checked(at))
+        .and_then(|(head, tail)| tail.split_once(')').map(|(_, tail)| (head, tail)))
+    else {
+        return sql.to_owned();
+    };
+    // Without a length these two mean "exactly one".
+    let head = match head {
+        "character" => "bpchar",
+        "bit" => "bit varying",
+        other => other,
+    };
+    format!("{head}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_typmod;
+
+    #[test]
+    fn a_cast_never_carries_a_length() {
+        assert_eq!(without_typmod("character varying(5)[]"), "character varying[]");
+        assert_eq!(without_typmod("character(3)[]"), "bpchar[]");
+        assert_eq!(without_typmod("bit(3)"), "bit varying");
+        assert_eq!(without_typmod("timestamp(3) with time zone"), "timestamp with time zone");
+        assert_eq!(without_typmod("numeric(10,2)"), "numeric");
+        assert_eq!(without_typmod("\"odd(type)\""), "\"odd(type)\"");
+        assert_eq!(without_typmod("geometry(Point,4326)"), "geometry");
+        assert_eq!(without_typmod("text"), "text");
+    }
+}
