@@ -83,7 +83,7 @@ async fn grants(
                 let (code, state) = (fault.code.as_str(), "stopped");
                 shared
                     .destination
-                    .mark_state(pipeline, claimed.topic_id, claimed.partition, claimed.owner_epoch, state, Some(code))
+                    .mark_state(pipeline, &claimed.topic, claimed.topic_id, claimed.partition, claimed.owner_epoch, state, Some(code))
                     .await?;
                 Err(fault)
             }
@@ -125,14 +125,15 @@ fn facts(
     }
 }
 
-fn begin(claimed: &Claimed, start: Start) -> BeginAt {
+fn begin(claimed: &Claimed, start: Start) -> BeginAt<'_> {
     BeginAt {
+        topic: &claimed.topic,
         topic_id: claimed.topic_id,
         partition: claimed.partition,
         owner_epoch: claimed.owner_epoch,
         start_offset: start.offset,
         rewound: claimed.stored.is_some(),
-        reason: start.reason.as_str().to_owned(),
+        reason: start.reason.as_str(),
     }
 }
 

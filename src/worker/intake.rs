@@ -22,6 +22,8 @@ use crate::kafka::consumer::{Consumer, Event, TopicPartition};
 use crate::kafka::letters::{Acknowledged, Letters};
 use crate::record::RawRecord;
 use crate::route;
+use crate::telemetry::metrics::{self, PartitionMetrics, WorkerMetrics};
+use crate::telemetry::names::{Commit, Rebalance};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -62,6 +64,7 @@ pub(super) struct Intake {
     pub(super) stopped: Option<Fault>,
     pub(super) exit: Option<Result<(), Fault>>,
     broker_trouble: bool,
+    pub(super) metrics: WorkerMetrics,
     scratch: Scratch,
     row: RowBuffer,
 }
@@ -113,6 +116,7 @@ impl Intake {
             stopped: None,
             exit: None,
             broker_trouble: false,
+            metrics: WorkerMetrics::new(),
             scratch: Scratch::default(),
             row: RowBuffer::default(),
             shared,
@@ -208,7 +212,7 @@ impl Intake {
                 Event::Revoked(partitions) => {
                     self.tell_of_gathered();
                     let ids = self.ids(&partitions);
-                    crate::telemetry::metrics::rebalance("revoked");
+                    metrics::rebalance(Rebalance::Revoked);
                     self.inputs.push_back(Input::Revoked(ids));
                     break;
                 }
@@ -219,17 +223,20 @@ impl Intake {
                         self.partition_mut(*id).lost = true;
                     }
                     tracing::warn!(partitions = ids.len(), "partitions were lost: another worker may own them by now");
-                    crate::telemetry::metrics::rebalance("lost");
+                    metrics::rebalance(Rebalance::Lost);
                     self.inputs.push_back(Input::Lost(ids));
                     break;
                 }
                 Event::Committed { outcome, .. } => {
-                    crate::telemetry::metrics::offset_commit(outcome.is_ok());
+                    metrics::offset_commit(if outcome.is_ok() { Commit::Done } else { Commit::Failed });
                     if let Err(fault) = outcome {
                         tracing::debug!("Kafka did not take a commit; the next one covers it: {fault}");
                     }
                 }
-                Event::End { partition, offset } => self.reached_end(&partition, offset),
+                Event::Stopped(partition, fault) => {
+                    self.fetch_failed(&partition, fault);
+                    break;
+                }
                 Event::Failed(fault) => {
                     self.consumer_failed(fault);
                     break;
@@ -249,6 +256,14 @@ impl Intake {
         }
     }
 
+    /// One partition cannot be read any more (its records are gone, or the log was cut): its lane stops (I12).
+    fn fetch_failed(&mut self, partition: &TopicPartition, fault: Fault) {
+        for id in self.ids(std::slice::from_ref(partition)) {
+            let lane = self.lanes[self.partitions[id.0 as usize].lane].id;
+            self.inputs.push_back(Input::LaneFailed { lane, fault: fault.clone() });
+        }
+    }
+
     fn consumer_failed(&mut self, fault: Fault) {
         match fault.class {
             Class::Fatal => self.exit = Some(Err(fault)),
@@ -265,10 +280,10 @@ impl Intake {
     }
 
     fn assigned(&mut self, partitions: &[TopicPartition]) {
-        crate::telemetry::metrics::rebalance("assigned");
+        metrics::rebalance(Rebalance::Assigned);
         self.assigned_once = true;
         self.broker_trouble = false;
-        self.shared.health.joined(true);
+        self.shared.health.set_joined(true);
         tracing::info!(partitions = partitions.len(), "partitions assigned");
         if let Err(fault) = self.consumer.assign_paused(partitions) {
             self.consumer_failed(fault);
@@ -281,6 +296,7 @@ impl Intake {
                 at.accepting = false;
                 at.lost = false;
                 at.mirrored = None;
+                at.metrics = Some(PartitionMetrics::new(&partition.topic, partition.partition));
                 assigned.push((id, self.lanes[at.lane].id));
             }
         }
@@ -323,6 +339,7 @@ impl Intake {
             topic_id: uuid::Uuid::nil(),
             owner_epoch: 0,
             log_end: 0,
+            metrics: None,
             lost: false,
             mirrored: None,
             touched: false,
@@ -417,8 +434,8 @@ impl Intake {
                 let outcome = outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
                 self.inputs.push_back(Input::Planned { lane, outcome });
             }
-            Report::Written { lane, batch, outcome } => {
-                let outcome = outcome.map(|applied| self.count_applied(lane, batch, &applied));
+            Report::Written { lane, batch, took, outcome } => {
+                let outcome = outcome.map(|applied| self.count_applied(lane, batch, took, &applied));
                 self.inputs.push_back(Input::Written { lane, batch, outcome });
             }
             Report::Isolated { lane, batch, outcome } => {
@@ -469,7 +486,7 @@ impl Intake {
             match outcome {
                 Ok((partition, offset)) => {
                     let Some(pending) = lane.letters.remove(&token) else { continue };
-                    lane.metrics.dead_lettered(&pending.reason.code);
+                    lane.metrics.dead_lettered(pending.reason.code, 1);
                     self.inputs.extend(letters::acknowledged(lane, pending, partition, offset));
                 }
                 Err(fault) => self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault }),
@@ -616,7 +633,7 @@ impl Taking<'_> {
             self.inputs.push_back(input);
             return Taken::Refused;
         };
-        let stage = if fault.sqlstate.is_some() { "TASK_PUT" } else { "VALUE_CONVERTER" };
+        let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
         let record = raw.to_owned_record();
         *self.next_token += 1;

@@ -9,7 +9,7 @@ use crate::decode::plan::PlanNeed;
 use crate::decode::decoder::TopicDecoder;
 use crate::fault::Fault;
 use crate::table::TableName;
-use crate::telemetry::metrics::TableMetrics;
+use crate::telemetry::metrics::{Condition, PartitionMetrics, TableMetrics};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -36,6 +36,10 @@ pub(super) struct Lane {
     /// Records that PostgreSQL refused, to be dead-lettered when they are read again.
     pub(super) condemned: BTreeMap<(PartitionId, i64), Fault>,
     pub(super) metrics: TableMetrics,
+    /// Present on `/metrics` while the lane is stopped.
+    pub(super) stopped: Option<Condition>,
+    /// Encoded bytes of the sealed batch, for its histogram.
+    pub(super) sealed_bytes: usize,
     /// Something was gathered since the core was last told.
     pub(super) touched: bool,
 }
@@ -44,7 +48,9 @@ impl Lane {
     pub(super) fn new(id: LaneId, table: TableName, overrides: Table, merge_sources: bool) -> Self {
         Self {
             id,
-            metrics: TableMetrics::new(&table.to_string()),
+            metrics: TableMetrics::new(&table),
+            stopped: None,
+            sealed_bytes: 0,
             table,
             overrides,
             merge_sources,
@@ -87,6 +93,8 @@ pub(super) struct Partition {
     pub(super) owner_epoch: i64,
     /// End of the log when the partition was claimed.
     pub(super) log_end: i64,
+    /// Present while the partition is ours.
+    pub(super) metrics: Option<PartitionMetrics>,
     /// The assignment is gone: nothing is committed for it.
     pub(super) lost: bool,
     /// The newest position that was handed to Kafka.

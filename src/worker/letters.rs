@@ -26,16 +26,17 @@ pub(super) fn reason(pipeline: &str, lane: &Lane, fault: &Fault, stage: &str) ->
     let fingerprint =
         format!("{}:{}:{}", fault.code, lane.table, sqlstate.as_deref().unwrap_or("-"));
     LetterReason {
-        code: fault.code.as_str().to_owned(),
-        class: "poison".to_owned(),
+        code: fault.code,
+        class: fault.class,
         text: fault.text.clone(),
-        table: lane.table.to_string(),
+        table: Some(lane.table.to_string()),
         pipeline: pipeline.to_owned(),
         stage: stage.to_owned(),
         fingerprint,
         sqlstate,
         schema_id: None,
         version: None,
+        attempt: 1,
     }
 }
 
@@ -46,7 +47,7 @@ pub(super) fn acknowledged(lane: &mut Lane, pending: Pending, partition: i32, of
         key: record.key.as_deref().and_then(keytext::printable),
         at: record.at,
         topic_id,
-        code: reason.code,
+        code: reason.code.as_str().to_owned(),
         fingerprint: reason.fingerprint,
         version: None,
         reason: reason.text,

@@ -20,7 +20,7 @@ use crate::kafka::letters::Letters;
 use crate::postgres::Destination;
 use crate::registry;
 use crate::route;
-use crate::telemetry::http::Health;
+use crate::telemetry::health::Health;
 use report::{Report, Reports};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ async fn connect(
     else {
         return Ok(None);
     };
-    health.postgres_reachable(true);
+    health.set_postgres_reachable(true);
     let kafka = config.kafka.clone();
     let Some(facts) = patiently("Kafka", stop, async || {
         let kafka = kafka.clone();

@@ -8,13 +8,16 @@ use super::letters;
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
 use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::marker;
 use crate::telemetry::metrics;
+use crate::telemetry::names::{Commit, Target};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 /// How long giving partitions back may wait for Kafka to take their last offsets.
 const RELEASE_COMMIT: Duration = Duration::from_secs(3);
 
@@ -56,7 +59,7 @@ impl Intake {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.need = None;
                 lane.decoders.iter_mut().for_each(crate::decode::decoder::TopicDecoder::forget_plans);
-                lane.metrics.running();
+                lane.stopped = None;
             }
             Action::PartitionStopped { partition, fault } => self.partition_stopped(partition, fault),
             Action::Waiting { lane, fault, attempt } => self.waiting(lane, &fault, attempt),
@@ -155,7 +158,7 @@ impl Intake {
         lane.open_batch = batch + 1;
         let bytes = lane.arena.held_bytes();
         let sealed = lane.arena.seal(batch, ranges);
-        lane.metrics.sealed(sealed.rows.len(), bytes);
+        lane.sealed_bytes = bytes;
         lane.sealed = Some(Arc::new(sealed));
     }
 
@@ -221,7 +224,7 @@ impl Intake {
     fn commit(&self, commits: &[(TopicPartition, i64, String)]) {
         if let Err(fault) = self.consumer.commit(commits) {
             // The destination has the truth; the next commit covers this one.
-            metrics::offset_commit(false);
+            metrics::offset_commit(Commit::Failed);
             tracing::debug!("could not hand a commit to Kafka: {fault}");
         }
     }
@@ -236,12 +239,13 @@ impl Intake {
             if let Some(next) = partition.mirrored.take().filter(|_| !partition.lost) {
                 commits.push((tp.clone(), next, marker(partition.owner_epoch, next)));
             }
+            partition.metrics = None;
             partitions.push(tp);
         }
         if !commits.is_empty()
             && let Err(fault) = self.consumer.commit_sync(&commits, RELEASE_COMMIT)
         {
-            metrics::offset_commit(false);
+            metrics::offset_commit(Commit::Failed);
             tracing::debug!("Kafka did not take the last offsets; the destination holds them: {fault}");
         }
         if let Err(fault) = self.consumer.unassign(&partitions) {
@@ -251,7 +255,7 @@ impl Intake {
 
     fn lane_stopped(&mut self, id: LaneId, fault: Fault, again: bool) {
         let lane = &mut self.lanes[id.0 as usize];
-        lane.metrics.stopped(fault.code.as_str());
+        lane.stopped = Some(metrics::lane_stopped(&lane.table, fault.code));
         if !again {
             tracing::error!(
                 code = fault.code.as_str(),
@@ -284,14 +288,15 @@ impl Intake {
     /// Leaves a lane's state in `silversink.position` for `status` and SQL.
     fn record_state(&mut self, id: PartitionId, state: &'static str, reason: Option<String>) {
         let partition = &self.partitions[id.0 as usize];
-        let (topic_id, number, epoch) = (partition.topic_id, partition.number, partition.owner_epoch);
+        let (topic, topic_id) = (Arc::clone(&partition.topic), partition.topic_id);
+        let (number, epoch) = (partition.number, partition.owner_epoch);
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn_on(
             async move {
                 let pipeline = &shared.config.name;
                 let marked = shared
                     .destination
-                    .mark_state(pipeline, topic_id, number, epoch, state, reason.as_deref())
+                    .mark_state(pipeline, &topic, topic_id, number, epoch, state, reason.as_deref())
                     .await;
                 if let Err(fault) = marked {
                     tracing::debug!("could not record the state of a partition: {fault}");
@@ -302,7 +307,7 @@ impl Intake {
     }
 
     fn waiting(&mut self, id: Option<LaneId>, fault: &Fault, attempt: u32) {
-        metrics::retry(fault.code.as_str());
+        metrics::retry(target(fault.code));
         let table = id.map(|id| self.lanes[id.0 as usize].table.to_string());
         if attempt == 1 {
             tracing::warn!(code = fault.code.as_str(), table, hint = fault.hint, "waiting: {}", fault.text);
@@ -311,14 +316,31 @@ impl Intake {
         }
     }
 
-    pub(super) fn count_applied(&mut self, id: LaneId, number: u64, applied: &Applied) {
+    pub(super) fn count_applied(&mut self, id: LaneId, number: u64, took: Duration, applied: &Applied) {
         let lane = &mut self.lanes[id.0 as usize];
         let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else { return };
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
-        let source_ts = batch.rows.iter().filter_map(|row| row.source_ts).max();
-        lane.metrics.settled(sum(|s| s.applied), sum(|s| s.superseded), skipped);
-        lane.metrics.source_timestamp(source_ts);
+        let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
+        lane.metrics.applied(sum(|s| s.applied));
+        lane.metrics.superseded(sum(|s| s.superseded));
+        lane.metrics.skipped(skipped);
+        lane.metrics.batch(batch.rows.len(), lane.sealed_bytes, took);
+        if let Some(newest) = newest {
+            let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
+            lane.metrics.fresh(unix_ms, now.saturating_sub(then));
+        }
+    }
+}
+
+/// Whose outage a retry waits for.
+fn target(code: Code) -> Target {
+    match code {
+        Code::KafkaUnavailable | Code::DeadLetterUnacknowledged => Target::Kafka,
+        Code::RegistryUnavailable | Code::RegistryUnauthorized => Target::Registry,
+        _ => Target::Postgres,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::table::TableShape;
 use crate::batch::Truncate;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The destination and the start rules let a partition start.
@@ -40,7 +41,7 @@ pub(super) enum Report {
     Claimed { generation: Generation, grants: Vec<(PartitionId, Result<Granted, Fault>)> },
     ClaimFailed { partitions: Vec<PartitionId>, generation: Generation, fault: Fault },
     Planned { lane: LaneId, decoder: usize, need: PlanNeed, outcome: Result<Resolution, Fault> },
-    Written { lane: LaneId, batch: u64, outcome: Result<Applied, Fault> },
+    Written { lane: LaneId, batch: u64, took: Duration, outcome: Result<Applied, Fault> },
     Isolated { lane: LaneId, batch: u64, outcome: Result<Vec<(usize, Fault)>, Fault> },
     Stop,
 }

@@ -137,7 +137,7 @@ async fn prepare_table(
             }
             let missing = described.missing_bookkeeping;
             let text = format!("table {} lacks bookkeeping columns: {}", job.table, missing.join(", "));
-            (Code::ColumnMissing, text, ddl::add_bookkeeping(&job.table, names, &missing)?)
+            (Code::ColumnMissing, text, ddl::add_bookkeeping(&job.table, names, &missing))
         }
     };
     change(shared, code, text, &statements).await?;
@@ -172,11 +172,11 @@ async fn add_columns(shared: &Shared, table: &TableName, mismatches: &[Mismatch]
 async fn change(shared: &Shared, code: Code, text: String, statements: &[String]) -> Result<(), Fault> {
     match shared.config.schema.changes {
         SchemaChanges::Plan => {
-            let hint = format!("run this, or set [schema] changes = \"apply\":\n{}", statements.join(";\n"));
+            let hint = format!("run this, or set [schema] changes = \"apply\":\n{}", ddl::script(statements));
             Err(Fault::blocked(code, text, hint))
         }
         SchemaChanges::Apply => {
-            tracing::info!(ddl = statements.join("; "), "{text}: changing it");
+            tracing::info!(ddl = ddl::script(statements), "{text}: changing it");
             shared.destination.execute_ddl(statements).await
         }
     }
@@ -196,7 +196,7 @@ fn mismatched(table: &TableName, mismatches: &[Mismatch]) -> Fault {
                 code = Code::TypeMismatch;
                 texts.push(format!("column \"{column}\": {reason}"));
                 if let Some(wanted) = wanted_sql_type {
-                    helps.extend(ddl::alter_type(table, column, wanted));
+                    helps.push(ddl::alter_type(table, column, wanted));
                 }
             }
             Mismatch::KeyMismatch(reason) => {
@@ -211,7 +211,7 @@ fn mismatched(table: &TableName, mismatches: &[Mismatch]) -> Fault {
     let hint = if helps.is_empty() {
         "change the Silver column to a type that holds the source's values".to_owned()
     } else {
-        format!("this DDL would help:\n{}", helps.join(";\n"))
+        format!("this DDL would help:\n{}", ddl::script(&helps))
     };
     Fault::blocked(code, format!("table {table}: {}", texts.join("; ")), hint)
 }

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::postgres::Writer;
 use crate::table::TableName;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Connections that write. A lane gets the connection that it had last if that one is free, because its staging table and
@@ -55,17 +56,18 @@ pub(super) async fn perform(
     let _permit = writers.permits.acquire().await;
     let number = batch.number;
     let pipeline = &shared.config.name;
+    let started = Instant::now();
     let outcome = match writers.take(lane) {
         Some(writer) => Ok(writer),
         None => shared.destination.writer().await,
     };
     let report = match (outcome, task) {
-        (Err(fault), Task::Write) => Report::Written { lane, batch: number, outcome: Err(fault) },
+        (Err(fault), Task::Write) => Report::Written { lane, batch: number, took: started.elapsed(), outcome: Err(fault) },
         (Err(fault), Task::Isolate) => Report::Isolated { lane, batch: number, outcome: Err(fault) },
         (Ok(mut writer), Task::Write) => {
             let outcome = writer.write(pipeline, Some(&table), &batch).await;
             writers.give_back(lane, writer);
-            Report::Written { lane, batch: number, outcome }
+            Report::Written { lane, batch: number, took: started.elapsed(), outcome }
         }
         (Ok(mut writer), Task::Isolate) => {
             let outcome: Result<_, Fault> = writer.isolate(pipeline, &batch).await;
@@ -73,7 +75,7 @@ pub(super) async fn perform(
             Report::Isolated { lane, batch: number, outcome }
         }
     };
-    shared.health.postgres_reachable(!matches!(
+    shared.health.set_postgres_reachable(!matches!(
         &report,
         Report::Written { outcome: Err(fault), .. } if fault.class == crate::fault::Class::Transient
     ));
