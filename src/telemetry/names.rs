@@ -1,0 +1,206 @@
+//! Every metric's name, kind and meaning, every label's name and its closed set of values.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Label: Silver table, `schema.name`.
+pub const TABLE: &str = "table";
+/// Label: Kafka topic.
+pub const TOPIC: &str = "topic";
+/// Label: Kafka partition.
+pub const PARTITION: &str = "partition";
+/// Label: what became of it.
+pub const OUTCOME: &str = "outcome";
+/// Label: stable cause of a dead letter, [`crate::fault::Code`].
+pub const CLASS: &str = "class";
+/// Label: stable cause of a stop, [`crate::fault::Code`].
+pub const CODE: &str = "code";
+/// Label: what is retried.
+pub const TARGET: &str = "target";
+/// Label: why a lane is paused.
+pub const REASON: &str = "reason";
+/// Label: what kind of event.
+pub const KIND: &str = "kind";
+/// Label: version of this program.
+pub const VERSION: &str = "version";
+
+/// What a metric measures with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Distribution over these bucket bounds.
+    Histogram(&'static Buckets),
+}
+
+/// Upper bounds of a histogram's buckets.
+pub type Buckets = [f64];
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Name on `/metrics`.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// HELP text.
+    pub help: &'static str,
+    unit: Unit,
+}
+
+/// 1 ms to 60 s: from a small batch on a local server to the statement timeout's order.
+const SECONDS: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// 1 ms to an hour: from the latency goal (p50 under 5 ms) to a lane that catches up.
+const LATENCY: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+/// One record to beyond the default `batch_rows`.
+const RECORDS: &Buckets = &[1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
+/// 1 KiB to 64 MiB, beyond the default `batch_bytes`.
+const BYTES: &Buckets = &[1024.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 8_388_608.0, 16_777_216.0, 67_108_864.0];
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $constant:ident = $kind:expr, $unit:ident, $name:literal, $help:literal;)+) => {
+        $($(#[$doc])* #[doc = $help] pub const $constant: &str = $name;)+
+        /// Every metric.
+        pub const ALL: &[Metric] = &[$(Metric { name: $name, kind: $kind, unit: Unit::$unit, help: $help }),+];
+    };
+}
+
+metrics! {
+    /// Labels: [`TOPIC`], [`PARTITION`].
+    RECORDS_READ_TOTAL = Kind::Counter, Count, "silversink_records_read_total", "Records polled from Kafka.";
+    /// Labels: [`TABLE`], [`OUTCOME`].
+    RECORDS_TOTAL = Kind::Counter, Count, "silversink_records_total", "Records settled, by what became of them.";
+    /// Labels: [`TOPIC`], [`PARTITION`].
+    CONSUMER_LAG_RECORDS = Kind::Gauge, Count, "silversink_consumer_lag_records", "High watermark minus the position in the destination.";
+    /// Labels: [`TABLE`].
+    BATCH_RECORDS = Kind::Histogram(RECORDS), Count, "silversink_batch_records", "Rows of a batch, after the fold.";
+    /// Labels: [`TABLE`].
+    BATCH_BYTES = Kind::Histogram(BYTES), Bytes, "silversink_batch_bytes", "Encoded bytes of a batch.";
+    /// Labels: [`TABLE`].
+    MERGE_DURATION_SECONDS = Kind::Histogram(SECONDS), Seconds, "silversink_merge_duration_seconds", "Time from the first statement of a batch's transaction to its commit.";
+    /// Labels: [`OUTCOME`].
+    OFFSET_COMMITS_TOTAL = Kind::Counter, Count, "silversink_offset_commits_total", "Offset commits to Kafka, which mirror the positions in the destination.";
+    /// Labels: [`TABLE`], [`CLASS`].
+    DLQ_RECORDS_TOTAL = Kind::Counter, Count, "silversink_dlq_records_total", "Records dead-lettered, by stable cause.";
+    /// Labels: [`TARGET`].
+    RETRIES_TOTAL = Kind::Counter, Count, "silversink_retries_total", "Attempts repeated because of a transient failure.";
+    /// Labels: [`TABLE`], [`REASON`].
+    PAUSED = Kind::Gauge, Count, "silversink_paused", "1 while a lane's partitions are paused.";
+    /// Labels: [`TABLE`], [`CODE`].
+    LANE_STOPPED = Kind::Gauge, Count, "silversink_lane_stopped", "1 while a lane is stopped and needs a person.";
+    /// No labels.
+    ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions", "Partitions assigned to this worker.";
+    /// Labels: [`KIND`].
+    REBALANCES_TOTAL = Kind::Counter, Count, "silversink_rebalances_total", "Rebalances of the consumer group as this worker saw them.";
+    /// Labels: [`TABLE`].
+    TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS = Kind::Gauge, Seconds, "silversink_table_source_commit_timestamp_seconds", "Source time of the newest change applied, as a Unix time; freshness is time() minus this.";
+    /// Labels: [`TABLE`].
+    END_TO_END_LATENCY_SECONDS = Kind::Histogram(LATENCY), Seconds, "silversink_end_to_end_latency_seconds", "Time from the change at the source to its commit in the destination.";
+    /// Labels: [`OUTCOME`].
+    REGISTRY_REQUESTS_TOTAL = Kind::Counter, Count, "silversink_registry_requests_total", "Requests to the schema registry.";
+    /// Labels: [`VERSION`].
+    BUILD_INFO = Kind::Gauge, Count, "silversink_build_info", "1, labelled with the version of this program.";
+}
+
+/// Gives the installed recorder every HELP text.
+pub(super) fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram(_) => describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+/// A closed set of label values.
+pub trait Word: Copy {
+    /// The value on `/metrics`.
+    fn word(self) -> &'static str;
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $set:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $set { $($(#[$word_doc])* $word),+ }
+        impl Word for $set {
+            fn word(self) -> &'static str { match self { $(Self::$word => $text),+ } }
+        }
+    )+};
+}
+
+words! {
+    /// [`OUTCOME`] of an offset commit.
+    Commit {
+        /// Accepted.
+        Done = "ok",
+        /// Refused or lost; the next one covers it.
+        Failed = "failed",
+        /// Refused because the partition belongs to someone else.
+        Fenced = "fenced",
+    }
+    /// [`TARGET`] of a retry.
+    Target {
+        /// The destination.
+        Postgres = "postgres",
+        /// The brokers.
+        Kafka = "kafka",
+        /// The schema registry.
+        Registry = "registry",
+    }
+    /// [`REASON`] of a pause.
+    Pause {
+        /// Gathered bytes are at their limit.
+        Backpressure = "backpressure",
+        /// The destination cannot be written to.
+        Destination = "destination",
+        /// A schema cannot be fetched.
+        Registry = "registry",
+        /// A position is being claimed or read.
+        Claim = "claim",
+        /// A person asked for it.
+        Operator = "operator",
+    }
+    /// [`KIND`] of a rebalance.
+    Rebalance {
+        /// Partitions came.
+        Assigned = "assigned",
+        /// Partitions went in order.
+        Revoked = "revoked",
+        /// Partitions were taken away.
+        Lost = "lost",
+    }
+    /// [`OUTCOME`] of a registry request.
+    Request {
+        /// A schema.
+        Found = "ok",
+        /// The registry does not know the id.
+        Unknown = "not_found",
+        /// The registry refuses the credentials.
+        Refused = "unauthorized",
+        /// No answer, or an error of the registry's own.
+        Failed = "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len(), "a name is used twice");
+        for metric in ALL {
+            assert!(metric.name.starts_with("silversink_"), "{}", metric.name);
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            if let Kind::Histogram(buckets) = metric.kind {
+                assert!(buckets.is_sorted_by(|a, b| a < b), "{}", metric.name);
+            }
+        }
+    }
+}
