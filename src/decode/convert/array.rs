@@ -14,8 +14,13 @@ pub fn array(element: &Operation, element_oid: u32, slot: &Slot<'_>, context: Co
     let mut nulls = 0u32;
     each(bytes, context, &mut |_, slot, inner| {
         count = count.checked_add(1).ok_or(Refusal::Value("has too many elements"))?;
-        if matches!(slot, Slot::Null) {
-            nulls = 1;
+        match slot {
+            Slot::Null => nulls = 1,
+            // What Debezium makes of a text array of two dimensions: the names of Java objects.
+            Slot::Text(text) if text.starts_with("[Ljava.lang.") => {
+                return Err(Refusal::Value("is an array of arrays that the connector could not read"));
+            }
+            _ => {}
         }
         element.encode(slot, inner, out)
     })?;

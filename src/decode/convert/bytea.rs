@@ -25,6 +25,11 @@ impl Alphabet {
             BinaryHandlingMode::Hex => Some(Self::Hex),
         }
     }
+
+    /// The same for JSON without schema, where bytes are text in every mode.
+    pub fn of_untyped(mode: BinaryHandlingMode) -> Self {
+        Self::of_text(mode).unwrap_or(Self::Base64)
+    }
 }
 
 const LENIENT_PADDING: GeneralPurposeConfig =

@@ -3,6 +3,7 @@
 use super::bytea::Alphabet;
 use super::target::CastKind;
 use super::{Context, Encoded, Refusal, WRONG_KIND, begin, bytea, decimal, each, finish, struct_text, text};
+use crate::config::BinaryHandlingMode;
 use crate::decode::slot::Slot;
 use std::io::Write as _;
 
@@ -19,8 +20,8 @@ pub enum Form {
     Decimal(i32),
     /// VariableScaleDecimal.
     VariableScale,
-    /// Bytes that are PostgreSQL's text (`include.unknown.datatypes`), base64 in JSON.
-    TextBytes,
+    /// Bytes that are PostgreSQL's text (`include.unknown.datatypes`), or the text that stands for those bytes.
+    TextBytes(Alphabet),
     /// Object or map as hstore.
     Hstore,
     /// Point struct.
@@ -62,7 +63,7 @@ impl Cast {
 
 impl Form {
     /// What JSON without a schema means for a column of this kind.
-    pub fn untyped(kind: CastKind) -> Self {
+    pub fn untyped(kind: CastKind, binary: BinaryHandlingMode) -> Self {
         match kind {
             CastKind::Bit(length) => Self::Bits(Some(length), Some(length)),
             CastKind::VarBit(limit) => Self::Bits(None, limit),
@@ -70,6 +71,7 @@ impl Form {
             CastKind::Hstore => Self::Hstore,
             CastKind::Point => Self::Point,
             CastKind::Geometry => Self::Geometry,
+            CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(binary)),
             CastKind::Array | CastKind::Vector | CastKind::Other => Self::Plain,
         }
     }
@@ -87,7 +89,7 @@ impl Form {
                 Ok(())
             }
             Self::Bits(length, limit) => bits(length, limit, slot, context, out),
-            Self::Decimal(scale) => with_bytes(slot, context, out, |bytes, out| {
+            Self::Decimal(scale) => with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| {
                 decimal::plain_text(bytes, scale, out);
                 Ok(())
             }),
@@ -98,7 +100,7 @@ impl Form {
                 }),
                 _ => scalar(slot, context, out),
             },
-            Self::TextBytes => with_bytes(slot, context, out, |bytes, out| {
+            Self::TextBytes(alphabet) => with_bytes(alphabet, slot, context, out, |bytes, out| {
                 let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
                 text::check_nul(text)?;
                 out.extend_from_slice(bytes);
@@ -170,8 +172,9 @@ pub fn scalar(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
     written.map_err(|_| WRONG_KIND)
 }
 
-/// Bytes as they stand, or from base64; a JSON number is passed as text.
+/// Bytes as they stand, or from the text that stands for them; a JSON number is passed as text.
 fn with_bytes(
+    alphabet: Alphabet,
     slot: &Slot<'_>,
     context: Context<'_>,
     out: &mut Vec<u8>,
@@ -182,7 +185,7 @@ fn with_bytes(
         Slot::Int(_) | Slot::Unsigned(_) | Slot::Number(_) => scalar(slot, context, out),
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-            bytea::with_decoded(text, Alphabet::Base64, |bytes| take(bytes, out))
+            bytea::with_decoded(text, alphabet, |bytes| take(bytes, out))
         }
     }
 }
@@ -195,7 +198,7 @@ fn bits(length: Option<u32>, limit: Option<u32>, slot: &Slot<'_>, context: Conte
     if let Slot::Int(_) | Slot::Unsigned(_) | Slot::Number(_) = slot {
         return Err(WRONG_KIND);
     }
-    with_bytes(slot, context, out, |bytes, out| put_bits(bytes, length, limit, out))
+    with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| put_bits(bytes, length, limit, out))
 }
 
 fn put_bits(bytes: &[u8], length: Option<u32>, limit: Option<u32>, out: &mut Vec<u8>) -> Encoded {

@@ -8,7 +8,7 @@ use super::target::{CastKind, Limit, Target};
 use super::temporal::{self, Unit};
 use super::text::{self, Length};
 use super::{Context, Encoded, array, begin, finish, put_null, struct_text};
-use crate::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
+use crate::config::{DecimalHandlingMode, Table, TimePrecisionMode};
 use crate::decode::schema::{FieldType, Semantic, Wire};
 use crate::decode::slot::Slot;
 use crate::table::ColumnType;
@@ -119,7 +119,7 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
             }
             _ => None,
         },
-        Target::Cast(kind) => return cast_from(field, *kind),
+        Target::Cast(kind) => return cast_from(field, *kind, modes),
     };
     found.ok_or_else(|| cannot_hold(field))
 }
@@ -257,7 +257,7 @@ fn json_from(field: &FieldType, binary: bool) -> Resolved {
     }
 }
 
-fn cast_from(field: &FieldType, kind: CastKind) -> Resolved {
+fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
     let list = match kind {
         CastKind::Array => Some(List::Array),
         CastKind::Vector => Some(List::Vector),
@@ -277,7 +277,11 @@ fn cast_from(field: &FieldType, kind: CastKind) -> Resolved {
         (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => return Err(cannot_hold(field)),
         (Wire::Bytes, Semantic::Decimal { scale, .. }, _) => Form::Decimal(*scale),
         (_, Semantic::VariableScaleDecimal, _) => Form::VariableScale,
-        (Wire::Bytes, Semantic::None, _) => Form::TextBytes,
+        (Wire::Bytes, Semantic::None, _) => Form::TextBytes(Alphabet::Base64),
+        (Wire::String, Semantic::None, CastKind::Opaque) => match Alphabet::of_text(modes.binary_handling_mode) {
+            Some(alphabet) => Form::TextBytes(alphabet),
+            None => Form::Plain,
+        },
         (Wire::String | Wire::Map(..), _, CastKind::Hstore) => Form::Hstore,
         (Wire::String, _, CastKind::Char) => Form::Char,
         (Wire::Struct(_), _, CastKind::Point) => Form::Point,
@@ -317,11 +321,7 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
         Target::Varchar(limit) => Operation::Text(Length::Varchar(*limit)),
         Target::Bpchar(limit) => Operation::Text(Length::Bpchar(*limit)),
         Target::Name | Target::Enum => Operation::Text(Length::Name),
-        Target::Bytea => Operation::Bytea(match modes.binary_handling_mode {
-            BinaryHandlingMode::Bytes | BinaryHandlingMode::Base64 => Alphabet::Base64,
-            BinaryHandlingMode::Base64UrlSafe => Alphabet::Base64Url,
-            BinaryHandlingMode::Hex => Alphabet::Hex,
-        }),
+        Target::Bytea => Operation::Bytea(Alphabet::of_untyped(modes.binary_handling_mode)),
         Target::Date => Operation::Date,
         Target::Time(digits) => {
             let unit = match modes.time_precision_mode {
@@ -359,7 +359,7 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
                 CastKind::Vector => Some(List::Vector),
                 _ => None,
             };
-            Operation::Cast(Cast { form: Form::untyped(*kind), list })
+            Operation::Cast(Cast { form: Form::untyped(*kind, modes.binary_handling_mode), list })
         }
     })
 }

@@ -49,6 +49,8 @@ pub enum CastKind {
     Geometry,
     /// pgvector's `vector` and `halfvec`.
     Vector,
+    /// A type that Debezium does not know: it sends PostgreSQL's text as bytes (`include.unknown.datatypes`).
+    Opaque,
     /// Any other.
     Other,
 }
@@ -142,6 +144,9 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
         600 => return CastKind::Point,
         1560 => return CastKind::Bit(length.unwrap_or(1)),
         1562 => return CastKind::VarBit(length),
+        // lseg, path, box, polygon, line, circle, pg_lsn, tsquery; composites and multiranges.
+        601 | 602 | 603 | 604 | 628 | 718 | 3220 | 3615 => return CastKind::Opaque,
+        _ if matches!(ty.typtype, 'c' | 'm') => return CastKind::Opaque,
         _ => {}
     }
     // Extension types have no fixed oid: the name without schema and modifier must do.
