@@ -1,1 +1,217 @@
-//! Walks Avro binary with a compiled plan into slots.
+//! Walks Avro binary with a compiled plan into slots. Strict: what does not follow the schema to the last byte is an error.
+
+pub mod nested;
+pub mod reader;
+
+use super::envelope::{Fact, Facts, Image};
+use super::slot::Slot;
+use crate::fault::Fault;
+use reader::Reader;
+
+/// A type as the walker needs it: names resolved, semantics gone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// `null`.
+    Null,
+    /// `boolean`.
+    Boolean,
+    /// `int`.
+    Int,
+    /// `long`.
+    Long,
+    /// `float`.
+    Float,
+    /// `double`.
+    Double,
+    /// `bytes`.
+    Bytes,
+    /// `string`.
+    String,
+    /// `fixed` of so many bytes.
+    Fixed(usize),
+    /// `enum` with its symbols.
+    Enum(Box<[Box<str>]>),
+    /// `array`.
+    Array(Box<Node>),
+    /// `map` with text keys.
+    Map(Box<Node>),
+    /// An array of Confluent's `MapEntry`: a map with other keys.
+    Entries(Box<Node>, Box<Node>),
+    /// `record`.
+    Record(Box<[(Box<str>, Node)]>),
+    /// Union.
+    Union(Box<[Node]>),
+}
+
+/// What to do with one field, in the order in which the fields are written.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Nothing of it is needed.
+    Skip(Node),
+    /// A column of the row.
+    Column(Node, usize),
+    /// A fact about the change.
+    Fact(Node, Fact),
+    /// The before image: remembered, not read.
+    Before(Node),
+    /// The after image.
+    After(Group),
+    /// Debezium's `source` block.
+    Source(Group),
+}
+
+/// A nested record that may be null, walked step by step.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// For a union with `null`: which of its two branches is null.
+    pub null: Option<usize>,
+    /// The record's fields.
+    pub steps: Box<[Step]>,
+}
+
+/// Where a walk puts what it finds.
+pub struct Sink<'a, 'r> {
+    /// Facts about the change.
+    pub facts: &'a mut Facts<'r>,
+    /// One slot per column of the record schema.
+    pub row: &'a mut [Slot<'r>],
+}
+
+impl Group {
+    /// Walks a whole datum; `false` means it is null.
+    ///
+    /// # Errors
+    /// Poison `Undecodable` when the bytes do not follow the schema or go on behind it.
+    pub fn read_all<'r>(&self, bytes: &'r [u8], sink: &mut Sink<'_, 'r>) -> Result<bool, Fault> {
+        let mut reader = Reader::new(bytes);
+        let present = self.read(&mut reader, sink)?;
+        reader.finish()?;
+        Ok(present)
+    }
+
+    /// Walks a datum at the start of `bytes`; what follows it is not looked at.
+    ///
+    /// # Errors
+    /// Poison `Undecodable` when the bytes do not follow the schema.
+    pub fn read_prefix<'r>(&self, bytes: &'r [u8], sink: &mut Sink<'_, 'r>) -> Result<bool, Fault> {
+        self.read(&mut Reader::new(bytes), sink)
+    }
+
+    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<bool, Fault> {
+        if let Some(null) = self.null
+            && reader.branch(2)? == null
+        {
+            return Ok(false);
+        }
+        for step in &self.steps {
+            step.read(reader, sink)?;
+        }
+        Ok(true)
+    }
+}
+
+impl Step {
+    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<(), Fault> {
+        match self {
+            Self::Skip(node) => node.skip(reader)?,
+            Self::Column(node, index) => {
+                let slot = node.slot(reader)?;
+                if let Some(place) = sink.row.get_mut(*index) {
+                    *place = slot;
+                }
+            }
+            Self::Fact(node, fact) => {
+                let slot = node.slot(reader)?;
+                sink.facts.set(*fact, slot);
+            }
+            Self::Before(node) => {
+                let rest = reader.rest();
+                node.skip(reader)?;
+                sink.facts.before = Image::At(rest);
+            }
+            Self::After(group) => sink.facts.after = group.read(reader, sink)?,
+            Self::Source(group) => {
+                group.read(reader, sink)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Reads one value into a slot; arrays, maps and records are skipped and handed out as their bytes.
+    ///
+    /// # Errors
+    /// Poison `Undecodable` when the bytes do not follow the schema.
+    pub fn slot<'r>(&self, reader: &mut Reader<'r>) -> Result<Slot<'r>, Fault> {
+        Ok(match self {
+            Self::Null => Slot::Null,
+            Self::Boolean => Slot::Bool(reader.boolean()?),
+            Self::Int => Slot::Int(reader.int()?),
+            Self::Long => Slot::Int(reader.long()?),
+            Self::Float => Slot::Float(reader.float()?),
+            Self::Double => Slot::Double(reader.double()?),
+            Self::Bytes => Slot::Bytes(reader.bytes()?),
+            Self::String => Slot::Text(reader.string()?),
+            Self::Fixed(size) => Slot::Bytes(reader.take(*size)?),
+            // A symbol belongs to the schema, not to the record: it is handed out by `symbol` where it is wanted.
+            Self::Enum(_) | Self::Array(_) | Self::Map(_) | Self::Entries(..) | Self::Record(_) => {
+                Slot::Nested(self.skipped(reader)?)
+            }
+            Self::Union(branches) => {
+                let index = reader.branch(branches.len())?;
+                match branches.get(index) {
+                    Some(branch) => return branch.slot(reader),
+                    None => Slot::Null,
+                }
+            }
+        })
+    }
+
+    /// Skips one value and returns its bytes.
+    fn skipped<'r>(&self, reader: &mut Reader<'r>) -> Result<&'r [u8], Fault> {
+        let start = reader.rest();
+        self.skip(reader)?;
+        let length = start.len() - reader.rest().len();
+        Ok(start.get(..length).unwrap_or_default())
+    }
+
+    /// Skips one value, as strictly as reading it, except that text is not checked for UTF-8.
+    ///
+    /// # Errors
+    /// Poison `Undecodable` when the bytes do not follow the schema.
+    pub fn skip(&self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        match self {
+            Self::Null => {}
+            Self::Boolean => reader.boolean().map(drop)?,
+            Self::Int => reader.int().map(drop)?,
+            Self::Long => reader.long().map(drop)?,
+            Self::Float => reader.take(4).map(drop)?,
+            Self::Double => reader.take(8).map(drop)?,
+            Self::Bytes | Self::String => reader.bytes().map(drop)?,
+            Self::Fixed(size) => reader.take(*size).map(drop)?,
+            Self::Enum(symbols) => reader.branch(symbols.len()).map(drop)?,
+            Self::Array(item) => reader.blocks(&mut |reader| item.skip(reader))?,
+            Self::Map(value) => reader.blocks(&mut |reader| {
+                reader.bytes()?;
+                value.skip(reader)
+            })?,
+            Self::Entries(key, value) => reader.blocks(&mut |reader| {
+                key.skip(reader)?;
+                value.skip(reader)
+            })?,
+            Self::Record(fields) => {
+                for (_, field) in fields {
+                    field.skip(reader)?;
+                }
+            }
+            Self::Union(branches) => {
+                let index = reader.branch(branches.len())?;
+                if let Some(branch) = branches.get(index) {
+                    branch.skip(reader)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,1 +1,7 @@
 //! Walks JSON with a compiled plan into slots.
+
+pub mod nested;
+pub mod recognise;
+pub mod split;
+pub mod token;
+pub mod walk;

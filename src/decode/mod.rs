@@ -1,15 +1,26 @@
 //! Bytes of one record -> what Debezium means by them, already in PostgreSQL's binary form. Pure: no I/O, no clock.
 //!
-//! Order of reading: [`wire`] finds the schema, [`schema`] describes it, [`plan`] compiles it once against the Silver
-//! table, [`avro`] and [`json`] walk the bytes with that plan into [`slot::Slot`]s, [`convert`] writes each slot as a
-//! PostgreSQL binary field, [`envelope`] and [`sequence`] give op and version.
+//! Order of reading: [`topic`] leads; [`wire`] finds the encoding, [`identify`] the schema, [`schema`] describes it, [`plan`]
+//! compiles it once against the Silver table, [`avro`] and [`json`] walk the bytes with that plan into [`slot::Slot`]s,
+//! [`convert`] writes each slot as a PostgreSQL binary field, [`row`] gathers them, [`envelope`] and [`sequence`] give op
+//! and version.
 
 pub mod avro;
 pub mod convert;
 pub mod envelope;
+pub mod identify;
 pub mod json;
 pub mod plan;
+pub mod row;
 pub mod schema;
 pub mod sequence;
 pub mod slot;
+pub mod topic;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use identify::{PlanNeed, SchemaId};
+pub use row::RowBuffer;
+pub use topic::{Change, ChangeKind, Decoded, TopicDecoder};

@@ -1,5 +1,10 @@
 //! A source schema in one form, whether it came as Avro, as Connect JSON or not at all.
 
+pub mod avro_text;
+pub mod connect_text;
+pub mod describe;
+pub mod semantic;
+
 /// What a record schema describes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {

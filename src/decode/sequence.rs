@@ -1,1 +1,111 @@
-//! `source.sequence` of PostgreSQL.
+//! `source.sequence` of PostgreSQL: text that holds a JSON array of two texts or nulls.
+
+/// The two positions of `source.sequence`; a null is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sequence {
+    /// End of the last commit before this transaction.
+    pub commit: Option<u64>,
+    /// Position of the change itself.
+    pub change: Option<u64>,
+}
+
+/// Reads `[null,"24023128"]`: two entries, each `null` or a decimal in quotes that fits 64 bits. Spaces between tokens
+/// are allowed, anything else is `None`.
+#[must_use]
+pub fn parse(text: &str) -> Option<Sequence> {
+    let rest = token(text.as_bytes(), b"[")?;
+    let (commit, rest) = entry(rest)?;
+    let (change, rest) = entry(token(rest, b",")?)?;
+    let rest = token(rest, b"]")?;
+    rest.trim_ascii_start().is_empty().then_some(Sequence { commit, change })
+}
+
+fn token<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
+    bytes.trim_ascii_start().strip_prefix(token)
+}
+
+fn entry(bytes: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    if let Some(rest) = token(bytes, b"null") {
+        return Some((None, rest));
+    }
+    let digits = token(bytes, b"\"")?;
+    let length = digits.iter().position(|b| *b == b'"')?;
+    let (digits, rest) = digits.split_at_checked(length)?;
+    Some((Some(decimal(digits)?), rest.get(1..)?))
+}
+
+/// An unsigned decimal without sign or space; `None` when it is empty, has another character or does not fit.
+#[must_use]
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |n, b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// `commit_lsn` of SQL Server and Db2, `00000027:00000ac0:0002`, as one 10-byte integer.
+#[must_use]
+pub fn commit_lsn(text: &str) -> Option<u128> {
+    let mut parts = text.split(':');
+    let mut value = 0_u128;
+    for width in [8, 8, 4] {
+        let part = parts.next().filter(|p| p.len() == width)?;
+        for digit in part.chars() {
+            value = value << 4 | u128::from(digit.to_digit(16)?);
+        }
+    }
+    parts.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_entries_may_be_null_or_a_number_in_quotes() {
+        let some = |commit, change| Some(Sequence { commit, change });
+        assert_eq!(parse("[null,\"24023128\"]"), some(None, Some(24_023_128)));
+        assert_eq!(parse("[\"1\",\"2\"]"), some(Some(1), Some(2)));
+        assert_eq!(parse(" [ null , null ] "), some(None, None));
+        assert_eq!(parse("[\"18446744073709551615\",\"0\"]"), some(Some(u64::MAX), Some(0)));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "", "[]", "[null]", "[null,\"1\"", "[null,\"1\"]x", "[null,1]", "[null,\"\"]", "[null,\"-1\"]",
+            "[null,\"18446744073709551616\"]", "[null,\"1\",\"2\"]", "null", "[nul,\"1\"]", "[null,\"1\\u0031\"]",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_commit_lsn_keeps_its_order_as_an_integer() {
+        assert_eq!(commit_lsn("00000027:00000ac0:0002"), Some(0x27_0000_0ac0_0002));
+        assert!(commit_lsn("00000027:00000ac0:0003") > commit_lsn("00000027:00000ac0:0002"));
+        assert!(commit_lsn("00000028:00000000:0000") > commit_lsn("00000027:ffffffff:ffff"));
+        for text in ["", "27:ac0:2", "00000027:00000ac0", "00000027:00000ac0:0002:", "0000002g:00000ac0:0002"] {
+            assert_eq!(commit_lsn(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(commit: Option<u64>, change: Option<u64>) {
+            let entry = |n: Option<u64>| n.map_or("null".to_owned(), |n| format!("\"{n}\""));
+            let text = format!("[{},{}]", entry(commit), entry(change));
+            prop_assert_eq!(parse(&text), Some(Sequence { commit, change }));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            let _ = parse(&text);
+            let _ = commit_lsn(&text);
+        }
+    }
+}

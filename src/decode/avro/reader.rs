@@ -1,0 +1,225 @@
+//! Avro's primitive encodings, read from a slice that only ever shrinks (Avro 1.12 specification, "Binary Encoding").
+
+use crate::fault::{Code, Fault};
+
+/// What is left of a datum.
+#[derive(Debug)]
+pub struct Reader<'r> {
+    rest: &'r [u8],
+}
+
+#[cold]
+fn undecodable(what: &str) -> Fault {
+    Fault::poison(Code::Undecodable, format!("decode avro: {what}"))
+}
+
+impl<'r> Reader<'r> {
+    /// Starts at the first byte.
+    #[must_use]
+    pub fn new(bytes: &'r [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The bytes that are not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'r [u8] {
+        self.rest
+    }
+
+    /// Nothing may be left.
+    ///
+    /// # Errors
+    /// Poison when bytes are left.
+    pub fn finish(&self) -> Result<(), Fault> {
+        if self.rest.is_empty() { Ok(()) } else { Err(undecodable("bytes are left behind the last field")) }
+    }
+
+    /// So many bytes.
+    ///
+    /// # Errors
+    /// Poison at the end of the input.
+    #[inline]
+    pub fn take(&mut self, length: usize) -> Result<&'r [u8], Fault> {
+        let (taken, rest) =
+            self.rest.split_at_checked(length).ok_or_else(|| undecodable("a length reaches behind the end of the input"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (chunk, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| undecodable("the input ends inside a field"))?;
+        self.rest = rest;
+        Ok(*chunk)
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Fault> {
+        self.chunk::<1>().map(|[byte]| byte)
+    }
+
+    /// `boolean`.
+    ///
+    /// # Errors
+    /// Poison when the byte is neither 0 nor 1.
+    #[inline]
+    pub fn boolean(&mut self) -> Result<bool, Fault> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(undecodable("a boolean is neither 0 nor 1")),
+        }
+    }
+
+    /// `long`: zigzag, at most ten bytes.
+    ///
+    /// # Errors
+    /// Poison at the end of the input or when the number does not fit 64 bits.
+    #[inline]
+    pub fn long(&mut self) -> Result<i64, Fault> {
+        let mut bits = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                return Err(undecodable("an integer does not fit 64 bits"));
+            }
+            bits |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
+    }
+
+    /// `int`.
+    ///
+    /// # Errors
+    /// Poison at the end of the input or when the number does not fit 32 bits.
+    #[inline]
+    pub fn int(&mut self) -> Result<i64, Fault> {
+        let n = self.long()?;
+        if i32::try_from(n).is_ok() { Ok(n) } else { Err(undecodable("an int does not fit 32 bits")) }
+    }
+
+    /// `float`.
+    ///
+    /// # Errors
+    /// Poison at the end of the input.
+    #[inline]
+    pub fn float(&mut self) -> Result<f32, Fault> {
+        self.chunk().map(f32::from_le_bytes)
+    }
+
+    /// `double`.
+    ///
+    /// # Errors
+    /// Poison at the end of the input.
+    #[inline]
+    pub fn double(&mut self) -> Result<f64, Fault> {
+        self.chunk().map(f64::from_le_bytes)
+    }
+
+    /// `bytes`.
+    ///
+    /// # Errors
+    /// Poison when the length is negative or reaches behind the end.
+    #[inline]
+    pub fn bytes(&mut self) -> Result<&'r [u8], Fault> {
+        let length = usize::try_from(self.long()?).map_err(|_| undecodable("a length is negative"))?;
+        self.take(length)
+    }
+
+    /// `string`.
+    ///
+    /// # Errors
+    /// Poison as [`Reader::bytes`], and when the bytes are no UTF-8.
+    #[inline]
+    pub fn string(&mut self) -> Result<&'r str, Fault> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| undecodable("a text is no UTF-8"))
+    }
+
+    /// Index of a union's branch or an enum's symbol.
+    ///
+    /// # Errors
+    /// Poison when it is not below `count`.
+    #[inline]
+    pub fn branch(&mut self, count: usize) -> Result<usize, Fault> {
+        usize::try_from(self.long()?)
+            .ok()
+            .filter(|index| *index < count)
+            .ok_or_else(|| undecodable("the index of a union or enum is out of range"))
+    }
+
+    /// The blocks of an array or map; `item` reads one entry.
+    ///
+    /// # Errors
+    /// Poison when a block claims more entries than bytes are left (every entry has at least one byte), when its size in
+    /// bytes is not what its entries take, or whatever `item` returns.
+    pub fn blocks(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        loop {
+            let count = self.long()?;
+            if count == 0 {
+                return Ok(());
+            }
+            let size = if count < 0 { Some(self.long()?) } else { None };
+            let before = self.rest.len();
+            let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+            if count > before {
+                return Err(undecodable("a block claims more entries than there are bytes"));
+            }
+            for _ in 0..count {
+                item(self)?;
+            }
+            let taken = before.checked_sub(self.rest.len());
+            if size.is_some_and(|size| usize::try_from(size).ok() != taken) {
+                return Err(undecodable("a block's size in bytes is wrong"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn long(bytes: &[u8]) -> Result<i64, Code> {
+        Reader::new(bytes).long().map_err(|f| f.code)
+    }
+
+    #[test]
+    fn integers_are_zigzag_and_stop_at_64_bits() {
+        assert_eq!(long(&[0]), Ok(0));
+        assert_eq!(long(&[1]), Ok(-1));
+        assert_eq!(long(&[0xac, 0x02]), Ok(150));
+        assert_eq!(long(&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(i64::MAX));
+        assert_eq!(long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(i64::MIN));
+        assert_eq!(long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), Err(Code::Undecodable));
+        assert_eq!(long(&[0xff; 11]), Err(Code::Undecodable));
+        assert_eq!(long(&[0x80]), Err(Code::Undecodable));
+    }
+
+    #[test]
+    fn an_int_beyond_32_bits_is_refused() {
+        assert_eq!(Reader::new(&[0xfe, 0xff, 0xff, 0xff, 0x0f]).int(), Ok(i64::from(i32::MAX)));
+        assert!(Reader::new(&[0x80, 0x80, 0x80, 0x80, 0x10]).int().is_err());
+    }
+
+    #[test]
+    fn lengths_booleans_texts_and_branches_are_checked() {
+        assert!(Reader::new(&[1]).bytes().is_err(), "negative length");
+        assert!(Reader::new(&[4, 1]).bytes().is_err(), "length behind the end");
+        assert!(Reader::new(&[2]).boolean().is_err());
+        assert!(Reader::new(&[2, 0xff]).string().is_err(), "no UTF-8");
+        assert!(Reader::new(&[4]).branch(2).is_err());
+        assert!(Reader::new(&[1]).branch(2).is_err(), "negative index");
+    }
+
+    #[test]
+    fn a_block_cannot_claim_more_than_there_is() {
+        let huge = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert!(Reader::new(&huge).blocks(&mut |_| Ok(())).is_err());
+        // Two booleans as a block with its size, which is then wrong.
+        assert!(Reader::new(&[3, 4, 0, 1, 0]).blocks(&mut |r| r.boolean().map(drop)).is_ok());
+        assert!(Reader::new(&[3, 2, 0, 1, 0]).blocks(&mut |r| r.boolean().map(drop)).is_err());
+    }
+}

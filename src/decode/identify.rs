@@ -1,0 +1,140 @@
+//! Which schemas a record was written with, found without reading a schema twice.
+
+use super::json::split;
+use super::wire::{Framed, Part};
+use crate::fault::{Code, Fault};
+use std::sync::Arc;
+
+/// Schema texts that are remembered before everything is forgotten: a topic has a handful, a hostile one has no end.
+const MAX_TEXTS: usize = 256;
+
+/// The schema that a key or a value was written with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SchemaId {
+    /// Avro, by its id in the registry.
+    Avro(u32),
+    /// JSON with schema: the text of the schema block.
+    ConnectJson(Arc<str>),
+    /// JSON without schema.
+    Schemaless,
+    /// There is no key, or no value.
+    None,
+}
+
+/// The schemas that a plan is needed for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PlanNeed {
+    /// Schema of the key.
+    pub key: SchemaId,
+    /// Schema of the value.
+    pub value: SchemaId,
+}
+
+/// A [`SchemaId`] inside one decoder: the text is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Id {
+    None,
+    Avro(u32),
+    Json(usize),
+    Schemaless,
+}
+
+/// A key or a value: its schema and its bytes without any framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Half<'r> {
+    pub id: Id,
+    pub body: &'r [u8],
+}
+
+/// The schema texts that a decoder has seen.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    known: Vec<Arc<str>>,
+    key: Option<Seen>,
+    value: Option<Seen>,
+}
+
+/// What stood before the payload of the last record, and the schema it means.
+#[derive(Debug)]
+struct Seen {
+    prefix: Vec<u8>,
+    text: usize,
+}
+
+impl Texts {
+    /// Whether there are so many texts that it is time to forget them (and the plans that go with them).
+    pub fn is_full(&self) -> bool {
+        self.known.len() >= MAX_TEXTS
+    }
+
+    /// Finds the schema of a key or a value.
+    ///
+    /// # Errors
+    /// Poison when the JSON cannot be taken apart.
+    pub fn identify<'r>(&mut self, part: Part, framed: Framed<'r>) -> Result<Half<'r>, Fault> {
+        let half = match framed {
+            Framed::Nothing => Half { id: Id::None, body: &[] },
+            Framed::Avro { id, body } => Half { id: Id::Avro(id), body },
+            Framed::Json(json) => self.json(part, json)?,
+        };
+        Ok(if half.body == b"null" && !matches!(half.id, Id::Avro(_)) { Half { id: Id::None, body: &[] } } else { half })
+    }
+
+    fn json<'r>(&mut self, part: Part, json: &'r [u8]) -> Result<Half<'r>, Fault> {
+        if let Some(seen) = self.seen(part)
+            && let Some(body) = split::payload_behind(json, &seen.prefix)
+        {
+            return Ok(Half { id: Id::Json(seen.text), body });
+        }
+        let Some(parts) = split::split(json)? else { return Ok(Half { id: Id::Schemaless, body: json }) };
+        let body = parts.payload.as_bytes();
+        if parts.schema == "null" {
+            return Ok(Half { id: Id::Schemaless, body });
+        }
+        let text = self.number(parts.schema);
+        if let Some(prefix) = split::prefix(json, &parts) {
+            let seen = Some(Seen { prefix: prefix.to_vec(), text });
+            match part {
+                Part::Key => self.key = seen,
+                Part::Value => self.value = seen,
+            }
+        }
+        Ok(Half { id: Id::Json(text), body })
+    }
+
+    fn seen(&self, part: Part) -> Option<&Seen> {
+        match part {
+            Part::Key => self.key.as_ref(),
+            Part::Value => self.value.as_ref(),
+        }
+    }
+
+    fn number(&mut self, text: &str) -> usize {
+        self.known.iter().position(|known| **known == *text).unwrap_or_else(|| {
+            self.known.push(text.into());
+            self.known.len() - 1
+        })
+    }
+
+    /// The id by which the outside knows a schema.
+    pub fn outside(&self, id: Id) -> Result<SchemaId, Fault> {
+        Ok(match id {
+            Id::None => SchemaId::None,
+            Id::Avro(id) => SchemaId::Avro(id),
+            Id::Schemaless => SchemaId::Schemaless,
+            Id::Json(text) => SchemaId::ConnectJson(Arc::clone(
+                self.known.get(text).ok_or_else(|| Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten"))?,
+            )),
+        })
+    }
+
+    /// The id by which this decoder knows a schema.
+    pub fn inside(&mut self, id: &SchemaId) -> Id {
+        match id {
+            SchemaId::None => Id::None,
+            SchemaId::Avro(id) => Id::Avro(*id),
+            SchemaId::Schemaless => Id::Schemaless,
+            SchemaId::ConnectJson(text) => Id::Json(self.number(text)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a JSON record without schema is, by the names of its fields.
+
+use super::walk::{Name, undecodable};
+use crate::fault::Fault;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+/// What the names say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognised {
+    /// Debezium's envelope.
+    Envelope,
+    /// Not table data; the name of the rule that skips it.
+    NotTableData(&'static str),
+    /// Anything else is a flattened row.
+    Row,
+}
+
+/// Field names that tell something, one bit each; the last bit is for every other name.
+const NAMES: [&str; 16] = [
+    "op", "source", "ts_ms", "status", "id", "event_count", "data_collections", "ddl", "databaseName", "tableChanges",
+    "aggregate_type", "additional_data", "type", "data", "message", "after",
+];
+const OTHER: u32 = 1 << 31;
+
+fn bits(names: &[&str]) -> u32 {
+    names.iter().fold(0, |set, name| set | bit(name))
+}
+
+fn bit(name: &str) -> u32 {
+    NAMES.iter().position(|n| *n == name).map_or(OTHER, |index| 1 << index)
+}
+
+/// Looks at the names of a value's fields. `key` is the record key's JSON: heartbeats and signals are told from rows by it.
+///
+/// # Errors
+/// Poison `Undecodable` when the value is no JSON object.
+pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> {
+    if starts_with_before(value) {
+        return Ok(Recognised::Envelope);
+    }
+    let Fields(found) = serde_json::from_slice(value).map_err(|e| undecodable(&e))?;
+    let has = |names: &[&str]| found & bits(names) == bits(names);
+    let only = |names: &[&str]| found & !bits(names) == 0;
+    let key_is_object = key.is_some_and(|k| k.starts_with(b"{"));
+    Ok(if has(&["op", "source", "message"]) && !has(&["after"]) {
+        Recognised::NotTableData("message")
+    } else if has(&["op", "source"]) {
+        Recognised::Envelope
+    } else if has(&["source", "databaseName", "ddl", "tableChanges"]) {
+        Recognised::NotTableData("schema_change")
+    } else if has(&["status", "id", "event_count", "data_collections"])
+        && only(&["status", "id", "event_count", "data_collections", "ts_ms"])
+    {
+        Recognised::NotTableData("transaction")
+    } else if has(&["id", "type", "aggregate_type", "additional_data"]) {
+        Recognised::NotTableData("notification")
+    } else if found == bit("ts_ms") && key.is_some_and(|k| key_fields_are(k, "serverName")) {
+        Recognised::NotTableData("heartbeat")
+    } else if has(&["type", "data"]) && only(&["id", "type", "data"]) && !key_is_object {
+        Recognised::NotTableData("signal")
+    } else {
+        Recognised::Row
+    })
+}
+
+/// Debezium writes `before` first, so most records need no look at their names.
+fn starts_with_before(json: &[u8]) -> bool {
+    json.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\"before\""))
+}
+
+fn key_fields_are(key: &[u8], name: &str) -> bool {
+    serde_json::from_slice::<std::collections::BTreeMap<String, IgnoredAny>>(key)
+        .is_ok_and(|fields| fields.len() == 1 && fields.contains_key(name))
+}
+
+struct Fields(u32);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Fields;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
+                let mut found = 0;
+                while let Some(name) = map.next_key_seed(Name)? {
+                    found |= bit(&name);
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Ok(Fields(found))
+            }
+        }
+        deserializer.deserialize_map(Visit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_that_are_no_table_data_are_known_by_their_fields() {
+        let of = |value: &str, key: &str| recognise(value.as_bytes(), Some(key.as_bytes())).unwrap();
+        let rule = Recognised::NotTableData;
+        assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"serverName":"a"}"#), rule("heartbeat"));
+        assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"id":1}"#), Recognised::Row);
+        assert_eq!(
+            of(r#"{"status":"BEGIN","id":"1","event_count":null,"data_collections":null,"ts_ms":1}"#, r#"{"id":"1"}"#),
+            rule("transaction")
+        );
+        assert_eq!(
+            of(r#"{"source":{},"ts_ms":1,"databaseName":"a","schemaName":null,"ddl":"x","tableChanges":[]}"#, "{}"),
+            rule("schema_change")
+        );
+        assert_eq!(
+            of(r#"{"id":"1","aggregate_type":"a","type":"b","additional_data":{},"timestamp":1}"#, r#"{"id":"1"}"#),
+            rule("notification")
+        );
+        assert_eq!(of(r#"{"type":"execute-snapshot","data":{}}"#, r#""app""#), rule("signal"));
+        assert_eq!(of(r#"{"id":1,"type":"a","data":"b"}"#, r#"{"id":1}"#), Recognised::Row);
+        assert_eq!(of(r#"{"op":"m","ts_ms":1,"source":{},"message":{}}"#, r#"{"prefix":"a"}"#), rule("message"));
+    }
+
+    #[test]
+    fn an_envelope_is_known_in_any_order() {
+        assert_eq!(recognise(br#"{"before":null}"#, None), Ok(Recognised::Envelope));
+        assert_eq!(recognise(br#"{"op":"c","after":{},"source":{}}"#, None), Ok(Recognised::Envelope));
+        assert_eq!(recognise(br#"{"op":"sale","id":1}"#, None), Ok(Recognised::Row));
+        assert!(recognise(b"[1]", None).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The columns that a record schema implies for a table that is to be created.
+
+use super::RecordSchema;
+use crate::config;
+use crate::decode::convert::natural_type;
+use crate::decode::schema::Field;
+use crate::decode::schema::describe::{KeyWalk, ValueWalk};
+use crate::fault::{Code, Fault};
+use crate::table::ProposedColumn;
+
+/// The columns of a table for these records: configured types first, natural types otherwise.
+///
+/// # Errors
+/// Blocked: a column has no known type (JSON without schema and no `column_types`), or the key is not known.
+pub fn propose(schema: &RecordSchema, overrides: &config::Table) -> Result<Vec<ProposedColumn>, Fault> {
+    let key = key_names(schema, overrides)?;
+    let place = |name: &str| key.iter().position(|k| *k == name);
+    let mut columns = Vec::with_capacity(schema.row.len());
+    let mut add = |name: &str, sql_type: Option<String>, field: Option<&Field>| -> Result<(), Fault> {
+        let sql_type = sql_type.ok_or_else(|| no_type(name))?;
+        let comment = field.and_then(comment);
+        columns.push(ProposedColumn { name: name.to_owned(), sql_type, key: place(name), comment });
+        Ok(())
+    };
+    for field in &schema.row {
+        add(&field.name, sql_type(field, overrides), Some(field))?;
+    }
+    let in_row = |name: &str| schema.row.iter().any(|f| f.name == name);
+    // Key columns that are not in the row: all of them without a schema of it, or the source identifier of a merged topic.
+    for name in key.iter().filter(|name| !in_row(name)) {
+        let field = schema.key.iter().find(|f| f.name == **name);
+        let configured = overrides.column_types.get(*name).cloned();
+        add(name, configured.or_else(|| natural_type(&field?.ty)), field)?;
+    }
+    if matches!(schema.value_walk, ValueWalk::Untyped) {
+        if overrides.column_types.is_empty() {
+            return Err(no_types());
+        }
+        for (name, sql_type) in overrides.column_types.iter().filter(|(name, _)| place(name).is_none()) {
+            add(name, Some(sql_type.clone()), None)?;
+        }
+    }
+    Ok(columns)
+}
+
+fn key_names<'a>(schema: &'a RecordSchema, overrides: &'a config::Table) -> Result<Vec<&'a str>, Fault> {
+    if let Some(key) = &overrides.key {
+        return Ok(key.iter().map(String::as_str).collect());
+    }
+    let names: Vec<&str> = schema.key.iter().map(|f| f.name.as_str()).collect();
+    let why = match schema.key_walk {
+        KeyWalk::None => "the records have no key",
+        KeyWalk::Untyped => "the key is JSON without schema",
+        _ if names.contains(&"") => "the record key is a bare value without a name",
+        _ if names.is_empty() => "the record key has no fields",
+        _ => return Ok(names),
+    };
+    Err(Fault::blocked(
+        Code::TableMissing,
+        format!("propose a table: {why}, so its primary key is not known"),
+        "name the key columns under [table.\"schema.name\"] key, or create the table",
+    ))
+}
+
+fn no_type(column: &str) -> Fault {
+    Fault::blocked(
+        Code::TypeMismatch,
+        format!("propose a table: no PostgreSQL type is known for column {column}"),
+        format!("give it one under [table.\"schema.name\"] column_types: {column} = \"...\""),
+    )
+}
+
+fn no_types() -> Fault {
+    Fault::blocked(
+        Code::TableMissing,
+        "propose a table: JSON without schema tells no column types",
+        "give them under [table.\"schema.name\"] column_types, or create the table",
+    )
+}
+
+/// The configured type of a field's column, else its natural one.
+pub(super) fn sql_type(field: &Field, overrides: &config::Table) -> Option<String> {
+    overrides.column_types.get(&field.name).cloned().or_else(|| natural_type(&field.ty))
+}
+
+/// A proposed column for a field.
+pub(super) fn column(field: &Field, sql_type: String, key: Option<usize>) -> ProposedColumn {
+    ProposedColumn { name: field.name.clone(), sql_type, key, comment: comment(field) }
+}
+
+/// The source's own type name, where the connector propagates it.
+fn comment(field: &Field) -> Option<String> {
+    field.ty.source_column.as_ref().map(|source| match (source.length, source.scale) {
+        (Some(length), Some(scale)) => format!("{}({length},{scale})", source.ty),
+        (Some(length), None) => format!("{}({length})", source.ty),
+        _ => source.ty.clone(),
+    })
+}

@@ -1,0 +1,171 @@
+//! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
+
+use super::convert::{Staging, staging};
+use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
+use super::slot::{Scratch, Slot};
+use crate::batch::ColumnSet;
+use crate::fault::{Code, Fault};
+use std::ops::Range;
+
+/// One row in PostgreSQL's binary form.
+#[derive(Debug, Default)]
+pub struct RowBuffer {
+    /// One encoded field per column of the shape, in its order: `i32` length (big-endian, -1 for NULL or not given) and
+    /// that many bytes.
+    pub body: Vec<u8>,
+    /// The encoded fields of the key, in the order of the shape's key.
+    pub key: Vec<u8>,
+    /// Columns that keep the target's value.
+    pub kept: ColumnSet,
+    /// Where each key field stands in `key`.
+    fields: Vec<Range<usize>>,
+}
+
+const NOT_GIVEN: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// What a whole row left open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Some column keeps the target's value.
+    pub any: bool,
+    /// Some column was a placeholder.
+    pub unavailable: bool,
+}
+
+/// The slots of one record and the texts they point into.
+#[derive(Clone, Copy)]
+pub(super) struct Slots<'a, 'r> {
+    pub key: &'a [Slot<'r>],
+    pub row: &'a [Slot<'r>],
+    pub scratch: &'a Scratch,
+}
+
+impl<'a, 'r> Slots<'a, 'r> {
+    fn of_key(&self, reading: &Reading) -> Slot<'r> {
+        self.key.get(reading.slot).copied().unwrap_or(Slot::Absent)
+    }
+    fn of_row(&self, reading: &Reading) -> Slot<'r> {
+        self.row.get(reading.slot).copied().unwrap_or(Slot::Absent)
+    }
+}
+
+impl RowBuffer {
+    /// Forgets the previous row, keeps the memory.
+    pub fn clear(&mut self) {
+        self.body.clear();
+        self.key.clear();
+        self.kept.clear();
+        self.fields.clear();
+    }
+
+    /// Encodes the key.
+    ///
+    /// # Errors
+    /// Poison `KeyMissing` when a key column is missing or null, or what its conversion says.
+    pub(super) fn put_key(&mut self, table: &TablePlan, slots: Slots<'_, '_>) -> Result<(), Fault> {
+        for (place, source) in table.key.iter().enumerate() {
+            let start = self.key.len();
+            let Some((reading, slot)) = key_slot(source, slots) else { return Err(key_missing(table, place)) };
+            reading.encode(&slot, slots.scratch, &mut self.key)?;
+            self.fields.push(start..self.key.len());
+        }
+        Ok(())
+    }
+
+    fn put_key_field(&mut self, place: usize) {
+        let field = self.fields.get(place).and_then(|range| self.key.get(range.clone()));
+        self.body.extend_from_slice(field.unwrap_or(&NOT_GIVEN));
+    }
+
+    /// Encodes every column of an after image; the key is encoded already.
+    ///
+    /// # Errors
+    /// What a conversion says.
+    pub(super) fn put_row(&mut self, table: &TablePlan, slots: Slots<'_, '_>) -> Result<Kept, Fault> {
+        let mut kept = Kept::default();
+        for (index, source) in table.columns.iter().enumerate() {
+            let given = match source {
+                Source::Key(place) => {
+                    self.put_key_field(*place);
+                    true
+                }
+                Source::Absent => false,
+                Source::Row(reading) => match slots.of_row(reading) {
+                    Slot::Absent => false,
+                    slot if reading.is_unavailable(&slot, slots.scratch) => {
+                        kept.unavailable = true;
+                        false
+                    }
+                    slot => {
+                        reading.encode(&slot, slots.scratch, &mut self.body)?;
+                        true
+                    }
+                },
+            };
+            if !given {
+                self.body.extend_from_slice(&NOT_GIVEN);
+                self.kept.insert(index);
+                kept.any = true;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
+    /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
+    pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
+        for (source, column) in table.columns.iter().zip(&table.shape.columns) {
+            match source {
+                Source::Key(place) => self.put_key_field(*place),
+                Source::Row(reading) if column.not_null => {
+                    let start = self.body.len();
+                    let encoded = slots.is_some_and(|slots| {
+                        let slot = slots.of_row(reading);
+                        !reading.is_unavailable(&slot, slots.scratch)
+                            && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
+                    });
+                    // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
+                    let no_cast = staging(&column.ty) == Staging::Text && self.body.get(start..) == Some(&[0; 4]);
+                    if !encoded || no_cast {
+                        self.body.truncate(start);
+                        self.body.extend_from_slice(&NOT_GIVEN);
+                    }
+                }
+                Source::Absent | Source::Row(_) => self.body.extend_from_slice(&NOT_GIVEN),
+            }
+        }
+    }
+}
+
+fn key_slot<'p, 'r>(source: &'p KeySource, slots: Slots<'_, 'r>) -> Option<(&'p Reading, Slot<'r>)> {
+    let given = |slot: &Slot<'_>| !matches!(slot, Slot::Absent | Slot::Null | Slot::Unavailable);
+    let from_record = source.record.as_ref().map(|reading| (reading, slots.of_key(reading)));
+    from_record
+        .filter(|(_, slot)| given(slot))
+        .or_else(|| source.row.as_ref().map(|reading| (reading, slots.of_row(reading))).filter(|(_, slot)| given(slot)))
+}
+
+fn key_missing(table: &TablePlan, place: usize) -> Fault {
+    let column = table.shape.key.get(place).and_then(|index| table.shape.columns.get(*index));
+    let name = column.map_or("", |column| column.name.as_str());
+    Fault::poison(Code::KeyMissing, format!("read key for {}: column {name} is missing or null", table.shape.table))
+}
+
+impl Reading {
+    fn encode(&self, slot: &Slot<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match (&self.nested, slot) {
+            (Nested::Avro(node), Slot::Nested(_)) => self.conversion.encode(&node.symbol(*slot)?, node, scratch, out),
+            _ => self.conversion.encode(slot, self.nested.reader(), scratch, out),
+        }
+    }
+
+    fn is_unavailable(&self, slot: &Slot<'_>, scratch: &Scratch) -> bool {
+        match slot {
+            // The placeholder is a text, its bytes, or a list or map of it; asking is not free, so ask only there.
+            Slot::Text(_) | Slot::Unescaped { .. } | Slot::Bytes(_) | Slot::Nested(_) | Slot::Unavailable => {
+                self.conversion.is_unavailable(slot, self.nested.reader(), scratch)
+            }
+            _ => false,
+        }
+    }
+}

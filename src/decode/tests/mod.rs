@@ -1,0 +1,1 @@
+//! Whole records through the decoder.
