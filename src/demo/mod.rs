@@ -6,4 +6,5 @@ pub mod ground_truth;
 pub mod poison;
 pub mod registry;
 pub mod screen;
+pub mod script;
 pub mod throwaway;
