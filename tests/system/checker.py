@@ -116,7 +116,8 @@ def self_test(source):
     yield "a perfect copy", not problems("")
     for what, statement in SPOIL.items():
         yield what, bool(problems(statement))
-    psql(source, "drop schema model cascade")
+    # no snapshot will tell of the invented key, so the witness forgets it too
+    psql(source, "drop schema model cascade", "delete from audit.change where '999998' in (old_key, new_key)")
 
     row = {"start_offset": 5, "next_offset": 25, "applied": 10, "superseded": 7, "skipped": 2, "dead_lettered": 1}
     place = ("t", 0)

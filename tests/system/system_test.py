@@ -138,8 +138,9 @@ class Scenario:
         psql(destination_url("postgres"), f"create database {SILVER_DB}")
         psql(SILVER, "create schema silver")
         psql(SOURCE, SCHEMA, "begin", *Author(f"{self.seed}/rows").seed_rows(), "commit")
-        for what, right in checker.self_test(SOURCE):
-            self.report.check(f"the checker judges {what}", right)
+        judged = list(checker.self_test(SOURCE))
+        self.report.none(f"the checker is right about {len(judged)} copies and counts, all but 2 of them wrong",
+                         [what for what, right in judged if not right])
         for table, partitions in PARTITIONS.items():
             self.create_topic(self.topic(table), partitions)
         self.create_topic(f"{self.name}.dead", 1)
@@ -296,8 +297,6 @@ class Scenario:
         steps = ("select count(*) from (select id, next_offset - lag(next_offset) over w as step, owner_epoch - lag(owner_epoch) over w "
                  "as epochs from observer.position window w as (partition by topic, partition order by id)) t where ")
         self.report.check("no position went back before the reset", value(SILVER, steps + f"step < 0 and id <= {seen}") == "0")
-        self.report.check("each position went back once after it", value(SILVER, steps + f"step < 0 and id > {seen}")
-                          == str(sum(ends[place] > start for place, start in starts.items())))
         self.report.check("no owner epoch ever went back", value(SILVER, steps + "epochs < 0") == "0")
 
     def until_caught_up(self):
