@@ -15,6 +15,10 @@ impl Core {
         rows: usize,
         bytes: usize,
     ) {
+        if self.lanes.get(&id).is_none_or(|lane| matches!(lane.gate, Gate::Stopped { .. })) {
+            // Gathered in the same burst that stopped the lane: already discarded.
+            return;
+        }
         for (partition, next) in progress {
             if let Some(p) = self.partitions.get_mut(partition).and_then(Partition::progress_mut) {
                 p.gathered = p.gathered.max(*next);

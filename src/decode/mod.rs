@@ -10,6 +10,7 @@ pub mod convert;
 pub mod envelope;
 pub mod identify;
 pub mod json;
+pub mod keytext;
 pub mod plan;
 pub mod row;
 pub mod schema;

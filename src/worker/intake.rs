@@ -14,8 +14,8 @@ use super::{Options, Shared};
 use crate::batch::Kind;
 use crate::batch::arena::Incoming;
 use crate::core::{Claim, Core, Input, LaneId, PartitionId, Settings, Tick};
-use crate::decode::decoder::{ChangeKind, Decoded, RowBuffer};
-use crate::decode::plan::PlanNeed;
+use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::decode::PlanNeed;
 use crate::decode::slot::Scratch;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::consumer::{Consumer, Event, TopicPartition};
@@ -450,10 +450,11 @@ impl Intake {
         lane.need = None;
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
-            Resolution::Plan { plan, shape, floor } => {
+            Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
+            Resolution::TablePlan { plan, shape, floor } => {
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
-                    lane.decoders.iter_mut().for_each(crate::decode::decoder::TopicDecoder::forget_plans);
+                    lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);
@@ -540,16 +541,17 @@ impl Taking<'_> {
 
     fn take(&mut self, raw: &RawRecord<'_>) -> Taken {
         let Some(at) = self.find(raw) else { return Taken::Done };
-        let partition = &mut self.partitions[at];
+        let partition = &self.partitions[at];
         // Another generation's record, or one below the position: it falls away at the door.
         if !partition.accepting || raw.offset < partition.next {
             return Taken::Done;
         }
-        let lane = &mut self.lanes[partition.lane];
         let id = PartitionId(u32::try_from(at).unwrap_or(u32::MAX));
         if let Some(fault) = self.refusal(at, id, raw) {
             return self.dead_letter(at, raw, &fault);
         }
+        let partition = &mut self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
         match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
             Decoded::Change(change) => {
@@ -586,7 +588,9 @@ impl Taking<'_> {
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
             }
-            Decoded::Poison(fault) => self.dead_letter(at, raw, &fault),
+            Decoded::Poison(fault) if fault.class == Class::Poison => self.dead_letter(at, raw, &fault),
+            // The record is fine, its table is not.
+            Decoded::Poison(fault) => self.fail_lane(at, fault),
             Decoded::NeedsPlan(need) => {
                 lane.need = Some((decoder, need));
                 // This record and all behind it are read again once the plan is there.
@@ -597,6 +601,16 @@ impl Taking<'_> {
                 Taken::Refused
             }
         }
+    }
+
+    /// Stops the lane of a partition: nothing more of it is taken.
+    fn fail_lane(&mut self, at: usize, fault: Fault) -> Taken {
+        let lane = &self.lanes[self.partitions[at].lane];
+        for id in &lane.slots {
+            self.partitions[id.0 as usize].accepting = false;
+        }
+        self.inputs.push_back(Input::LaneFailed { lane: lane.id, fault });
+        Taken::Refused
     }
 
     /// Why a record is dead-lettered before it is decoded: PostgreSQL refused it before, or it is too large.
@@ -625,14 +639,7 @@ impl Taking<'_> {
     fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
-        let Some(letters) = self.letters else {
-            for id in lane.slots.clone() {
-                self.partitions[id.0 as usize].accepting = false;
-            }
-            let input = letters::no_topic(self.lanes[self.partitions[at].lane].id, fault);
-            self.inputs.push_back(input);
-            return Taken::Refused;
-        };
+        let Some(letters) = self.letters else { return self.fail_lane(at, letters::no_topic(fault)) };
         let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
         let record = raw.to_owned_record();

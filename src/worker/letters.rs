@@ -2,7 +2,7 @@
 
 use super::lane::Lane;
 use crate::batch::DeadLetterRow;
-use crate::core::{Input, LaneId};
+use crate::core::Input;
 use crate::decode::keytext;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::{LetterReason, Letters};
@@ -73,15 +73,12 @@ pub(super) fn resend(lane: &Lane, letters: &Letters) -> Option<Fault> {
 }
 
 /// The lane cannot dead-letter anything.
-pub(super) fn no_topic(lane: LaneId, cause: &Fault) -> Input {
-    Input::LaneFailed {
-        lane,
-        fault: Fault {
-            class: Class::Blocked,
-            code: Code::DeadLetterTopicMissing,
-            text: format!("a record can never be applied ({cause}) and there is no dead-letter topic"),
-            hint: Some("set [dlq] topic".to_owned()),
-            sqlstate: cause.sqlstate.clone(),
-        },
+pub(super) fn no_topic(cause: &Fault) -> Fault {
+    Fault {
+        class: Class::Blocked,
+        code: Code::DeadLetterTopicMissing,
+        text: format!("a record can never be applied ({cause}) and there is no dead-letter topic"),
+        hint: Some("set [dlq] topic".to_owned()),
+        sqlstate: cause.sqlstate.clone(),
     }
 }

@@ -58,7 +58,7 @@ impl Intake {
             Action::LaneRetried(lane) => {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.need = None;
-                lane.decoders.iter_mut().for_each(crate::decode::decoder::TopicDecoder::forget_plans);
+                lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
                 lane.stopped = None;
             }
             Action::PartitionStopped { partition, fault } => self.partition_stopped(partition, fault),

@@ -2,7 +2,8 @@
 
 use crate::batch::Applied;
 use crate::core::{Generation, LaneId, PartitionId};
-use crate::decode::plan::{Plan, PlanNeed};
+use crate::decode::PlanNeed;
+use crate::decode::plan::Plan;
 use crate::fault::Fault;
 use crate::table::TableShape;
 use crate::batch::Truncate;
@@ -24,14 +25,12 @@ pub(super) struct Granted {
 }
 
 /// A plan that was found or made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Resolution {
-    /// Records of this schema can be decoded.
-    Plan {
-        plan: Arc<Plan>,
-        shape: Arc<TableShape>,
-        floor: Option<Truncate>,
-    },
+    /// Records of this schema are skipped by a rule.
+    Plan(Arc<Plan>),
+    /// Records of this schema are rows of a table as it now stands.
+    TablePlan { plan: Arc<Plan>, shape: Arc<TableShape>, floor: Option<Truncate> },
     /// Records of this schema are poison.
     Refused(Fault),
 }

@@ -5,7 +5,9 @@ use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
 use crate::core::LaneId;
-use crate::decode::plan::{self, Mismatch, PlanNeed, SchemaId, SchemaText};
+use crate::decode::plan::{self, Mismatch, Plan, SchemaText};
+use crate::decode::schema::Form;
+use crate::decode::{PlanNeed, SchemaId};
 use crate::decode::plan::RecordSchema;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ddl;
@@ -38,6 +40,9 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
         Err(fault) if fault.class == Class::Poison => return Ok(Resolution::Refused(fault)),
         Err(fault) => return Err(fault),
     };
+    if let Form::NotTableData(rule) = schema.form {
+        return Ok(Resolution::Plan(Arc::new(Plan::skipping(rule))));
+    }
     shared.destination.own_table(&shared.config.name, &job.table).await?;
     let mut shape = prepare_table(shared, job, &schema).await?;
     // Twice: once to find what is missing, once with what was added.
@@ -46,7 +51,7 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
             Ok(plan) => {
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
-                return Ok(Resolution::Plan { plan: Arc::new(plan), shape, floor });
+                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor });
             }
             Err(mismatches) if round == 0 => {
                 add_columns(shared, &job.table, &mismatches).await?;
