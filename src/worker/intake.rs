@@ -402,7 +402,7 @@ impl Intake {
     }
 
     fn take_report(&mut self, report: Report) {
-        self.under_way = self.under_way.saturating_sub(usize::from(!matches!(report, Report::Stop)));
+        self.under_way = self.under_way.saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));
         match report {
             Report::Stop => {
                 let deadline = self.now().plus_ms(
@@ -410,6 +410,12 @@ impl Intake {
                 );
                 tracing::info!("stopping: finishing what is in flight");
                 self.inputs.push_back(Input::Stop { deadline });
+            }
+            Report::Topics(topics) => {
+                tracing::info!(topics = topics.len(), "the topics that match have changed");
+                if let Err(fault) = self.consumer.subscribe(&topics) {
+                    self.consumer_failed(fault);
+                }
             }
             Report::Claimed { generation, grants } => {
                 for (partition, grant) in grants {

@@ -10,6 +10,7 @@ mod letters;
 mod perform;
 mod report;
 mod resolve;
+mod topics;
 mod writers;
 
 use crate::config::Config;
@@ -19,7 +20,6 @@ use crate::kafka::facts::Facts;
 use crate::kafka::letters::Letters;
 use crate::postgres::Destination;
 use crate::registry;
-use crate::route;
 use crate::telemetry::health::Health;
 use report::{Report, Reports};
 use std::sync::Arc;
@@ -65,14 +65,19 @@ pub async fn run(
         stopping.cancelled().await;
         stopper.send(Report::Stop);
     });
-    let outcome = start_intake(&shared, options, reports, inbox).await;
+    topics::check(&shared.config, &shared.facts, options.until_caught_up).await?;
+    let topics = topics::matching(&shared.config, &shared.facts).await?;
+    let watch = tokio::task::spawn(topics::watch(Arc::clone(&shared), reports.clone(), topics.clone()));
+    let outcome = start_intake(&shared, options, topics, reports, inbox).await;
     signal.abort();
+    watch.abort();
     outcome
 }
 
 async fn start_intake(
     shared: &Arc<Shared>,
     options: Options,
+    topics: Vec<String>,
     reports: Reports,
     inbox: report::Inbox,
 ) -> Result<(), Fault> {
@@ -80,7 +85,7 @@ async fn start_intake(
     let shared = Arc::clone(shared);
     let (done, outcome) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("intake".to_owned()).spawn(move || {
-        let result = open_intake(shared, options, reports, runtime)
+        let result = open_intake(shared, options, &topics, reports, runtime)
             .and_then(|intake| intake.run(&inbox));
         // The receiver only goes away with the whole program.
         let _gone = done.send(result);
@@ -96,6 +101,7 @@ async fn start_intake(
 fn open_intake(
     shared: Arc<Shared>,
     options: Options,
+    topics: &[String],
     reports: Reports,
     runtime: Handle,
 ) -> Result<intake::Intake, Fault> {
@@ -105,8 +111,15 @@ fn open_intake(
         Some(dlq) => Some(Letters::open(&config.kafka, &dlq.topic)?),
         None => None,
     };
-    let topics: Vec<_> = config.routes.iter().map(|route| route.topics.clone()).collect();
-    consumer.subscribe(&topics)?;
+    if let Some((letters, _)) = &letters
+        && let Err(fault) = letters.ensure_topic()
+    {
+        // It may be created by hand, or by the broker at the first letter; a letter waits until then.
+        tracing::warn!(code = fault.code.as_str(), "the dead-letter topic could not be made sure of: {}", fault.text);
+    }
+    if !topics.is_empty() {
+        consumer.subscribe(topics)?;
+    }
     Ok(intake::Intake::new(shared, options, consumer, letters, reports, runtime))
 }
 
@@ -143,47 +156,8 @@ async fn connect(
     else {
         return Ok(None);
     };
-    check_topics(&config, &facts).await?;
     let registry = config.registry.as_ref().map(registry::Client::open).transpose()?;
     Ok(Some(Shared { config, destination, registry, facts, owner, health }))
-}
-
-/// Says what the topics that exist mean for the routes: collisions are an error, missing literal topics are waited for.
-async fn check_topics(config: &Config, facts: &Arc<Facts>) -> Result<(), Fault> {
-    let facts = Arc::clone(facts);
-    let topics: Vec<String> =
-        blocking(move || facts.topics()).await?.into_iter().map(|(topic, _)| topic).collect();
-    if let Some((table, topics)) =
-        route::collisions(config, topics.iter().map(String::as_str)).into_iter().next()
-    {
-        return Err(Fault::new(
-            Class::Fatal,
-            Code::Configuration,
-            format!("topics {} all lead to table {table}", topics.join(", ")),
-        )
-        .with_hint("give them different tables, or set merge_sources = true on the route if they share their keys"));
-    }
-    for route in config.routes.iter().filter(|route| !route.topics.starts_with('^')) {
-        if !topics.contains(&route.topics) {
-            let nearest = topics
-                .iter()
-                .max_by(|a, b| {
-                    strsim::jaro_winkler(a, &route.topics).total_cmp(&strsim::jaro_winkler(b, &route.topics))
-                })
-                .filter(|topic| strsim::jaro_winkler(topic, &route.topics) > 0.8);
-            tracing::warn!(
-                topic = route.topics,
-                nearest = nearest.map(String::as_str),
-                "the topic does not exist yet; it is read as soon as it does"
-            );
-        }
-    }
-    for route in config.routes.iter().filter(|route| route.topics.starts_with('^')) {
-        if !topics.iter().any(|topic| route.pattern.is_match(topic)) {
-            tracing::warn!(topics = route.topics, "no topic matches yet; new topics are found as they appear");
-        }
-    }
-    Ok(())
 }
 
 /// Repeats `attempt` until it succeeds, fails for good, or `stop` comes. Says once that it waits, and once that it is over.

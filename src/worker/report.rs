@@ -42,6 +42,8 @@ pub(super) enum Report {
     Planned { lane: LaneId, decoder: usize, need: PlanNeed, outcome: Result<Resolution, Fault> },
     Written { lane: LaneId, batch: u64, took: Duration, outcome: Result<Applied, Fault> },
     Isolated { lane: LaneId, batch: u64, outcome: Result<Vec<(usize, Fault)>, Fault> },
+    /// The topics to subscribe to have changed.
+    Topics(Vec<String>),
     Stop,
 }
 
