@@ -158,7 +158,7 @@ impl ThrowawayPostgres {
     /// Fatal when it does not start, with the last lines of its log.
     pub fn start_again(&self) -> Result<(), Fault> {
         let mut start = self.pg_ctl();
-        start.args(["start", "--wait", "--timeout=60"]).arg("--log").arg(self.log());
+        start.args(["start", "--wait", "--timeout=180"]).arg("--log").arg(self.log());
         start.arg(format!("--options=-p {}", self.port));
         output(&mut start, "starting the throw-away PostgreSQL").map(drop).map_err(|fault| {
             let log = std::fs::read_to_string(self.log()).unwrap_or_default();
