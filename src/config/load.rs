@@ -33,8 +33,12 @@ impl fmt::Display for LoadError {
             Self::Unreadable { path, error } => {
                 let path = path.display();
                 let cure = match error.kind() {
-                    io::ErrorKind::NotFound => "name an existing file with --config FILE or SILVERSINK_CONFIG; config/silversink.toml in the source tree is a commented sample",
-                    io::ErrorKind::PermissionDenied => "make it readable for the user that runs silversink",
+                    io::ErrorKind::NotFound => {
+                        "name an existing file with --config FILE or SILVERSINK_CONFIG; config/silversink.toml in the source tree is a commented sample"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "make it readable for the user that runs silversink"
+                    }
                     io::ErrorKind::InvalidData => "save it as UTF-8 text",
                     io::ErrorKind::IsADirectory => "name the file inside it",
                     _ => "name a readable file with --config FILE",
@@ -54,7 +58,8 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// The file cannot be read, or has mistakes: then every one of them.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let text = std::fs::read_to_string(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let environment = |name: &str| std::env::var(name).ok();
     parse(&text, &path.display().to_string(), &environment).map_err(LoadError::Invalid)
 }
@@ -70,7 +75,7 @@ pub fn parse(text: &str, path: &str, environment: Environment<'_>) -> Result<Con
     if !errors.is_empty() {
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            secrets.extend(suspicious_span(text, span.start, structure::is_plain_key));
+            secrets.extend(suspicious_span(text, span.start, structure::is_plain));
             problems.add(span, "the file is not valid TOML", error.message());
         }
         return Err(problems.into_report(path, text, &secrets));

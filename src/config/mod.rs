@@ -15,6 +15,8 @@ mod quantity;
 pub mod raw;
 pub mod show;
 pub mod structure;
+#[cfg(test)]
+mod tests;
 
 use crate::table::{Bookkeeping, TableName};
 use regex::Regex;

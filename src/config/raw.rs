@@ -5,7 +5,9 @@
 
 use super::located::Located;
 use super::quantity::{DurationText, Size};
-use super::{BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat, SchemaChanges, TimePrecisionMode};
+use super::{
+    BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat, SchemaChanges, TimePrecisionMode,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

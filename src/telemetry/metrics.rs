@@ -11,7 +11,9 @@ use super::names::{self, Commit, Kind, Metric, Pause, Rebalance, Request, Target
 use crate::fault::Code;
 use crate::table::TableName;
 use metrics::{Counter, Histogram, Label, counter, gauge, histogram};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use metrics_util::MetricKindMask;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,7 +38,8 @@ pub struct Exporter {
 pub fn install() -> anyhow::Result<Exporter> {
     let recorder = recorder()?;
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
+    metrics::set_global_recorder(recorder)
+        .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
     names::describe();
     Ok(Exporter { handle })
 }
@@ -99,7 +102,8 @@ impl Held {
 impl Series {
     fn publish(&self) {
         // Looked up each time: a handle kept by us would outlive the recorder's idle series and write into nothing.
-        gauge!(self.name, self.labels.clone()).set(f64::from_bits(self.bits.load(Ordering::Relaxed)));
+        gauge!(self.name, self.labels.clone())
+            .set(f64::from_bits(self.bits.load(Ordering::Relaxed)));
     }
 }
 
@@ -126,13 +130,21 @@ impl Drop for Condition {
 /// A lane's partitions are paused, until the handle is dropped.
 #[must_use]
 pub fn paused(table: &TableName, reason: Pause) -> Condition {
-    Condition(Held::new(names::PAUSED, vec![table_label(table), Label::new(names::REASON, reason.word())], 1.0))
+    Condition(Held::new(
+        names::PAUSED,
+        vec![table_label(table), Label::new(names::REASON, reason.word())],
+        1.0,
+    ))
 }
 
 /// A lane is stopped, until the handle is dropped.
 #[must_use]
 pub fn lane_stopped(table: &TableName, code: Code) -> Condition {
-    Condition(Held::new(names::LANE_STOPPED, vec![table_label(table), Label::new(names::CODE, code.as_str())], 1.0))
+    Condition(Held::new(
+        names::LANE_STOPPED,
+        vec![table_label(table), Label::new(names::CODE, code.as_str())],
+        1.0,
+    ))
 }
 
 /// Metrics of one Silver table.
@@ -155,7 +167,9 @@ impl TableMetrics {
     #[must_use]
     pub fn new(table: &TableName) -> Self {
         let table = table_label(table);
-        let records = |outcome| counter!(names::RECORDS_TOTAL, vec![table.clone(), Label::new(names::OUTCOME, outcome)]);
+        let records = |outcome| {
+            counter!(names::RECORDS_TOTAL, vec![table.clone(), Label::new(names::OUTCOME, outcome)])
+        };
         let of_table = || vec![table.clone()];
         Self {
             applied: records("applied"),
@@ -189,7 +203,11 @@ impl TableMetrics {
     /// Records dead-lettered for one cause.
     pub fn dead_lettered(&self, code: Code, records: u64) {
         self.dead_lettered.increment(records);
-        counter!(names::DLQ_RECORDS_TOTAL, vec![self.table.clone(), Label::new(names::CLASS, code.as_str())]).increment(records);
+        counter!(
+            names::DLQ_RECORDS_TOTAL,
+            vec![self.table.clone(), Label::new(names::CLASS, code.as_str())]
+        )
+        .increment(records);
     }
 
     /// A batch was committed: its rows after the fold, its encoded bytes, the time its transaction took.
@@ -207,7 +225,8 @@ impl TableMetrics {
             Some(held) => held.set(seconds),
             None => {
                 let labels = vec![self.table.clone()];
-                self.source_commit = Some(Held::new(names::TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS, labels, seconds));
+                self.source_commit =
+                    Some(Held::new(names::TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS, labels, seconds));
             }
         }
         self.latency.record(latency);
@@ -226,7 +245,10 @@ impl PartitionMetrics {
     /// The handles of a partition; the lag is unknown, not 0.
     #[must_use]
     pub fn new(topic: &str, partition: i32) -> Self {
-        let labels = vec![Label::new(names::TOPIC, topic.to_owned()), Label::new(names::PARTITION, partition.to_string())];
+        let labels = vec![
+            Label::new(names::TOPIC, topic.to_owned()),
+            Label::new(names::PARTITION, partition.to_string()),
+        ];
         Self { read: counter!(names::RECORDS_READ_TOTAL, labels.clone()), labels, lag: None }
     }
 
@@ -240,7 +262,10 @@ impl PartitionMetrics {
         let records = records as f64;
         match &self.lag {
             Some(lag) => lag.set(records),
-            None => self.lag = Some(Held::new(names::CONSUMER_LAG_RECORDS, self.labels.clone(), records)),
+            None => {
+                self.lag =
+                    Some(Held::new(names::CONSUMER_LAG_RECORDS, self.labels.clone(), records))
+            }
         }
     }
 }
@@ -264,7 +289,11 @@ impl WorkerMetrics {
         }
         Self {
             assigned: Held::new(names::ASSIGNED_PARTITIONS, Vec::new(), 0.0),
-            _build: Held::new(names::BUILD_INFO, vec![Label::new(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
+            _build: Held::new(
+                names::BUILD_INFO,
+                vec![Label::new(names::VERSION, env!("CARGO_PKG_VERSION"))],
+                1.0,
+            ),
         }
     }
 
@@ -381,7 +410,11 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "no line {line} in\n{text}");
         }
         for metric in names::ALL {
-            assert!(text.contains(&format!("# HELP {} {}", metric.name, metric.help)), "no HELP of {}", metric.name);
+            assert!(
+                text.contains(&format!("# HELP {} {}", metric.name, metric.help)),
+                "no HELP of {}",
+                metric.name
+            );
         }
     }
 
@@ -389,7 +422,9 @@ mod tests {
     fn a_gauge_is_repeated_while_it_is_held_and_not_longer() {
         let held = Arc::new(Mutex::new(None));
         let keep = Arc::clone(&held);
-        for_tests(move || *keep.lock().unwrap() = Some(Held::new("silversink_test", Vec::new(), 5.0)));
+        for_tests(move || {
+            *keep.lock().unwrap() = Some(Held::new("silversink_test", Vec::new(), 5.0))
+        });
 
         let while_held = for_tests(repeat_held);
         held.lock().unwrap().take();

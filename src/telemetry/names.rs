@@ -50,13 +50,29 @@ pub struct Metric {
 }
 
 /// 1 ms to 60 s: from a small batch on a local server to the statement timeout's order.
-const SECONDS: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &Buckets =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// 1 ms to an hour: from the latency goal (p50 under 5 ms) to a lane that catches up.
-const LATENCY: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+const LATENCY: &Buckets = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0,
+    3600.0,
+];
 /// One record to beyond the default `batch_rows`.
-const RECORDS: &Buckets = &[1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
+const RECORDS: &Buckets =
+    &[1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
 /// 1 KiB to 64 MiB, beyond the default `batch_bytes`.
-const BYTES: &Buckets = &[1024.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 8_388_608.0, 16_777_216.0, 67_108_864.0];
+const BYTES: &Buckets = &[
+    1024.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    2_097_152.0,
+    4_194_304.0,
+    8_388_608.0,
+    16_777_216.0,
+    67_108_864.0,
+];
 
 macro_rules! metrics {
     ($($(#[$doc:meta])* $constant:ident = $kind:expr, $unit:ident, $name:literal, $help:literal;)+) => {
@@ -196,7 +212,12 @@ mod tests {
         assert_eq!(names.len(), ALL.len(), "a name is used twice");
         for metric in ALL {
             assert!(metric.name.starts_with("silversink_"), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
             assert!(metric.help.ends_with('.'), "{}", metric.name);
             if let Kind::Histogram(buckets) = metric.kind {
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{}", metric.name);
