@@ -44,7 +44,7 @@ impl Exit {
     /// The code for an error: by the configuration's report or by the fault in its chain.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
-        if error.chain().any(|cause| cause.is::<LoadError>()) {
+        if error.chain().any(<dyn std::error::Error>::is::<LoadError>) {
             return Self::BadConfig;
         }
         match error.chain().find_map(|cause| cause.downcast_ref::<Fault>()).map(|fault| fault.code)

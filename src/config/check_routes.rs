@@ -1,6 +1,7 @@
 //! Routes and table overrides: expressions, templates, and how they fit together.
 
-use super::check::{TOPIC_EXPECTED, check_defaults, is_topic};
+use super::check::check_defaults;
+use super::check_connections::{TOPIC_EXPECTED, is_topic};
 use super::diagnostic::Problems;
 use super::located::Located;
 use super::raw::{RawDefaults, RawRoute, RawTable};
@@ -36,7 +37,7 @@ pub fn check_routes(raw: &[Located<RawRoute>], problems: &mut Problems) -> Vec<R
                 format!("two routes lead to `{}`", route.table),
                 format!("`{}` feeds it too", other.topics),
             );
-            problems.help("set `merge_sources = true` in both [[route]]s if the topics hold different rows of one table");
+            problems.help("if the topics hold different rows of one table, set `merge_sources = true` in both");
         }
     }
     routes
@@ -89,7 +90,7 @@ fn required(
 ) -> String {
     match value {
         Some(text) if text.is_empty() => {
-            problems.add(text.span(), format!("`{key}` is empty"), "expected a value")
+            problems.add(text.span(), format!("`{key}` is empty"), "expected a value");
         }
         Some(text) => return text.to_string(),
         None if problems.is_settled(&format!("route[{index}].{key}")) => {}

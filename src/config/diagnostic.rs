@@ -117,8 +117,7 @@ impl Report {
         }
         let count = self.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
-        text.push_str(&format!("{}: {count} {noun}\n", self.path));
-        text
+        text + &format!("{}: {count} {noun}\n", self.path)
     }
 
     /// As [`Report::render`], with terminal colours.

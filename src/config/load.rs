@@ -34,7 +34,8 @@ impl fmt::Display for LoadError {
                 let path = path.display();
                 let cure = match error.kind() {
                     io::ErrorKind::NotFound => {
-                        "name an existing file with --config FILE or SILVERSINK_CONFIG; config/silversink.toml in the source tree is a commented sample"
+                        "name an existing file with --config FILE or SILVERSINK_CONFIG; \
+                         config/silversink.toml in the source tree is a commented sample"
                     }
                     io::ErrorKind::PermissionDenied => {
                         "make it readable for the user that runs silversink"

@@ -85,8 +85,8 @@ pub fn is_secret_property(name: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// Whether problems hide the value at this dotted path of the file: secrets, what may hold one by mistake (a password in the
-/// registry's URL), and every librdkafka property, since a misspelt name would not be known as a secret's.
+/// Whether problems hide the value at this dotted path of the file: secrets, what may hold one by mistake (a password in
+/// the registry's URL), and every librdkafka property, since a misspelt name would not be known as a secret's.
 pub fn is_secret_path(path: &str) -> bool {
     path.starts_with("kafka.properties.")
         || matches!(path.rsplit('.').next(), Some("url" | "password"))

@@ -58,18 +58,20 @@ pub(super) fn prune(table: &mut DeTable<'_>, problems: &mut Problems) {
     Walk { problems }.table(&SCHEMA, "", table);
 }
 
-/// Whether the value at this dotted path is known to hold no secret. A misspelt key, or a value where a section should be,
-/// may hold anything.
+/// Whether the value at this dotted path is known to hold no secret. A misspelt key, or a value where a section should
+/// be, may hold anything.
 pub fn is_plain(path: &str) -> bool {
     let key = path.rsplit('.').next().unwrap_or(path);
     let key = key.split('[').next().unwrap_or(key);
-    let sections = SCHEMA.get("$defs").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let shared = SCHEMA.get("$defs").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let inlined =
+        SCHEMA.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
     let is_value = |section: &Value| {
         let schema = section.get("properties").and_then(|known| known.get(key)).map(resolved);
         let items = schema.and_then(|schema| schema.get("items")).map(resolved);
         schema.is_some_and(|schema| !types(items.unwrap_or(schema)).contains(&"object"))
     };
-    !is_secret_path(path) && sections.chain([&*SCHEMA]).any(is_value)
+    !is_secret_path(path) && shared.chain(inlined).chain([&*SCHEMA]).any(is_value)
 }
 
 struct Walk<'w> {
@@ -312,6 +314,29 @@ mod tests {
         assert_eq!(nearest("group-id", ["bootstrap_servers", "group_id"]), Some("group_id"));
         assert_eq!(nearest("group", ["bootstrap_servers", "group_id"]), Some("group_id"));
         assert_eq!(nearest("colour", ["bootstrap_servers", "group_id"]), None);
+    }
+
+    #[test]
+    fn only_values_of_known_keys_that_hold_no_secret_are_plain() {
+        for path in [
+            "name",
+            "kafka.group_id",
+            "postgres.lock_timeout",
+            "route[0].topics",
+            "table.s.t.key[1]",
+        ] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "postgres",
+            "postgres.url",
+            "ulr",
+            "kafka.properties.acks",
+            "registry.password",
+            "route[0].x",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Health {
     /// Whether the process should go on living.
     ///
     /// # Errors
-    /// Why it should be restarted. Never because PostgreSQL, Kafka or the registry is down: a restart heals none of them.
+    /// Why it should be restarted. Never because PostgreSQL, Kafka or the registry is down: a restart heals none.
     pub fn live(&self) -> Result<(), &'static str> {
         self.live_at(self.now_ms())
     }
