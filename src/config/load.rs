@@ -101,3 +101,63 @@ fn read(document: Spanned<DeTable<'_>>) -> Result<RawConfig, (Range<usize>, Stri
     RawConfig::deserialize(toml::Deserializer::from(document))
         .map_err(|error| (error.span().unwrap_or(0..0), error.message().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SAMPLE: &str = include_str!("../../config/silversink.toml");
+
+    /// The sample with what is commented out switched on, as far as it is no prose.
+    fn switched_on() -> String {
+        let switch = |line: &str| {
+            let bare = line.strip_prefix("# ").filter(|bare| {
+                bare.contains(" = ") || (bare.starts_with('[') && bare.ends_with(']'))
+            });
+            format!("{}\n", bare.unwrap_or(line))
+        };
+        SAMPLE.lines().map(switch).collect()
+    }
+
+    fn read_and_report(text: &str) -> Result<(), TestCaseError> {
+        if let Err(report) = parse(text, "sink.toml", &|_| None) {
+            prop_assert!(!report.problems().is_empty());
+            prop_assert!(report.to_string().contains("sink.toml:"));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_reading_or_reporting_panic(
+            text in "\\PC{0,80}|[\\[\\]a-z\"'.=${}:\\-\n ]{0,120}",
+        ) {
+            read_and_report(&text)?;
+        }
+
+        #[test]
+        fn no_edit_of_a_whole_file_makes_reading_or_reporting_panic(
+            start in any::<prop::sample::Index>(),
+            cut in 0usize..40,
+            insert in prop::sample::select(
+                vec!["", "\"", "'''", "[", "}", "${env:", "\u{e4}", " = 1\n", "\n[[route]]\n", "\0"],
+            ),
+        ) {
+            let mut text: Vec<char> = switched_on().chars().collect();
+            let start = start.index(text.len());
+            let end = (start + cut).min(text.len());
+            text.splice(start..end, insert.chars());
+            read_and_report(&text.into_iter().collect::<String>())?;
+        }
+    }
+
+    #[test]
+    fn the_sample_with_everything_switched_on_misses_only_the_files_it_names() {
+        let report = parse(&switched_on(), "sink.toml", &|_| None).unwrap_err();
+        let missing = |problem: &super::super::diagnostic::Problem| {
+            problem.message.starts_with("could not read file `/run/secrets/")
+        };
+        assert!(report.problems().iter().all(missing), "{report}");
+    }
+}
