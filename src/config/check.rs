@@ -25,7 +25,7 @@ const MOST_BATCH_ROWS: i64 = 1_000_000;
 /// PostgreSQL's default `max_connections` is 100; a worker should leave most of them to others.
 const MOST_WRITERS: i64 = 64;
 /// Statement and lock timeouts are an `integer` of milliseconds in PostgreSQL.
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+const LONGEST: Duration = Duration::from_millis(2_147_483_647);
 /// PostgreSQL cuts identifiers at 63 bytes; the longest bookkeeping name behind the prefix is `deleted_at`.
 const LONGEST_PREFIX: usize = 63 - "deleted_at".len();
 

@@ -50,10 +50,9 @@ fn hides(earlier: &Route, route: &Route) -> bool {
 }
 
 fn shares_table(earlier: &Route, route: &Route) -> bool {
-    !route.table.is_empty()
-        && route.table == earlier.table
-        && !route.table.contains("${")
-        && !(route.merge_sources && earlier.merge_sources)
+    let is_one_table = !route.table.is_empty() && !route.table.contains("${");
+    let is_wanted = route.merge_sources && earlier.merge_sources;
+    is_one_table && route.table == earlier.table && !is_wanted
 }
 
 fn is_literal(topics: &str) -> bool {
