@@ -40,7 +40,11 @@ pub fn command(command: Command) -> anyhow::Result<Exit> {
             let config = arguments.file.load()?;
             let routes = config.routes.len();
             let noun = if routes == 1 { "route" } else { "routes" };
-            print(&format!("{}: ok, pipeline `{}` with {routes} {noun}\n", arguments.file.config.display(), config.name))
+            print(&format!(
+                "{}: ok, pipeline `{}` with {routes} {noun}\n",
+                arguments.file.config.display(),
+                config.name
+            ))
         }
         Command::Show(arguments) => {
             let effective = show::effective(&arguments.file.load()?);

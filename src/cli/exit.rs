@@ -44,11 +44,14 @@ impl Exit {
     /// The code for an error: by the configuration's report or by the fault in its chain.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
-        if error.chain().any(|cause| cause.is::<LoadError>()) {
+        if error.chain().any(<dyn std::error::Error>::is::<LoadError>) {
             return Self::BadConfig;
         }
-        match error.chain().find_map(|cause| cause.downcast_ref::<Fault>()).map(|fault| fault.code) {
-            Some(Code::PostgresUnavailable | Code::KafkaUnavailable | Code::RegistryUnavailable) => Self::Unreachable,
+        match error.chain().find_map(|cause| cause.downcast_ref::<Fault>()).map(|fault| fault.code)
+        {
+            Some(
+                Code::PostgresUnavailable | Code::KafkaUnavailable | Code::RegistryUnavailable,
+            ) => Self::Unreachable,
             Some(Code::Configuration) => Self::BadConfig,
             _ => Self::Failed,
         }
@@ -71,7 +74,11 @@ pub fn explain(error: &anyhow::Error) {
         return;
     }
     anstream::eprintln!("error: {error:#}");
-    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Fault>()).and_then(|fault| fault.hint.as_ref()) {
+    if let Some(hint) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Fault>())
+        .and_then(|fault| fault.hint.as_ref())
+    {
         anstream::eprintln!("help: {hint}");
     }
 }
@@ -83,7 +90,9 @@ mod tests {
 
     #[test]
     fn a_fault_deep_in_the_chain_decides_the_exit_code() {
-        let code = |fault: Fault| Exit::of(&Err::<(), _>(fault).context("could not start").unwrap_err()).code();
+        let code = |fault: Fault| {
+            Exit::of(&Err::<(), _>(fault).context("could not start").unwrap_err()).code()
+        };
 
         assert_eq!(code(Fault::transient(Code::KafkaUnavailable, "could not reach a broker")), 4);
         assert_eq!(code(Fault::blocked(Code::Configuration, "bad", "fix it")), 78);

@@ -1,32 +1,31 @@
 //! Values and relations of a well-formed file: turns [`RawConfig`] into [`Config`].
 //!
-//! A bad value becomes a problem and is replaced by a harmless one, so that the check always runs to its end; the result
-//! counts only when there was no problem.
+//! A bad value becomes a problem and is replaced by a harmless one, so that the check always runs to its end; the
+//! result counts only when there was no problem.
 
+use super::check_connections::{check_dlq, check_kafka, check_postgres, check_registry};
 use super::check_routes::{check_routes, check_tables};
 use super::diagnostic::Problems;
 use super::located::Located;
-use super::properties::{denied, java_only};
 use super::quantity::{DURATION_EXPECTED, DurationText, SIZE_EXPECTED, Size};
-use super::raw::{RawConfig, RawDefaults, RawDlq, RawHttp, RawKafka, RawLimits, RawLog, RawPostgres, RawRegistry, RawSchema, Scalar};
+use super::raw::{RawConfig, RawDefaults, RawHttp, RawLimits, RawLog, RawSchema};
 use super::structure::nearest;
-use super::{Config, Dlq, Format, Kafka, Limits, Log, Postgres, Registry, Route, Schema, Table};
+use super::{Config, Format, Limits, Log, Schema, Table};
 use crate::table::Bookkeeping;
-use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where /metrics listens unless told otherwise.
-pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// Above this a batch would hold its locks for many seconds.
 const MOST_BATCH_ROWS: i64 = 1_000_000;
 /// PostgreSQL's default `max_connections` is 100; a worker should leave most of them to others.
 const MOST_WRITERS: i64 = 64;
 /// Statement and lock timeouts are an `integer` of milliseconds in PostgreSQL.
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+const LONGEST: Duration = Duration::from_millis(2_147_483_647);
 /// PostgreSQL cuts identifiers at 63 bytes; the longest bookkeeping name behind the prefix is `deleted_at`.
 const LONGEST_PREFIX: usize = 63 - "deleted_at".len();
 
@@ -35,10 +34,18 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
     let name = check_name(raw, problems);
     let routes = check_routes(raw.route.as_deref().unwrap_or_default(), problems);
     if raw.route.as_ref().is_none_or(Vec::is_empty) && !problems.is_settled("route") {
-        problems.add(0..0, "no [[route]]", "expected at least one [[route]] with `topics` and `table`");
+        problems.add(
+            0..0,
+            "no [[route]]",
+            "expected at least one [[route]] with `topics` and `table`",
+        );
     }
     let limits = check_limits(raw.limits.as_ref(), problems);
-    let defaults = check_defaults(raw.defaults.as_deref().unwrap_or(&RawDefaults::default()), &Table::default(), problems);
+    let defaults = check_defaults(
+        raw.defaults.as_deref().unwrap_or(&RawDefaults::default()),
+        &Table::default(),
+        problems,
+    );
     let config = Config {
         kafka: check_kafka(raw.kafka.as_ref(), &name, problems),
         registry: raw.registry.as_ref().map(|registry| check_registry(registry, problems)),
@@ -57,9 +64,18 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
     };
     if config.registry.is_none()
         && !problems.is_settled("registry")
-        && let Some((route, _)) = raw.route.iter().flatten().zip(&config.routes).find(|(_, route)| route.format == Format::Avro)
+        && let Some((route, _)) = raw
+            .route
+            .iter()
+            .flatten()
+            .zip(&config.routes)
+            .find(|(_, route)| route.format == Format::Avro)
     {
-        problems.add(route.span(), "a route reads Avro, but there is no [registry]", "needs a schema registry");
+        problems.add(
+            route.span(),
+            "a route reads Avro, but there is no [registry]",
+            "needs a schema registry",
+        );
         problems.help("add [registry] with `url`");
     }
     problems.is_empty().then_some(config)
@@ -72,136 +88,32 @@ fn check_name(raw: &RawConfig, problems: &mut Problems) -> String {
         && !name.is_empty()
         && (name.len() > 100 || !name.chars().all(plain))
     {
-        problems.add(located.span(), "`name` cannot be used", "expected up to 100 letters, digits, `-`, `_` or `.`");
+        problems.add(
+            located.span(),
+            "`name` cannot be used",
+            "expected up to 100 letters, digits, `-`, `_` or `.`",
+        );
     }
     name
-}
-
-fn check_kafka(raw: Option<&Located<RawKafka>>, name: &str, problems: &mut Problems) -> Kafka {
-    let span = raw.map_or(0..0, Located::span);
-    let empty = RawKafka::default();
-    let raw = raw.map_or(&empty, |raw| raw);
-    let bootstrap_servers = required(raw.bootstrap_servers.as_ref(), "kafka.bootstrap_servers", span, problems);
-    if let Some(located) = raw.bootstrap_servers.as_ref().filter(|l| !l.is_empty())
-        && let Some(bad) = bootstrap_servers.split(',').find(|server| !is_server(server.trim()))
-    {
-        problems.add(located.span(), format!("`{bad}` is not the address of a broker"), "expected host:port, several separated by commas");
-    }
-    if let Some(group) = raw.group_id.as_ref().filter(|group| group.is_empty()) {
-        problems.add(group.span(), "`group_id` is empty", "expected a consumer group, or no `group_id` at all for the pipeline's name");
-    }
-    Kafka {
-        bootstrap_servers,
-        group_id: raw.group_id.as_ref().map_or_else(|| name.to_owned(), |group| group.to_string()),
-        instance_id: optional(raw.instance_id.as_ref()),
-        properties: check_properties(raw, problems),
-    }
-}
-
-fn check_properties(raw: &RawKafka, problems: &mut Problems) -> BTreeMap<String, SecretString> {
-    let mut properties = BTreeMap::new();
-    for (name, value) in raw.properties.iter().flatten() {
-        let value = match &**value {
-            Scalar::Text(text) => text.clone(),
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Boolean(switch) => switch.to_string(),
-        };
-        if let Some(reason) = denied(name, &value) {
-            problems.add(name.span(), format!("`{}` cannot be set", **name), reason);
-        } else if let Some(instead) = java_only(name) {
-            problems.add(name.span(), format!("`{}` is a name of the Java client; librdkafka does not know it", **name), instead);
-        }
-        properties.insert(name.to_string(), SecretString::from(value));
-    }
-    properties
-}
-
-fn is_server(text: &str) -> bool {
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-    match text.rsplit_once(':') {
-        Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0),
-        None => false,
-    }
-}
-
-fn check_registry(raw: &Located<RawRegistry>, problems: &mut Problems) -> Registry {
-    let url = required(raw.url.as_ref(), "registry.url", raw.span(), problems);
-    if let Some(located) = raw.url.as_ref().filter(|url| !url.is_empty()) {
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        if host.is_empty() {
-            problems.add(located.span(), "`registry.url` is not a URL", "expected http://host:port or https://host:port");
-        } else if host.contains('@') {
-            problems.add(located.span(), "`registry.url` holds credentials", "expected a URL without user and password");
-            problems.help("put them into `user` and `password` of [registry]");
-        }
-    }
-    if let (Some(password), None) = (&raw.password, &raw.user) {
-        problems.add(password.span(), "a password without a user", "expected `user` beside it");
-    }
-    Registry {
-        url: url.trim_end_matches('/').to_owned(),
-        user: optional(raw.user.as_ref()),
-        password: optional(raw.password.as_ref()).map(SecretString::from),
-        ca: optional(raw.ca.as_ref()).map(PathBuf::from),
-    }
-}
-
-fn check_postgres(raw: Option<&Located<RawPostgres>>, problems: &mut Problems) -> Postgres {
-    let span = raw.map_or(0..0, Located::span);
-    let empty = RawPostgres::default();
-    let raw = raw.map_or(&empty, |raw| raw);
-    let url = required(raw.url.as_ref(), "postgres.url", span, problems);
-    if let Some(located) = raw.url.as_ref().filter(|url| !url.is_empty())
-        && !["postgres://", "postgresql://"].iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
-    {
-        problems.add(located.span(), "`postgres.url` is not a connection URL", "expected postgresql://user:password@host:port/database");
-    }
-    Postgres {
-        url: SecretString::from(url),
-        ca: optional(raw.ca.as_ref()).map(PathBuf::from),
-        statement_timeout: duration(raw.statement_timeout.as_ref(), 300, problems),
-        lock_timeout: duration(raw.lock_timeout.as_ref(), 10, problems),
-        connect_timeout: duration(raw.connect_timeout.as_ref(), 10, problems),
-    }
-}
-
-fn check_dlq(raw: &Located<RawDlq>, routes: &[Route], problems: &mut Problems) -> Dlq {
-    let topic = required(raw.topic.as_ref(), "dlq.topic", raw.span(), problems);
-    if let Some(located) = raw.topic.as_ref().filter(|topic| !topic.is_empty()) {
-        if !is_topic(&topic) {
-            problems.add(located.span(), "not a topic name", TOPIC_EXPECTED);
-        } else if let Some(route) = routes.iter().find(|route| route.pattern.is_match(&topic)) {
-            problems.add(located.span(), "the dead-letter topic is routed to a table", format!("matches the route of `{}`", route.topics));
-            problems.help("dead letters would be read again as records: choose a name that no route matches");
-        }
-    }
-    Dlq { topic, max_per_minute: count(raw.max_per_minute.as_ref(), 100, i64::from(u32::MAX), problems) }
-}
-
-/// What a topic name looks like, for messages.
-pub const TOPIC_EXPECTED: &str = "expected up to 249 letters, digits, `.`, `_` or `-`";
-
-/// Kafka's rule for topic names.
-pub fn is_topic(name: &str) -> bool {
-    (1..=249).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        && name != "."
-        && name != ".."
 }
 
 /// Checks the settings that `[defaults]` and `[table]` share.
 pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) -> Table {
     let placeholder = raw.unavailable_value_placeholder.as_ref();
     if let Some(empty) = placeholder.filter(|text| text.is_empty()) {
-        problems.add(empty.span(), "the placeholder is empty", "expected the connector's unavailable.value.placeholder");
+        problems.add(
+            empty.span(),
+            "the placeholder is empty",
+            "expected the connector's unavailable.value.placeholder",
+        );
         problems.help("an empty one would make every empty string an unchanged column");
     }
     Table {
         decimal_handling_mode: raw.decimal_handling_mode.unwrap_or(base.decimal_handling_mode),
         time_precision_mode: raw.time_precision_mode.unwrap_or(base.time_precision_mode),
         binary_handling_mode: raw.binary_handling_mode.unwrap_or(base.binary_handling_mode),
-        unavailable_value_placeholder: placeholder.map_or_else(|| base.unavailable_value_placeholder.clone(), |text| text.to_string()),
+        unavailable_value_placeholder: placeholder
+            .map_or_else(|| base.unavailable_value_placeholder.clone(), |text| text.to_string()),
         batch_rows: match &raw.batch_rows {
             Some(rows) => Some(count(Some(rows), 1, MOST_BATCH_ROWS, problems)),
             None => base.batch_rows,
@@ -215,15 +127,20 @@ fn check_schema(raw: Option<&RawSchema>, problems: &mut Problems) -> Schema {
     let Some(raw) = raw else { return Schema::default() };
     let prefix = raw.prefix.as_ref().map_or("_", |prefix| prefix.as_str());
     if let Some(located) = &raw.prefix
-        && (prefix.is_empty() || prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        && (prefix.is_empty()
+            || prefix.len() > LONGEST_PREFIX
+            || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
     {
         problems.add(
             located.span(),
             "the prefix cannot be used",
-            format!("expected 1 to {LONGEST_PREFIX} letters, digits or underscores, so that no column of the source is hidden"),
+            format!("expected 1 to {LONGEST_PREFIX} letters, digits or underscores"),
         );
     }
-    Schema { changes: raw.changes.unwrap_or_default(), bookkeeping: Bookkeeping::with_prefix(prefix) }
+    Schema {
+        changes: raw.changes.unwrap_or_default(),
+        bookkeeping: Bookkeeping::with_prefix(prefix),
+    }
 }
 
 fn check_limits(raw: Option<&RawLimits>, problems: &mut Problems) -> Limits {
@@ -236,13 +153,20 @@ fn check_limits(raw: Option<&RawLimits>, problems: &mut Problems) -> Limits {
         record_bytes: size(raw.record_bytes.as_ref(), default.record_bytes, problems),
         writers: count(raw.writers.as_ref(), default.writers, MOST_WRITERS, problems),
     };
-    for (name, located, bytes) in [("batch_bytes", &raw.batch_bytes, limits.batch_bytes), ("record_bytes", &raw.record_bytes, limits.record_bytes)] {
+    for (name, located, bytes) in [
+        ("batch_bytes", &raw.batch_bytes, limits.batch_bytes),
+        ("record_bytes", &raw.record_bytes, limits.record_bytes),
+    ] {
         let place = located.as_ref().or(raw.memory_bytes.as_ref());
         if let Some(place) = place
             && bytes > limits.memory_bytes
         {
             let memory = limits.memory_bytes;
-            problems.add(place.span(), format!("`{name}` ({bytes} bytes) is above `memory_bytes`"), format!("expected at most `memory_bytes` ({memory} bytes)"));
+            problems.add(
+                place.span(),
+                format!("`{name}` ({bytes} bytes) is above `memory_bytes`"),
+                format!("expected at most `memory_bytes` ({memory} bytes)"),
+            );
         }
     }
     limits
@@ -257,14 +181,26 @@ fn check_http(raw: Option<&RawHttp>, problems: &mut Problems) -> Option<SocketAd
     if listen.is_empty() {
         return None;
     }
-    let numeric = listen.strip_prefix("localhost:").map_or_else(|| listen.to_string(), |port| format!("127.0.0.1:{port}"));
+    let numeric = listen
+        .strip_prefix("localhost:")
+        .map_or_else(|| listen.to_string(), |port| format!("127.0.0.1:{port}"));
     let Ok(address) = numeric.parse::<SocketAddr>() else {
-        problems.add(listen.span(), "`http.listen` is not an address", "expected IP:port, such as \"127.0.0.1:9464\"; \"\" switches it off");
+        problems.add(
+            listen.span(),
+            "`http.listen` is not an address",
+            "expected IP:port, such as \"127.0.0.1:9464\"; \"\" switches it off",
+        );
         return None;
     };
     if !address.ip().is_loopback() && raw.allow_remote != Some(true) {
-        problems.add(listen.span(), "other machines could reach this address", "expected a loopback address");
-        problems.help("the endpoints have no authentication; set `allow_remote = true` in [http] where the network is trusted");
+        problems.add(
+            listen.span(),
+            "other machines could reach this address",
+            "expected a loopback address",
+        );
+        problems.help(
+            "the endpoints have no authentication; where the network is trusted, set `allow_remote = true` in [http]",
+        );
     }
     Some(address)
 }
@@ -273,21 +209,32 @@ fn check_log(raw: Option<&RawLog>, problems: &mut Problems) -> Log {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let level = raw.and_then(|raw| raw.level.as_ref());
     if let Some(located) = level {
-        let bad = located.split(',').map(|part| part.rsplit('=').next().unwrap_or(part).trim()).find(|level| {
-            !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level))
-        });
+        let bad = located
+            .split(',')
+            .map(|part| part.rsplit('=').next().unwrap_or(part).trim())
+            .find(|level| !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)));
         if let Some(bad) = bad {
-            problems.add(located.span(), format!("unknown log level `{bad}`"), "expected error, warn, info, debug, trace or off, or a list such as \"info,silversink=debug\"");
+            let expected =
+                format!("expected {}, or a list: \"info,silversink=debug\"", LEVELS.join(", "));
+            problems.add(located.span(), format!("unknown log level `{bad}`"), expected);
             if let Some(nearest) = nearest(bad, LEVELS) {
                 problems.help(format!("did you mean `{nearest}`?"));
             }
         }
     }
-    Log { format: raw.and_then(|raw| raw.format), level: level.map_or_else(|| "info".to_owned(), |level| level.to_string()) }
+    Log {
+        format: raw.and_then(|raw| raw.format),
+        level: level.map_or_else(|| "info".to_owned(), |level| level.to_string()),
+    }
 }
 
 /// The text of a key that must be there; its absence is reported at `section`, unless something was said about it.
-pub fn required(value: Option<&Located<String>>, path: &str, section: Range<usize>, problems: &mut Problems) -> String {
+pub fn required(
+    value: Option<&Located<String>>,
+    path: &str,
+    section: Range<usize>,
+    problems: &mut Problems,
+) -> String {
     let key = path.rsplit('.').next().unwrap_or(path);
     match value {
         Some(text) if text.trim().is_empty() => {
@@ -297,8 +244,16 @@ pub fn required(value: Option<&Located<String>>, path: &str, section: Range<usiz
         Some(text) => text.to_string(),
         None => {
             if !problems.is_settled(path) {
-                let place = path.rsplit_once('.').map_or("at the top of the file".to_owned(), |(section, _)| format!("in [{section}]"));
-                problems.add(section, format!("missing key `{key}` {place}"), format!("expected `{key} = \"...\"` {place}"));
+                let place = path
+                    .rsplit_once('.')
+                    .map_or("at the top of the file".to_owned(), |(section, _)| {
+                        format!("in [{section}]")
+                    });
+                problems.add(
+                    section,
+                    format!("missing key `{key}` {place}"),
+                    format!("expected `{key} = \"...\"` {place}"),
+                );
             }
             String::new()
         }
@@ -306,17 +261,26 @@ pub fn required(value: Option<&Located<String>>, path: &str, section: Range<usiz
 }
 
 /// An empty text means none, so that `${env:NAME:-}` can switch a key off.
-fn optional(value: Option<&Located<String>>) -> Option<String> {
+pub fn optional(value: Option<&Located<String>>) -> Option<String> {
     value.filter(|text| !text.is_empty()).map(|text| text.to_string())
 }
 
-fn duration(value: Option<&Located<DurationText>>, default_seconds: u64, problems: &mut Problems) -> Duration {
+/// A duration above zero that PostgreSQL can take too.
+pub fn duration(
+    value: Option<&Located<DurationText>>,
+    default_seconds: u64,
+    problems: &mut Problems,
+) -> Duration {
     let default = Duration::from_secs(default_seconds);
     let Some(value) = value else { return default };
     match value.parse() {
         Some(duration) if !duration.is_zero() && duration <= LONGEST => duration,
         _ => {
-            problems.add(value.span(), "not a usable duration", format!("expected {DURATION_EXPECTED}, above zero and below 24 days"));
+            problems.add(
+                value.span(),
+                "not a usable duration",
+                format!("expected {DURATION_EXPECTED}, above zero and below 24 days"),
+            );
             default
         }
     }
@@ -327,18 +291,32 @@ fn size(value: Option<&Located<Size>>, default: usize, problems: &mut Problems) 
     match value.parse() {
         Some(bytes) if bytes >= 1024 => bytes,
         _ => {
-            problems.add(value.span(), "not a usable byte count", format!("expected {SIZE_EXPECTED}, at least 1KiB"));
+            problems.add(
+                value.span(),
+                "not a usable byte count",
+                format!("expected {SIZE_EXPECTED}, at least 1KiB"),
+            );
             default
         }
     }
 }
 
-fn count<N: TryFrom<i64>>(value: Option<&Located<i64>>, default: N, most: i64, problems: &mut Problems) -> N {
+/// A number from 1 to `most`.
+pub fn count<N: TryFrom<i64>>(
+    value: Option<&Located<i64>>,
+    default: N,
+    most: i64,
+    problems: &mut Problems,
+) -> N {
     let Some(value) = value else { return default };
     match N::try_from(**value) {
         Ok(number) if (1..=most).contains(&**value) => number,
         _ => {
-            problems.add(value.span(), "out of range", format!("expected a number from 1 to {most}"));
+            problems.add(
+                value.span(),
+                "out of range",
+                format!("expected a number from 1 to {most}"),
+            );
             default
         }
     }

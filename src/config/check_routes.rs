@@ -1,6 +1,7 @@
 //! Routes and table overrides: expressions, templates, and how they fit together.
 
-use super::check::{TOPIC_EXPECTED, check_defaults, is_topic};
+use super::check::check_defaults;
+use super::check_connections::{TOPIC_EXPECTED, is_topic};
 use super::diagnostic::Problems;
 use super::located::Located;
 use super::raw::{RawDefaults, RawRoute, RawTable};
@@ -17,29 +18,41 @@ const OWN_SCHEMA: &str = "silversink";
 
 /// Checks each route and the routes among each other. The result has one entry for each raw route.
 pub fn check_routes(raw: &[Located<RawRoute>], problems: &mut Problems) -> Vec<Route> {
-    let routes: Vec<Route> = raw.iter().enumerate().map(|(index, route)| check_route(index, route, problems)).collect();
+    let routes: Vec<Route> =
+        raw.iter().enumerate().map(|(index, route)| check_route(index, route, problems)).collect();
     for (index, (route, place)) in routes.iter().zip(raw).enumerate() {
         let Some(topics) = &place.topics else { continue };
         let earlier = routes.iter().take(index);
         if let Some(winner) = earlier.clone().find(|earlier| hides(earlier, route)) {
-            let why = format!("the earlier route of `{}` takes every topic of this one", winner.topics);
+            let why =
+                format!("the earlier route of `{}` takes every topic of this one", winner.topics);
             problems.add(topics.span(), "this route never matches", why);
-            problems.help("the first route that matches wins: remove one, or put the narrower one first");
+            problems.help(
+                "the first route that matches wins: remove one, or put the narrower one first",
+            );
         } else if let Some(other) = earlier.clone().find(|earlier| shares_table(earlier, route)) {
             let Some(table) = &place.table else { continue };
-            problems.add(table.span(), format!("two routes lead to `{}`", route.table), format!("`{}` feeds it too", other.topics));
-            problems.help("set `merge_sources = true` in both [[route]]s if the topics hold different rows of one table");
+            problems.add(
+                table.span(),
+                format!("two routes lead to `{}`", route.table),
+                format!("`{}` feeds it too", other.topics),
+            );
+            problems.help("if the topics hold different rows of one table, set `merge_sources = true` in both");
         }
     }
     routes
 }
 
 fn hides(earlier: &Route, route: &Route) -> bool {
-    !route.topics.is_empty() && (earlier.topics == route.topics || (is_literal(&route.topics) && earlier.pattern.is_match(&route.topics)))
+    !route.topics.is_empty()
+        && (earlier.topics == route.topics
+            || (is_literal(&route.topics) && earlier.pattern.is_match(&route.topics)))
 }
 
 fn shares_table(earlier: &Route, route: &Route) -> bool {
-    !route.table.is_empty() && route.table == earlier.table && !route.table.contains("${") && !(route.merge_sources && earlier.merge_sources)
+    let is_one_table = !route.table.is_empty() && !route.table.contains("${");
+    let is_wanted = route.merge_sources && earlier.merge_sources;
+    is_one_table && route.table == earlier.table && !is_wanted
 }
 
 fn is_literal(topics: &str) -> bool {
@@ -49,7 +62,11 @@ fn is_literal(topics: &str) -> bool {
 fn check_route(index: usize, raw: &Located<RawRoute>, problems: &mut Problems) -> Route {
     let topics = required(index, "topics", raw.topics.as_ref(), raw, problems);
     let table = required(index, "table", raw.table.as_ref(), raw, problems);
-    let pattern = raw.topics.as_ref().filter(|topics| !topics.is_empty()).and_then(|topics| check_topics(topics, problems));
+    let pattern = raw
+        .topics
+        .as_ref()
+        .filter(|topics| !topics.is_empty())
+        .and_then(|topics| check_topics(topics, problems));
     if let Some(located) = raw.table.as_ref().filter(|table| !table.is_empty()) {
         check_template(located, pattern.as_ref(), problems);
     }
@@ -63,12 +80,24 @@ fn check_route(index: usize, raw: &Located<RawRoute>, problems: &mut Problems) -
     }
 }
 
-fn required(index: usize, key: &str, value: Option<&Located<String>>, route: &Located<RawRoute>, problems: &mut Problems) -> String {
+fn required(
+    index: usize,
+    key: &str,
+    value: Option<&Located<String>>,
+    route: &Located<RawRoute>,
+    problems: &mut Problems,
+) -> String {
     match value {
-        Some(text) if text.is_empty() => problems.add(text.span(), format!("`{key}` is empty"), "expected a value"),
+        Some(text) if text.is_empty() => {
+            problems.add(text.span(), format!("`{key}` is empty"), "expected a value");
+        }
         Some(text) => return text.to_string(),
         None if problems.is_settled(&format!("route[{index}].{key}")) => {}
-        None => problems.add(route.span(), format!("missing key `{key}` in [[route]]"), format!("expected `{key} = \"...\"` in [[route]]")),
+        None => problems.add(
+            route.span(),
+            format!("missing key `{key}` in [[route]]"),
+            format!("expected `{key} = \"...\"` in [[route]]"),
+        ),
     }
     String::new()
 }
@@ -89,7 +118,8 @@ fn check_topics(topics: &Located<String>, problems: &mut Problems) -> Option<Reg
         Ok(pattern) => Some(pattern),
         Err(error) => {
             let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let reason =
+                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             problems.add(topics.span(), "not a regular expression", reason);
             None
         }
@@ -103,25 +133,43 @@ fn check_template(table: &Located<String>, pattern: Option<&Regex>, problems: &m
         return;
     };
     if schema.contains('$') {
-        problems.add(span, "the schema of `table` is not literal", "expected a fixed schema, and ${group} only in the name");
+        problems.add(
+            span,
+            "the schema of `table` is not literal",
+            "expected a fixed schema, and ${group} only in the name",
+        );
         problems.help("a topic's name is input: it may choose a table, never a schema");
         return;
     }
     check_identifier(schema, table, problems);
     if schema == OWN_SCHEMA {
-        problems.add(span.clone(), format!("schema `{OWN_SCHEMA}` holds the bookkeeping"), "expected another schema");
+        problems.add(
+            span.clone(),
+            format!("schema `{OWN_SCHEMA}` holds the bookkeeping"),
+            "expected another schema",
+        );
     }
     let Some((literals, groups)) = split_template(name) else {
-        problems.add(span, "`$` stands alone in `table`", "expected ${group} with the name of a group in `topics`");
+        problems.add(
+            span,
+            "`$` stands alone in `table`",
+            "expected ${group} with the name of a group in `topics`",
+        );
         return;
     };
-    if groups.is_empty() || literals.iter().any(|literal| literal.len() > LONGEST_IDENTIFIER || literal.contains('.')) {
+    if groups.is_empty()
+        || literals
+            .iter()
+            .any(|literal| literal.len() > LONGEST_IDENTIFIER || literal.contains('.'))
+    {
         check_identifier(&literals.join(""), table, problems);
     }
     let Some(pattern) = pattern else { return };
     let known: Vec<&str> = pattern.capture_names().flatten().collect();
     for group in groups {
-        if known.contains(&group) || group.parse::<usize>().is_ok_and(|n| n > 0 && n < pattern.captures_len()) {
+        if known.contains(&group)
+            || group.parse::<usize>().is_ok_and(|n| n > 0 && n < pattern.captures_len())
+        {
             continue;
         }
         let expected = match known.as_slice() {
@@ -167,13 +215,26 @@ pub fn check_tables(
 ) -> BTreeMap<TableName, Table> {
     let mut tables = BTreeMap::new();
     for (name, raw) in raw.into_iter().flatten() {
-        let Some((schema, table)) = name.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty()) else {
-            problems.add(name.span(), format!("`{}` names no schema", **name), "expected [table.\"schema.name\"], in quotes");
+        let Some((schema, table)) =
+            name.split_once('.').filter(|(schema, table)| !schema.is_empty() && !table.is_empty())
+        else {
+            problems.add(
+                name.span(),
+                format!("`{}` names no schema", **name),
+                "expected [table.\"schema.name\"], in quotes",
+            );
             continue;
         };
         if !routes.iter().any(|route| may_lead_to(route, name)) {
-            problems.add(name.span(), format!("no route leads to `{}`", **name), "expected the table of a [[route]]");
-            let known = routes.iter().map(|route| route.table.as_str()).filter(|table| !table.contains("${"));
+            problems.add(
+                name.span(),
+                format!("no route leads to `{}`", **name),
+                "expected the table of a [[route]]",
+            );
+            let known = routes
+                .iter()
+                .map(|route| route.table.as_str())
+                .filter(|table| !table.contains("${"));
             if let Some(nearest) = nearest(name, known) {
                 problems.help(format!("did you mean \"{nearest}\"?"));
             }
@@ -187,7 +248,9 @@ pub fn check_tables(
 fn may_lead_to(route: &Route, table: &str) -> bool {
     let Some((literals, _)) = split_template(&route.table) else { return true };
     let escaped: Vec<String> = literals.into_iter().map(regex::escape).collect();
-    route.table.is_empty() || Regex::new(&format!(r"\A{}\z", escaped.join(".*"))).is_ok_and(|pattern| pattern.is_match(table))
+    route.table.is_empty()
+        || Regex::new(&format!(r"\A{}\z", escaped.join(".*")))
+            .is_ok_and(|pattern| pattern.is_match(table))
 }
 
 fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Problems) -> Table {
@@ -202,7 +265,11 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
     if let Some(key) = &raw.key {
         let unique: std::collections::BTreeSet<&String> = key.iter().collect();
         if key.is_empty() || unique.len() != key.len() || key.iter().any(String::is_empty) {
-            problems.add(key.span(), "`key` is not a list of columns", "expected at least one column, each once");
+            problems.add(
+                key.span(),
+                "`key` is not a list of columns",
+                "expected at least one column, each once",
+            );
         }
         table.key = Some(key.to_vec());
     }
@@ -211,9 +278,17 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
             Some(ty) if is_type(ty) => {
                 table.column_types.insert(column.to_string(), ty.to_string());
             }
-            Some(ty) => problems.add(ty.span(), "not a PostgreSQL type", "expected a type's name, such as \"numeric(10,2)\" or \"text[]\""),
+            Some(ty) => problems.add(
+                ty.span(),
+                "not a PostgreSQL type",
+                "expected a type's name, such as \"numeric(10,2)\" or \"text[]\"",
+            ),
             None if problems.is_settled(&format!("table.{name}.columns.{}.type", **column)) => {}
-            None => problems.add(column.span(), format!("column `{}` has no settings", **column), "expected `type = \"...\"`"),
+            None => problems.add(
+                column.span(),
+                format!("column `{}` has no settings", **column),
+                "expected `type = \"...\"`",
+            ),
         }
     }
     table
@@ -221,6 +296,8 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
 
 /// Letters, digits and what types are written with; the text becomes part of DDL.
 fn is_type(text: &str) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | ' ' | '(' | ')' | ',' | '.' | '[' | ']' | '"');
+    let allowed = |c: char| {
+        c.is_alphanumeric() || matches!(c, '_' | ' ' | '(' | ')' | ',' | '.' | '[' | ']' | '"')
+    };
     text.starts_with(|c: char| c.is_alphabetic() || c == '"') && text.chars().all(allowed)
 }

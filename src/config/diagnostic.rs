@@ -1,6 +1,6 @@
 //! What is wrong with a configuration file, each problem with its place; never shows a secret.
 
-use super::properties::is_secret_path;
+use super::structure::is_plain;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,8 +29,18 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>, expected: impl Into<String>) {
-        self.found.push(Problem { span, message: message.into(), expected: expected.into(), help: None });
+    pub(super) fn add(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
+        self.found.push(Problem {
+            span,
+            message: message.into(),
+            expected: expected.into(),
+            help: None,
+        });
     }
 
     /// Adds what to do to the newest problem.
@@ -48,7 +58,9 @@ impl Problems {
     /// Whether something was said about this key or about a section that holds it.
     pub(super) fn is_settled(&self, path: &str) -> bool {
         self.settled.contains(path)
-            || path.match_indices('.').any(|(dot, _)| path.get(..dot).is_some_and(|p| self.settled.contains(p)))
+            || path
+                .match_indices('.')
+                .any(|(dot, _)| path.get(..dot).is_some_and(|p| self.settled.contains(p)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,11 +102,13 @@ impl Report {
     pub fn render(&self, renderer: &Renderer) -> String {
         let mut text = String::new();
         for problem in &self.problems {
-            let span = problem.span.start.min(self.source.len())..problem.span.end.min(self.source.len());
+            let span =
+                problem.span.start.min(self.source.len())..problem.span.end.min(self.source.len());
             let snippet = Snippet::source(self.source.as_str())
                 .path(self.path.as_str())
                 .annotation(AnnotationKind::Primary.span(span).label(problem.expected.as_str()));
-            let mut group: Group<'_> = Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
+            let mut group: Group<'_> =
+                Level::ERROR.primary_title(problem.message.as_str()).element(snippet);
             if let Some(help) = &problem.help {
                 group = group.element(Level::HELP.message(help.as_str()));
             }
@@ -103,8 +117,7 @@ impl Report {
         }
         let count = self.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
-        text.push_str(&format!("{}: {count} {noun}\n", self.path));
-        text
+        text + &format!("{}: {count} {noun}\n", self.path)
     }
 
     /// As [`Report::render`], with terminal colours.
@@ -122,13 +135,13 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Where the file holds secrets, by the names of their keys.
+/// Where the file holds or may hold secrets: the values of all keys that are not known to be plain.
 pub(super) fn secret_spans(table: &DeTable<'_>) -> Vec<Range<usize>> {
     fn walk(path: &str, value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
         match value.get_ref() {
             DeValue::Table(table) => walk_table(path, table, spans),
             DeValue::Array(array) => array.iter().for_each(|item| walk(path, item, spans)),
-            _ if is_secret_path(path) => spans.push(value.span()),
+            _ if !is_plain(path) => spans.push(value.span()),
             _ => {}
         }
     }
@@ -166,7 +179,11 @@ fn masked(source: &str, secrets: &[Range<usize>]) -> String {
 }
 
 /// Where a line that is no TOML may hold a secret: all that follows a `=` unless the key is known to be plain.
-pub(super) fn suspicious_span(source: &str, at: usize, is_plain_key: impl Fn(&str) -> bool) -> Option<Range<usize>> {
+pub(super) fn suspicious_span(
+    source: &str,
+    at: usize,
+    is_plain: impl Fn(&str) -> bool,
+) -> Option<Range<usize>> {
     let start = source.get(..at)?.rfind('\n').map_or(0, |n| n + 1);
     let end = source.get(at..)?.find('\n').map_or(source.len(), |n| at + n);
     let line = source.get(start..end)?;
@@ -174,8 +191,8 @@ pub(super) fn suspicious_span(source: &str, at: usize, is_plain_key: impl Fn(&st
         let head = line.trim_start();
         return (!head.starts_with('[') && !head.starts_with('#')).then_some(start..end);
     };
-    let key = line.get(..equals)?.trim().trim_matches(['"', '\'']);
-    (!is_plain_key(key)).then_some(start + equals + 1..end)
+    let key = line.get(..equals)?.trim();
+    (!is_plain(key)).then_some(start + equals + 1..end)
 }
 
 #[cfg(test)]

@@ -18,7 +18,12 @@ use toml::de::{DeTable, DeValue};
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Replaces the references of every string in the table; what cannot be replaced becomes a problem and goes.
-pub fn interpolate(table: &mut DeTable<'_>, source: &str, environment: Environment<'_>, problems: &mut Problems) {
+pub fn interpolate(
+    table: &mut DeTable<'_>,
+    source: &str,
+    environment: Environment<'_>,
+    problems: &mut Problems,
+) {
     let mut walk = Walk { source, environment, problems };
     walk.table("", table);
 }
@@ -33,7 +38,9 @@ impl Walk<'_> {
     fn table(&mut self, path: &str, table: &mut DeTable<'_>) {
         *table = std::mem::take(table)
             .into_iter()
-            .filter_map(|(key, mut value)| self.resolves(&join(path, key.get_ref()), &mut value).then_some((key, value)))
+            .filter_map(|(key, mut value)| {
+                self.resolves(&join(path, key.get_ref()), &mut value).then_some((key, value))
+            })
             .collect();
     }
 
@@ -72,7 +79,11 @@ impl Walk<'_> {
             }
             resolved.push_str(before);
             let Some((reference, after)) = after.split_once('}') else {
-                self.problems.add(span.clone(), "a reference is not closed", "expected `}` after `${`");
+                self.problems.add(
+                    span.clone(),
+                    "a reference is not closed",
+                    "expected `}` after `${`",
+                );
                 return None;
             };
             match self.reference(path, reference) {
@@ -91,8 +102,11 @@ impl Walk<'_> {
     fn reference(&self, path: &str, reference: &str) -> Result<String, (String, String)> {
         match reference.split_once(':') {
             Some(("env", name)) => {
-                let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
-                let value = (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
+                let (name, default) = name
+                    .split_once(":-")
+                    .map_or((name, None), |(name, default)| (name, Some(default)));
+                let value =
+                    (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
                 value.or_else(|| default.map(str::to_owned)).ok_or_else(|| {
                     (
                         format!("environment variable `{name}` is not set"),
@@ -101,14 +115,22 @@ impl Walk<'_> {
                 })
             }
             Some(("file", name)) => match std::fs::read_to_string(Path::new(name)) {
-                Ok(content) => Ok(content.strip_suffix('\n').map_or(content.as_str(), |c| c.strip_suffix('\r').unwrap_or(c)).to_owned()),
-                Err(error) => Err((format!("could not read file `{name}`: {error}"), "expected a readable text file".into())),
+                Ok(content) => Ok(content
+                    .strip_suffix('\n')
+                    .map_or(content.as_str(), |c| c.strip_suffix('\r').unwrap_or(c))
+                    .to_owned()),
+                Err(error) => Err((
+                    format!("could not read file `{name}`: {error}"),
+                    "expected a readable text file".into(),
+                )),
             },
             Some((provider, _)) => Err((
                 format!("unknown provider `{provider}`"),
                 "expected ${env:NAME}, ${env:NAME:-default} or ${file:/path}".into(),
             )),
-            None if path.starts_with("route[") && path.ends_with("].table") => Ok(format!("${{{reference}}}")),
+            None if path.starts_with("route") && path.ends_with(".table") => {
+                Ok(format!("${{{reference}}}"))
+            }
             None => Err((
                 format!("`${{{reference}}}` names no provider"),
                 format!("did you mean ${{env:{reference}}}? write $${{ for a literal ${{"),

@@ -1,10 +1,12 @@
 //! The checked configuration: no options left open, durations and byte counts typed, secrets wrapped.
 //!
-//! Text -> spanned TOML -> `interpolate` (`${env:}`, `${file:}`) -> `structure` (keys and types, against the JSON schema of
-//! [`raw::RawConfig`]) -> `RawConfig` -> `check` (values and relations) -> [`Config`]. Each step adds what it finds to one
-//! list, so that [`load`] returns every problem of the file at once as a [`diagnostic::Report`]; [`show`] goes the way back.
+//! Text -> spanned TOML -> `interpolate` (`${env:}`, `${file:}`) -> [`structure`] (keys and types, against the JSON
+//! schema of [`raw::RawConfig`]) -> `RawConfig` -> `check` (values and relations) -> [`Config`]. Each step adds what it
+//! finds to one list, so that [`load`] returns every problem of the file at once as a [`diagnostic::Report`]; [`show`]
+//! goes the way back.
 
 mod check;
+mod check_connections;
 mod check_routes;
 pub mod diagnostic;
 mod interpolate;
@@ -15,6 +17,8 @@ mod quantity;
 pub mod raw;
 pub mod show;
 pub mod structure;
+#[cfg(test)]
+mod tests;
 
 use crate::table::{Bookkeeping, TableName};
 use regex::Regex;

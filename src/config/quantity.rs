@@ -28,7 +28,10 @@ pub struct DurationText(String);
 impl DurationText {
     /// The shortest text for a duration.
     pub fn of(duration: Duration) -> Self {
-        Self(SignedDuration::try_from(duration).map_or_else(|_| format!("{}s", duration.as_secs()), |d| format!("{d:#}")))
+        Self(
+            SignedDuration::try_from(duration)
+                .map_or_else(|_| format!("{}s", duration.as_secs()), |d| format!("{d:#}")),
+        )
     }
 
     /// The duration, or `None` where the text is none or is negative.
@@ -108,7 +111,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_in_the_same_words() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h 30m", 5_400_000)] {
+        for (text, millis) in
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h 30m", 5_400_000)]
+        {
             let duration = DurationText(text.into()).parse().unwrap();
             assert_eq!(duration, Duration::from_millis(millis), "{text}");
             assert_eq!(DurationText::of(duration).0, text);
@@ -124,7 +129,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_unit() {
-        for (text, bytes) in [("8MiB", 8 << 20), ("512 KiB", 512 << 10), ("1_000", 1000), ("2MB", 2_000_000), ("7B", 7)] {
+        for (text, bytes) in [
+            ("8MiB", 8 << 20),
+            ("512 KiB", 512 << 10),
+            ("1_000", 1000),
+            ("2MB", 2_000_000),
+            ("7B", 7),
+        ] {
             assert_eq!(Size::Text(text.into()).parse(), Some(bytes), "{text}");
         }
         assert_eq!(Size::Bytes(5).parse(), Some(5));

@@ -1,11 +1,13 @@
 //! The configuration file as it is written: every key, its type and its meaning. Checks nothing.
 //!
-//! The JSON schema of [`RawConfig`] is the one list of known keys: `config schema` prints it, `structure` walks the file
-//! along it, and the doc comments below are what an editor shows.
+//! The JSON schema of [`RawConfig`] is the one list of known keys: `config schema` prints it, `structure` walks the
+//! file along it, and the doc comments below are what an editor shows.
 
 use super::located::Located;
 use super::quantity::{DurationText, Size};
-use super::{BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat, SchemaChanges, TimePrecisionMode};
+use super::{
+    BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat, SchemaChanges, TimePrecisionMode,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -190,7 +192,8 @@ pub struct RawColumn {
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSchema {
-    /// "apply" creates missing tables and adds missing columns, "plan" stops the lane and prints the DDL. Default "apply".
+    /// "apply" creates missing tables and adds missing columns, "plan" stops the lane and prints the DDL. Default
+    /// "apply".
     pub changes: Option<SchemaChanges>,
     /// Prefix of the bookkeeping columns. Default "_".
     pub prefix: Option<Located<String>>,

@@ -4,8 +4,8 @@ use super::located::Located;
 use super::properties::is_secret_property;
 use super::quantity::{DurationText, Size};
 use super::raw::{
-    RawColumn, RawConfig, RawDefaults, RawDlq, RawHttp, RawKafka, RawLimits, RawLog, RawPostgres, RawRegistry, RawRoute, RawSchema,
-    RawTable, Scalar,
+    RawColumn, RawConfig, RawDefaults, RawDlq, RawHttp, RawKafka, RawLimits, RawLog, RawPostgres,
+    RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
 };
 use super::{Config, Kafka, Table};
 use secrecy::ExposeSecret;
@@ -33,12 +33,19 @@ pub fn effective(config: &Config) -> RawConfig {
         postgres: Some(Located::nowhere(RawPostgres {
             url: text(HIDDEN),
             ca: config.postgres.ca.as_deref().and_then(path),
-            statement_timeout: Some(Located::nowhere(DurationText::of(config.postgres.statement_timeout))),
+            statement_timeout: Some(Located::nowhere(DurationText::of(
+                config.postgres.statement_timeout,
+            ))),
             lock_timeout: Some(Located::nowhere(DurationText::of(config.postgres.lock_timeout))),
-            connect_timeout: Some(Located::nowhere(DurationText::of(config.postgres.connect_timeout))),
+            connect_timeout: Some(Located::nowhere(DurationText::of(
+                config.postgres.connect_timeout,
+            ))),
         })),
         dlq: config.dlq.as_ref().map(|dlq| {
-            Located::nowhere(RawDlq { topic: text(&dlq.topic), max_per_minute: Some(Located::nowhere(i64::from(dlq.max_per_minute))) })
+            Located::nowhere(RawDlq {
+                topic: text(&dlq.topic),
+                max_per_minute: Some(Located::nowhere(i64::from(dlq.max_per_minute))),
+            })
         }),
         route: Some(
             config
@@ -55,11 +62,18 @@ pub fn effective(config: &Config) -> RawConfig {
                 .collect(),
         ),
         defaults: Some(Located::nowhere(defaults(&config.defaults))),
-        table: (!config.tables.is_empty())
-            .then(|| config.tables.iter().map(|(name, settings)| (Located::nowhere(name.to_string()), table(settings))).collect()),
+        table: (!config.tables.is_empty()).then(|| {
+            config
+                .tables
+                .iter()
+                .map(|(name, settings)| (Located::nowhere(name.to_string()), table(settings)))
+                .collect()
+        }),
         schema: Some(RawSchema {
             changes: Some(config.schema.changes),
-            prefix: text(config.schema.bookkeeping.version.strip_suffix("version").unwrap_or_default()),
+            prefix: text(
+                config.schema.bookkeeping.version.strip_suffix("version").unwrap_or_default(),
+            ),
         }),
         limits: Some(RawLimits {
             batch_rows: number(config.limits.batch_rows),
@@ -102,7 +116,10 @@ fn defaults(table: &Table) -> RawDefaults {
 
 fn table(settings: &Table) -> RawTable {
     let shared = defaults(settings);
-    let columns = settings.column_types.iter().map(|(name, ty)| (Located::nowhere(name.clone()), RawColumn { r#type: text(ty) }));
+    let columns = settings
+        .column_types
+        .iter()
+        .map(|(name, ty)| (Located::nowhere(name.clone()), RawColumn { r#type: text(ty) }));
     RawTable {
         decimal_handling_mode: shared.decimal_handling_mode,
         time_precision_mode: shared.time_precision_mode,

@@ -58,9 +58,20 @@ pub(super) fn prune(table: &mut DeTable<'_>, problems: &mut Problems) {
     Walk { problems }.table(&SCHEMA, "", table);
 }
 
-/// Whether a key of this name never holds a secret, wherever it stands.
-pub fn is_plain_key(key: &str) -> bool {
-    !is_secret_path(key) && places().iter().any(|(_, name)| name == key)
+/// Whether the value at this dotted path is known to hold no secret. A misspelt key, or a value where a section should
+/// be, may hold anything.
+pub fn is_plain(path: &str) -> bool {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let key = key.split('[').next().unwrap_or(key);
+    let shared = SCHEMA.get("$defs").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let inlined =
+        SCHEMA.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let is_value = |section: &Value| {
+        let schema = section.get("properties").and_then(|known| known.get(key)).map(resolved);
+        let items = schema.and_then(|schema| schema.get("items")).map(resolved);
+        schema.is_some_and(|schema| !types(items.unwrap_or(schema)).contains(&"object"))
+    };
+    !is_secret_path(path) && shared.chain(inlined).chain([&*SCHEMA]).any(is_value)
 }
 
 struct Walk<'w> {
@@ -83,7 +94,13 @@ impl Walk<'_> {
         *table = std::mem::take(table).into_iter().filter_map(keep).collect();
     }
 
-    fn keeps(&mut self, schema: &Value, path: &str, value: &mut Spanned<DeValue<'_>>, in_map: bool) -> bool {
+    fn keeps(
+        &mut self,
+        schema: &Value,
+        path: &str,
+        value: &mut Spanned<DeValue<'_>>,
+        in_map: bool,
+    ) -> bool {
         let schema = resolved(schema);
         let span = value.span();
         let found = kind(value.get_ref());
@@ -103,19 +120,31 @@ impl Walk<'_> {
                     all || self.drop(path)
                 }
                 DeValue::String(word) => self.is_word(schema, path, word, &span) || self.drop(path),
-                DeValue::Integer(number) if i64::from_str_radix(number.as_str(), number.radix()).is_err() => {
-                    self.problems.add(span, format!("`{path}` is out of range"), "expected a number below 2^63");
+                DeValue::Integer(number)
+                    if i64::from_str_radix(number.as_str(), number.radix()).is_err() =>
+                {
+                    self.problems.add(
+                        span,
+                        format!("`{path}` is out of range"),
+                        "expected a number below 2^63",
+                    );
                     self.drop(path)
                 }
                 _ => true,
             };
         }
         let expected = allowed.iter().map(|kind| words(kind)).collect::<Vec<_>>().join(" or ");
-        self.problems.add(span, format!("`{path}` is {}", words(found)), format!("expected {expected}"));
+        self.problems.add(
+            span,
+            format!("`{path}` is {}", words(found)),
+            format!("expected {expected}"),
+        );
         if found == "object" && allowed == ["array"] {
             self.problems.help(format!("write [[{path}]], with two brackets"));
         } else if found == "object" && in_map {
-            self.problems.help("a name with dots is written in quotes: \"security.protocol\" = \"SASL_SSL\"");
+            self.problems.help(
+                "a name with dots is written in quotes: \"security.protocol\" = \"SASL_SSL\"",
+            );
         }
         self.drop(path)
     }
@@ -125,7 +154,11 @@ impl Walk<'_> {
         if words.is_empty() || words.contains(&word) {
             return true;
         }
-        self.problems.add(span.clone(), format!("`{path}` is an unknown word"), format!("expected one of {}", quoted(&words)));
+        self.problems.add(
+            span.clone(),
+            format!("`{path}` is an unknown word"),
+            format!("expected one of {}", quoted(&words)),
+        );
         if let Some(nearest) = nearest(word, words.iter().copied()) {
             self.problems.help(format!("did you mean \"{nearest}\"?"));
         }
@@ -137,11 +170,21 @@ impl Walk<'_> {
         false
     }
 
-    fn refuses(&mut self, known: Option<&Map<String, Value>>, path: &str, key: &Spanned<Cow<'_, str>>) -> bool {
+    fn refuses(
+        &mut self,
+        known: Option<&Map<String, Value>>,
+        path: &str,
+        key: &Spanned<Cow<'_, str>>,
+    ) -> bool {
         let name: &str = key.get_ref();
-        let siblings: Vec<&str> = known.map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default();
+        let siblings: Vec<&str> =
+            known.map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default();
         let section = path.strip_suffix(name).map_or("", |p| p.trim_end_matches('.'));
-        self.problems.add(key.span(), format!("unknown key `{name}`"), format!("known keys {}: {}", here(section), siblings.join(", ")));
+        self.problems.add(
+            key.span(),
+            format!("unknown key `{name}`"),
+            format!("known keys {}: {}", here(section), siblings.join(", ")),
+        );
         if let Some(nearest) = nearest(name, siblings.iter().copied()) {
             self.problems.help(format!("did you mean `{nearest}`?"));
             self.problems.settle(&join(section, nearest));
@@ -154,7 +197,11 @@ impl Walk<'_> {
 }
 
 fn here(section: &str) -> String {
-    if section.is_empty() { "at the top of the file".to_owned() } else { format!("in {}", place(section)) }
+    if section.is_empty() {
+        "at the top of the file".to_owned()
+    } else {
+        format!("in {}", place(section))
+    }
 }
 
 fn place(section: &str) -> String {
@@ -173,14 +220,16 @@ pub fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Opti
         .map(|candidate| (strsim::damerau_levenshtein(&simple, candidate), candidate))
         .filter(|(distance, candidate)| {
             let longest = candidate.chars().count().max(simple.chars().count());
-            *distance * 3 <= longest || (simple.len() > 2 && (candidate.starts_with(&simple) || simple.starts_with(candidate)))
+            *distance * 3 <= longest
+                || (simple.len() > 2
+                    && (candidate.starts_with(&simple) || simple.starts_with(candidate)))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
 /// Every key that has a section of fixed name, with that section.
-fn places() -> Vec<(String, String)> {
+pub(super) fn places() -> Vec<(String, String)> {
     let mut places = Vec::new();
     let Some(root) = SCHEMA.get("properties").and_then(Value::as_object) else { return places };
     for (name, schema) in root {
@@ -214,7 +263,12 @@ fn types(schema: &Value) -> Vec<&str> {
 
 /// The words that a schema allows; empty where it allows any.
 fn enumerated(schema: &Value) -> Vec<&str> {
-    let plain = schema.get("enum").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let plain = schema
+        .get("enum")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     let described = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
     plain.chain(described.filter_map(|v| v.get("const")?.as_str())).collect()
 }
@@ -253,19 +307,50 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_one_that_could_be_meant() {
-        assert_eq!(nearest("bootstrap_server", ["bootstrap_servers", "group_id"]), Some("bootstrap_servers"));
+        assert_eq!(
+            nearest("bootstrap_server", ["bootstrap_servers", "group_id"]),
+            Some("bootstrap_servers")
+        );
         assert_eq!(nearest("group-id", ["bootstrap_servers", "group_id"]), Some("group_id"));
         assert_eq!(nearest("group", ["bootstrap_servers", "group_id"]), Some("group_id"));
         assert_eq!(nearest("colour", ["bootstrap_servers", "group_id"]), None);
     }
 
     #[test]
+    fn only_values_of_known_keys_that_hold_no_secret_are_plain() {
+        for path in [
+            "name",
+            "kafka.group_id",
+            "postgres.lock_timeout",
+            "route[0].topics",
+            "table.s.t.key[1]",
+        ] {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in [
+            "postgres",
+            "postgres.url",
+            "ulr",
+            "kafka.properties.acks",
+            "registry.password",
+            "route[0].x",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
+    #[test]
     fn every_value_in_the_schema_has_a_type_or_words() {
         fn walk(path: &str, schema: &Value) {
             let schema = resolved(schema);
-            assert!(schema.get("type").is_some() || !enumerated(schema).is_empty(), "{path}: {schema}");
+            assert!(
+                schema.get("type").is_some() || !enumerated(schema).is_empty(),
+                "{path}: {schema}"
+            );
             assert!(!schema.to_string().contains("\"null\""), "{path}: {schema}");
-            for (name, child) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            for (name, child) in
+                schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
                 walk(&join(path, name), child);
             }
             if let Some(items) = schema.get("items") {

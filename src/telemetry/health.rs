@@ -60,7 +60,7 @@ impl Health {
     /// Whether the process should go on living.
     ///
     /// # Errors
-    /// Why it should be restarted. Never because PostgreSQL, Kafka or the registry is down: a restart heals none of them.
+    /// Why it should be restarted. Never because PostgreSQL, Kafka or the registry is down: a restart heals none.
     pub fn live(&self) -> Result<(), &'static str> {
         self.live_at(self.now_ms())
     }
@@ -106,7 +106,10 @@ mod tests {
     fn outages_of_others_do_not_make_a_worker_dead() {
         let health = Health::new();
         assert_eq!(health.live(), Ok(()));
-        assert_eq!(health.ready(), Err(vec!["not a member of the consumer group", "PostgreSQL is not reachable"]));
+        assert_eq!(
+            health.ready(),
+            Err(vec!["not a member of the consumer group", "PostgreSQL is not reachable"])
+        );
         health.set_joined(true);
         health.set_postgres_reachable(true);
         assert_eq!(health.ready(), Ok(()));

@@ -45,7 +45,12 @@ impl Server {
     ///
     /// # Errors
     /// The listener failed.
-    pub async fn serve(self, exporter: Exporter, health: Arc<Health>, stop: CancellationToken) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        exporter: Exporter,
+        health: Arc<Health>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let router = Router::new()
             .route("/metrics", get(metrics).with_state(exporter))
             .route("/livez", get(livez).with_state(Arc::clone(&health)))
@@ -57,7 +62,8 @@ impl Server {
                 tokio::time::sleep(GRACE).await;
             }
         };
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        let serving =
+            axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned());
         tokio::select! {
             // A client that holds its connection open must not hold up the end of the worker.
             outcome = serving.into_future() => outcome,
@@ -92,13 +98,15 @@ mod tests {
 
     async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
         let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
-        let kind = response.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
+        let kind =
+            response.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
         (response.status().as_u16(), kind, response.text().await.unwrap())
     }
 
     #[tokio::test]
     async fn the_endpoints_answer_over_http_and_end_with_the_token() {
-        let exporter = for_tests(|| TableMetrics::new(&TableName::new("silver", "orders")).applied(7));
+        let exporter =
+            for_tests(|| TableMetrics::new(&TableName::new("silver", "orders")).applied(7));
         let health = Arc::new(Health::new());
         let stop = CancellationToken::new();
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -107,11 +115,19 @@ mod tests {
 
         let (status, kind, body) = get(address, "/metrics").await;
         assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
-        assert!(body.contains("silversink_records_total{table=\"silver.orders\",outcome=\"applied\"} 7"), "{body}");
+        assert!(
+            body.contains(
+                "silversink_records_total{table=\"silver.orders\",outcome=\"applied\"} 7"
+            ),
+            "{body}"
+        );
 
         assert_eq!(get(address, "/livez").await.0, 200);
         let (status, _, body) = get(address, "/readyz").await;
-        assert_eq!((status, body.as_str()), (503, "not a member of the consumer group\nPostgreSQL is not reachable\n"));
+        assert_eq!(
+            (status, body.as_str()),
+            (503, "not a member of the consumer group\nPostgreSQL is not reachable\n")
+        );
 
         health.set_joined(true);
         health.set_postgres_reachable(true);
@@ -129,6 +145,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_in_use_is_an_error_at_start() {
         let first = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        assert_eq!(Server::bind(first.address().unwrap()).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            Server::bind(first.address().unwrap()).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 }

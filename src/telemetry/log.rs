@@ -18,13 +18,21 @@ pub fn init(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn subscriber<W>(filter: &str, format: LogFormat, colours: bool, writer: W) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    colours: bool,
+    writer: W,
+) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(writer);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(writer);
     Ok(match format {
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
+        LogFormat::Json => {
+            Box::new(builder.json().flatten_event(true).with_current_span(false).finish())
+        }
         LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
     })
 }
@@ -38,10 +46,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let writer = Arc::new(Mutex::new(file.reopen().unwrap()));
         let writer = move || writer.lock().unwrap().try_clone().unwrap();
-        tracing::subscriber::with_default(subscriber(filter, format, false, writer).unwrap(), || {
-            tracing::info!(table = "silver.orders", partition = 3, "batch committed");
-            tracing::debug!("detail");
-        });
+        tracing::subscriber::with_default(
+            subscriber(filter, format, false, writer).unwrap(),
+            || {
+                tracing::info!(table = "silver.orders", partition = 3, "batch committed");
+                tracing::debug!("detail");
+            },
+        );
         std::fs::read_to_string(file.path()).unwrap()
     }
 

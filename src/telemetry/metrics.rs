@@ -1,20 +1,21 @@
-//! Typed handles for every metric; the only file that records one.
+//! Typed handles for every metric.
 //!
 //! # Decisions
 //!
-//! - Counters and histograms are looked up once and kept. Gauges are *held*: a series lives as long as its value's owner,
-//!   because a lag that nobody updates any more (after a rebalance) is worse than none. [`Exporter::keep_up`] repeats the
-//!   held values every few seconds; what is not held any more goes silent and is dropped by the recorder.
+//! - Counters and histograms are looked up once and kept. Gauges are *held*: a series lives as long as its value's
+//!   owner, because a lag that nobody updates any more (after a rebalance) is worse than none. [`Exporter::keep_up`]
+//!   repeats the held values every few seconds; what is not held any more goes silent and is dropped by the recorder.
 //! - Recorded per batch, never per record.
 
+use super::held::{Condition, Held, repeat_held};
 use super::names::{self, Commit, Kind, Metric, Pause, Rebalance, Request, Target, Word};
 use crate::fault::Code;
 use crate::table::TableName;
-use metrics::{Counter, Histogram, Label, counter, gauge, histogram};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{Counter, Histogram, Label, counter, histogram};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use metrics_util::MetricKindMask;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,8 @@ pub struct Exporter {
 pub fn install() -> anyhow::Result<Exporter> {
     let recorder = recorder()?;
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
+    metrics::set_global_recorder(recorder)
+        .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
     names::describe();
     Ok(Exporter { handle })
 }
@@ -68,71 +70,24 @@ impl Exporter {
     }
 }
 
-/// The value of a gauge, present on `/metrics` as long as this handle lives.
-#[derive(Debug)]
-pub struct Held(Arc<Series>);
-
-#[derive(Debug)]
-struct Series {
-    name: &'static str,
-    labels: Vec<Label>,
-    bits: AtomicU64,
-}
-
-static HELD: Mutex<Vec<Weak<Series>>> = Mutex::new(Vec::new());
-
-impl Held {
-    fn new(name: &'static str, labels: Vec<Label>, value: f64) -> Self {
-        let series = Arc::new(Series { name, labels, bits: AtomicU64::new(value.to_bits()) });
-        series.publish();
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&series));
-        Self(series)
-    }
-
-    /// Sets and publishes the value.
-    pub fn set(&self, value: f64) {
-        self.0.bits.store(value.to_bits(), Ordering::Relaxed);
-        self.0.publish();
-    }
-}
-
-impl Series {
-    fn publish(&self) {
-        // Looked up each time: a handle kept by us would outlive the recorder's idle series and write into nothing.
-        gauge!(self.name, self.labels.clone()).set(f64::from_bits(self.bits.load(Ordering::Relaxed)));
-    }
-}
-
-fn repeat_held() {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).retain(|series| match series.upgrade() {
-        Some(series) => {
-            series.publish();
-            true
-        }
-        None => false,
-    });
-}
-
-/// A condition that is 1 on `/metrics` while this handle lives, and 0 right after.
-#[derive(Debug)]
-pub struct Condition(Held);
-
-impl Drop for Condition {
-    fn drop(&mut self) {
-        self.0.set(0.0);
-    }
-}
-
 /// A lane's partitions are paused, until the handle is dropped.
 #[must_use]
 pub fn paused(table: &TableName, reason: Pause) -> Condition {
-    Condition(Held::new(names::PAUSED, vec![table_label(table), Label::new(names::REASON, reason.word())], 1.0))
+    Condition::of(Held::new(
+        names::PAUSED,
+        vec![table_label(table), Label::new(names::REASON, reason.word())],
+        1.0,
+    ))
 }
 
 /// A lane is stopped, until the handle is dropped.
 #[must_use]
 pub fn lane_stopped(table: &TableName, code: Code) -> Condition {
-    Condition(Held::new(names::LANE_STOPPED, vec![table_label(table), Label::new(names::CODE, code.as_str())], 1.0))
+    Condition::of(Held::new(
+        names::LANE_STOPPED,
+        vec![table_label(table), Label::new(names::CODE, code.as_str())],
+        1.0,
+    ))
 }
 
 /// Metrics of one Silver table.
@@ -155,7 +110,9 @@ impl TableMetrics {
     #[must_use]
     pub fn new(table: &TableName) -> Self {
         let table = table_label(table);
-        let records = |outcome| counter!(names::RECORDS_TOTAL, vec![table.clone(), Label::new(names::OUTCOME, outcome)]);
+        let records = |outcome| {
+            counter!(names::RECORDS_TOTAL, vec![table.clone(), Label::new(names::OUTCOME, outcome)])
+        };
         let of_table = || vec![table.clone()];
         Self {
             applied: records("applied"),
@@ -189,7 +146,11 @@ impl TableMetrics {
     /// Records dead-lettered for one cause.
     pub fn dead_lettered(&self, code: Code, records: u64) {
         self.dead_lettered.increment(records);
-        counter!(names::DLQ_RECORDS_TOTAL, vec![self.table.clone(), Label::new(names::CLASS, code.as_str())]).increment(records);
+        counter!(
+            names::DLQ_RECORDS_TOTAL,
+            vec![self.table.clone(), Label::new(names::CLASS, code.as_str())]
+        )
+        .increment(records);
     }
 
     /// A batch was committed: its rows after the fold, its encoded bytes, the time its transaction took.
@@ -207,7 +168,8 @@ impl TableMetrics {
             Some(held) => held.set(seconds),
             None => {
                 let labels = vec![self.table.clone()];
-                self.source_commit = Some(Held::new(names::TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS, labels, seconds));
+                self.source_commit =
+                    Some(Held::new(names::TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS, labels, seconds));
             }
         }
         self.latency.record(latency);
@@ -226,7 +188,10 @@ impl PartitionMetrics {
     /// The handles of a partition; the lag is unknown, not 0.
     #[must_use]
     pub fn new(topic: &str, partition: i32) -> Self {
-        let labels = vec![Label::new(names::TOPIC, topic.to_owned()), Label::new(names::PARTITION, partition.to_string())];
+        let labels = vec![
+            Label::new(names::TOPIC, topic.to_owned()),
+            Label::new(names::PARTITION, partition.to_string()),
+        ];
         Self { read: counter!(names::RECORDS_READ_TOTAL, labels.clone()), labels, lag: None }
     }
 
@@ -240,7 +205,10 @@ impl PartitionMetrics {
         let records = records as f64;
         match &self.lag {
             Some(lag) => lag.set(records),
-            None => self.lag = Some(Held::new(names::CONSUMER_LAG_RECORDS, self.labels.clone(), records)),
+            None => {
+                self.lag =
+                    Some(Held::new(names::CONSUMER_LAG_RECORDS, self.labels.clone(), records))
+            }
         }
     }
 }
@@ -264,7 +232,11 @@ impl WorkerMetrics {
         }
         Self {
             assigned: Held::new(names::ASSIGNED_PARTITIONS, Vec::new(), 0.0),
-            _build: Held::new(names::BUILD_INFO, vec![Label::new(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
+            _build: Held::new(
+                names::BUILD_INFO,
+                vec![Label::new(names::VERSION, env!("CARGO_PKG_VERSION"))],
+                1.0,
+            ),
         }
     }
 
@@ -381,21 +353,26 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "no line {line} in\n{text}");
         }
         for metric in names::ALL {
-            assert!(text.contains(&format!("# HELP {} {}", metric.name, metric.help)), "no HELP of {}", metric.name);
+            assert!(
+                text.contains(&format!("# HELP {} {}", metric.name, metric.help)),
+                "no HELP of {}",
+                metric.name
+            );
         }
     }
 
-    #[test]
-    fn a_gauge_is_repeated_while_it_is_held_and_not_longer() {
-        let held = Arc::new(Mutex::new(None));
-        let keep = Arc::clone(&held);
-        for_tests(move || *keep.lock().unwrap() = Some(Held::new("silversink_test", Vec::new(), 5.0)));
+    #[tokio::test]
+    async fn one_recorder_serves_the_process_until_upkeep_is_told_to_stop() {
+        let exporter = install().unwrap();
+        assert!(install().is_err());
+        let stop = CancellationToken::new();
+        let upkeep = tokio::spawn(exporter.clone().keep_up(stop.clone()));
+        TableMetrics::new(&TableName::new("silver", "global")).applied(1);
 
-        let while_held = for_tests(repeat_held);
-        held.lock().unwrap().take();
-        let after = for_tests(repeat_held);
+        stop.cancel();
+        upkeep.await.unwrap();
 
-        assert!(while_held.render().contains("silversink_test 5"), "{}", while_held.render());
-        assert!(!after.render().contains("silversink_test"), "{}", after.render());
+        let text = exporter.render();
+        assert!(text.contains("table=\"silver.global\",outcome=\"applied\"} 1"), "{text}");
     }
 }

@@ -50,13 +50,29 @@ pub struct Metric {
 }
 
 /// 1 ms to 60 s: from a small batch on a local server to the statement timeout's order.
-const SECONDS: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &Buckets =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// 1 ms to an hour: from the latency goal (p50 under 5 ms) to a lane that catches up.
-const LATENCY: &Buckets = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+const LATENCY: &Buckets = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0,
+    3600.0,
+];
 /// One record to beyond the default `batch_rows`.
-const RECORDS: &Buckets = &[1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
+const RECORDS: &Buckets =
+    &[1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 50_000.0, 100_000.0];
 /// 1 KiB to 64 MiB, beyond the default `batch_bytes`.
-const BYTES: &Buckets = &[1024.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 8_388_608.0, 16_777_216.0, 67_108_864.0];
+const BYTES: &Buckets = &[
+    1024.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    2_097_152.0,
+    4_194_304.0,
+    8_388_608.0,
+    16_777_216.0,
+    67_108_864.0,
+];
 
 macro_rules! metrics {
     ($($(#[$doc:meta])* $constant:ident = $kind:expr, $unit:ident, $name:literal, $help:literal;)+) => {
@@ -68,39 +84,56 @@ macro_rules! metrics {
 
 metrics! {
     /// Labels: [`TOPIC`], [`PARTITION`].
-    RECORDS_READ_TOTAL = Kind::Counter, Count, "silversink_records_read_total", "Records polled from Kafka.";
+    RECORDS_READ_TOTAL = Kind::Counter, Count, "silversink_records_read_total",
+        "Records polled from Kafka.";
     /// Labels: [`TABLE`], [`OUTCOME`].
-    RECORDS_TOTAL = Kind::Counter, Count, "silversink_records_total", "Records settled, by what became of them.";
+    RECORDS_TOTAL = Kind::Counter, Count, "silversink_records_total",
+        "Records settled, by what became of them.";
     /// Labels: [`TOPIC`], [`PARTITION`].
-    CONSUMER_LAG_RECORDS = Kind::Gauge, Count, "silversink_consumer_lag_records", "High watermark minus the position in the destination.";
+    CONSUMER_LAG_RECORDS = Kind::Gauge, Count, "silversink_consumer_lag_records",
+        "High watermark minus the position in the destination.";
     /// Labels: [`TABLE`].
-    BATCH_RECORDS = Kind::Histogram(RECORDS), Count, "silversink_batch_records", "Rows of a batch, after the fold.";
+    BATCH_RECORDS = Kind::Histogram(RECORDS), Count, "silversink_batch_records",
+        "Rows of a batch, after the fold.";
     /// Labels: [`TABLE`].
-    BATCH_BYTES = Kind::Histogram(BYTES), Bytes, "silversink_batch_bytes", "Encoded bytes of a batch.";
+    BATCH_BYTES = Kind::Histogram(BYTES), Bytes, "silversink_batch_bytes",
+        "Encoded bytes of a batch.";
     /// Labels: [`TABLE`].
-    MERGE_DURATION_SECONDS = Kind::Histogram(SECONDS), Seconds, "silversink_merge_duration_seconds", "Time from the first statement of a batch's transaction to its commit.";
+    MERGE_DURATION_SECONDS = Kind::Histogram(SECONDS), Seconds, "silversink_merge_duration_seconds",
+        "Time from the first statement of a batch's transaction to its commit.";
     /// Labels: [`OUTCOME`].
-    OFFSET_COMMITS_TOTAL = Kind::Counter, Count, "silversink_offset_commits_total", "Offset commits to Kafka, which mirror the positions in the destination.";
+    OFFSET_COMMITS_TOTAL = Kind::Counter, Count, "silversink_offset_commits_total",
+        "Offset commits to Kafka, which mirror the positions in the destination.";
     /// Labels: [`TABLE`], [`CLASS`].
-    DLQ_RECORDS_TOTAL = Kind::Counter, Count, "silversink_dlq_records_total", "Records dead-lettered, by stable cause.";
+    DLQ_RECORDS_TOTAL = Kind::Counter, Count, "silversink_dlq_records_total",
+        "Records dead-lettered, by stable cause.";
     /// Labels: [`TARGET`].
-    RETRIES_TOTAL = Kind::Counter, Count, "silversink_retries_total", "Attempts repeated because of a transient failure.";
+    RETRIES_TOTAL = Kind::Counter, Count, "silversink_retries_total",
+        "Attempts repeated because of a transient failure.";
     /// Labels: [`TABLE`], [`REASON`].
-    PAUSED = Kind::Gauge, Count, "silversink_paused", "1 while a lane's partitions are paused.";
+    PAUSED = Kind::Gauge, Count, "silversink_paused",
+        "1 while a lane's partitions are paused.";
     /// Labels: [`TABLE`], [`CODE`].
-    LANE_STOPPED = Kind::Gauge, Count, "silversink_lane_stopped", "1 while a lane is stopped and needs a person.";
+    LANE_STOPPED = Kind::Gauge, Count, "silversink_lane_stopped",
+        "1 while a lane is stopped and needs a person.";
     /// No labels.
-    ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions", "Partitions assigned to this worker.";
+    ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions",
+        "Partitions assigned to this worker.";
     /// Labels: [`KIND`].
-    REBALANCES_TOTAL = Kind::Counter, Count, "silversink_rebalances_total", "Rebalances of the consumer group as this worker saw them.";
+    REBALANCES_TOTAL = Kind::Counter, Count, "silversink_rebalances_total",
+        "Rebalances of the consumer group as this worker saw them.";
     /// Labels: [`TABLE`].
-    TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS = Kind::Gauge, Seconds, "silversink_table_source_commit_timestamp_seconds", "Source time of the newest change applied, as a Unix time; freshness is time() minus this.";
+    TABLE_SOURCE_COMMIT_TIMESTAMP_SECONDS = Kind::Gauge, Seconds, "silversink_table_source_commit_timestamp_seconds",
+        "Source time of the newest change applied, as a Unix time; freshness is time() minus this.";
     /// Labels: [`TABLE`].
-    END_TO_END_LATENCY_SECONDS = Kind::Histogram(LATENCY), Seconds, "silversink_end_to_end_latency_seconds", "Time from the change at the source to its commit in the destination.";
+    END_TO_END_LATENCY_SECONDS = Kind::Histogram(LATENCY), Seconds, "silversink_end_to_end_latency_seconds",
+        "Time from the change at the source to its commit in the destination.";
     /// Labels: [`OUTCOME`].
-    REGISTRY_REQUESTS_TOTAL = Kind::Counter, Count, "silversink_registry_requests_total", "Requests to the schema registry.";
+    REGISTRY_REQUESTS_TOTAL = Kind::Counter, Count, "silversink_registry_requests_total",
+        "Requests to the schema registry.";
     /// Labels: [`VERSION`].
-    BUILD_INFO = Kind::Gauge, Count, "silversink_build_info", "1, labelled with the version of this program.";
+    BUILD_INFO = Kind::Gauge, Count, "silversink_build_info",
+        "1, labelled with the version of this program.";
 }
 
 /// Gives the installed recorder every HELP text.
@@ -196,7 +229,12 @@ mod tests {
         assert_eq!(names.len(), ALL.len(), "a name is used twice");
         for metric in ALL {
             assert!(metric.name.starts_with("silversink_"), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
             assert!(metric.help.ends_with('.'), "{}", metric.name);
             if let Kind::Histogram(buckets) = metric.kind {
                 assert!(buckets.is_sorted_by(|a, b| a < b), "{}", metric.name);
