@@ -257,12 +257,16 @@ fn json_from(field: &FieldType, binary: bool) -> Resolved {
     }
 }
 
-fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
-    let list = match kind {
-        CastKind::Array => Some(List::Array),
+fn list_of(kind: CastKind) -> Option<List> {
+    match kind {
+        CastKind::Array | CastKind::HstoreArray => Some(List::Array),
         CastKind::Vector => Some(List::Vector),
         _ => None,
-    };
+    }
+}
+
+fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
+    let list = list_of(kind);
     let (wire, semantic, list) = match (&field.wire, list) {
         (Wire::Array(element), Some(list)) => (&element.wire, &element.semantic, Some(list)),
         (Wire::Array(_), None) => return Err(cannot_hold(field)),
@@ -282,7 +286,7 @@ fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
             Some(alphabet) => Form::TextBytes(alphabet),
             None => Form::Plain,
         },
-        (Wire::String | Wire::Map(..), _, CastKind::Hstore) => Form::Hstore,
+        (Wire::String | Wire::Map(..), _, CastKind::Hstore | CastKind::HstoreArray) => Form::Hstore,
         (Wire::String, _, CastKind::Char) => Form::Char,
         (Wire::Struct(_), _, CastKind::Point) => Form::Point,
         (Wire::Struct(_), _, CastKind::Geometry) => Form::Geometry,
@@ -354,12 +358,7 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
             Operation::Array { element: Arc::new(untyped(element, modes)?), oid: *oid }
         }
         Target::Cast(kind) => {
-            let list = match kind {
-                CastKind::Array => Some(List::Array),
-                CastKind::Vector => Some(List::Vector),
-                _ => None,
-            };
-            Operation::Cast(Cast { form: Form::untyped(*kind, modes.binary_handling_mode), list })
+            Operation::Cast(Cast { form: Form::untyped(*kind, modes), list: list_of(*kind) })
         }
     })
 }
