@@ -128,7 +128,8 @@ fn cannot_hold(field: &FieldType) -> String {
     let meaning = match &field.semantic {
         Semantic::None => String::new(),
         Semantic::Other(name) => format!(" ({name})"),
-        known => format!(" ({known:?})"),
+        // The bare name, without the parameters that the natural type tells better.
+        known => format!(" ({})", format!("{known:?}").split(' ').next().unwrap_or_default()),
     };
     let wire = match &field.wire {
         Wire::Array(_) => "array".to_owned(),
