@@ -3,7 +3,7 @@
 use super::bytea::Alphabet;
 use super::target::CastKind;
 use super::{Context, Encoded, Refusal, WRONG_KIND, begin, bytea, decimal, each, finish, struct_text, text};
-use crate::config::BinaryHandlingMode;
+use crate::config::{DecimalHandlingMode, Table};
 use crate::decode::slot::Slot;
 use std::io::Write as _;
 
@@ -63,16 +63,18 @@ impl Cast {
 
 impl Form {
     /// What JSON without a schema means for a column of this kind.
-    pub fn untyped(kind: CastKind, binary: BinaryHandlingMode) -> Self {
+    pub fn untyped(kind: CastKind, modes: &Table) -> Self {
         match kind {
+            // Debezium's default of money.fraction.digits.
+            CastKind::Money if modes.decimal_handling_mode == DecimalHandlingMode::Precise => Self::Decimal(2),
             CastKind::Bit(length) => Self::Bits(Some(length), Some(length)),
             CastKind::VarBit(limit) => Self::Bits(None, limit),
             CastKind::Char => Self::Char,
-            CastKind::Hstore => Self::Hstore,
+            CastKind::Hstore | CastKind::HstoreArray => Self::Hstore,
             CastKind::Point => Self::Point,
             CastKind::Geometry => Self::Geometry,
-            CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(binary)),
-            CastKind::Array | CastKind::Vector | CastKind::Other => Self::Plain,
+            CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(modes.binary_handling_mode)),
+            CastKind::Money | CastKind::Array | CastKind::Vector | CastKind::Other => Self::Plain,
         }
     }
 
@@ -160,8 +162,13 @@ pub fn scalar(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
         Slot::Bool(value) => write!(out, "{value}"),
         Slot::Int(value) => write!(out, "{value}"),
         Slot::Unsigned(value) => write!(out, "{value}"),
-        Slot::Float(value) => write!(out, "{value:e}"),
-        Slot::Double(value) => write!(out, "{value:e}"),
+        // Without an exponent, which not every type's input knows.
+        Slot::Float(value) => write!(out, "{value}"),
+        Slot::Double(value) => write!(out, "{value}"),
+        Slot::Number(text) if text.contains(['e', 'E']) => {
+            let value = text.parse::<f64>().map_err(|_| WRONG_KIND)?;
+            write!(out, "{value}")
+        }
         Slot::Number(text) => out.write_all(text.as_bytes()),
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;

@@ -202,8 +202,8 @@ fn check_small(magnitude: u128, scale: i32, limit: Option<Limit>) -> Encoded {
 /// Cuts `aligned` into groups of four digits, the lowest of which has weight `group`.
 #[inline]
 fn put_groups(sign: u16, mut aligned: u128, mut group: i64, display: u16, out: &mut Vec<u8>) -> Encoded {
-    // 42 digits at most: eleven groups.
-    let mut buffer = [0u8; 24];
+    // Length and header (12 bytes), then 42 digits at most: eleven groups, written from the end.
+    let mut buffer = [0u8; 36];
     let mut from = buffer.len();
     let mut count = 0i64;
     let mut put = |digit: u16| {
@@ -228,12 +228,14 @@ fn put_groups(sign: u16, mut aligned: u128, mut group: i64, display: u16, out: &
     }
     let weight = i16::try_from(group + count - 1).map_err(|_| TOO_LARGE)?;
     let groups = i16::try_from(count).map_err(|_| TOO_LARGE)?;
-    let content = buffer.get(from..).unwrap_or_default();
-    let length = i32::try_from(8 + content.len()).map_err(|_| TOO_LARGE)?;
-    out.reserve(36);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&header(groups, weight, sign, display));
-    out.extend_from_slice(content);
+    let length = i32::from(groups) * 2 + 8;
+    from -= 12;
+    if let Some(head) = buffer.get_mut(from..from + 12) {
+        let (size, rest) = head.split_at_mut(4);
+        size.copy_from_slice(&length.to_be_bytes());
+        rest.copy_from_slice(&header(groups, weight, sign, display));
+    }
+    out.extend_from_slice(buffer.get(from..).unwrap_or_default());
     Ok(())
 }
 

@@ -128,7 +128,8 @@ fn cannot_hold(field: &FieldType) -> String {
     let meaning = match &field.semantic {
         Semantic::None => String::new(),
         Semantic::Other(name) => format!(" ({name})"),
-        known => format!(" ({known:?})"),
+        // The bare name, without the parameters that the natural type tells better.
+        known => format!(" ({})", format!("{known:?}").split(' ').next().unwrap_or_default()),
     };
     let wire = match &field.wire {
         Wire::Array(_) => "array".to_owned(),
@@ -144,6 +145,8 @@ fn cannot_hold(field: &FieldType) -> String {
 /// A whole number without a meaning of its own, at most `bytes` wide.
 fn integer(field: &FieldType, bytes: u32) -> bool {
     let width = match field.wire {
+        // 1901 to 2155 in MySQL; each value is checked.
+        Wire::Int32 if field.semantic == Semantic::Year => 2,
         Wire::Int8 => 1,
         Wire::Int16 => 2,
         Wire::Int32 => 4,
@@ -243,6 +246,10 @@ fn interval_from(field: &FieldType, digits: Option<u8>) -> Resolved {
     match field.semantic {
         Semantic::Interval | Semantic::MicroDuration => Ok(Operation::Interval(Unit::Micros, digits)),
         Semantic::NanoDuration => Ok(Operation::Interval(Unit::Nanos, digits)),
+        // MySQL's TIME reaches from -838 to 838 hours: interval is where all of it fits. ISO text is a clock, not a duration.
+        Semantic::Time | Semantic::MicroTime | Semantic::NanoTime => {
+            time_unit(&field.semantic).map(|unit| Operation::Interval(unit, digits)).ok_or_else(|| cannot_hold(field))
+        }
         _ => Err(cannot_hold(field)),
     }
 }
@@ -257,12 +264,16 @@ fn json_from(field: &FieldType, binary: bool) -> Resolved {
     }
 }
 
-fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
-    let list = match kind {
-        CastKind::Array => Some(List::Array),
+fn list_of(kind: CastKind) -> Option<List> {
+    match kind {
+        CastKind::Array | CastKind::HstoreArray => Some(List::Array),
         CastKind::Vector => Some(List::Vector),
         _ => None,
-    };
+    }
+}
+
+fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
+    let list = list_of(kind);
     let (wire, semantic, list) = match (&field.wire, list) {
         (Wire::Array(element), Some(list)) => (&element.wire, &element.semantic, Some(list)),
         (Wire::Array(_), None) => return Err(cannot_hold(field)),
@@ -282,7 +293,7 @@ fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
             Some(alphabet) => Form::TextBytes(alphabet),
             None => Form::Plain,
         },
-        (Wire::String | Wire::Map(..), _, CastKind::Hstore) => Form::Hstore,
+        (Wire::String | Wire::Map(..), _, CastKind::Hstore | CastKind::HstoreArray) => Form::Hstore,
         (Wire::String, _, CastKind::Char) => Form::Char,
         (Wire::Struct(_), _, CastKind::Point) => Form::Point,
         (Wire::Struct(_), _, CastKind::Geometry) => Form::Geometry,
@@ -354,12 +365,7 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
             Operation::Array { element: Arc::new(untyped(element, modes)?), oid: *oid }
         }
         Target::Cast(kind) => {
-            let list = match kind {
-                CastKind::Array => Some(List::Array),
-                CastKind::Vector => Some(List::Vector),
-                _ => None,
-            };
-            Operation::Cast(Cast { form: Form::untyped(*kind, modes.binary_handling_mode), list })
+            Operation::Cast(Cast { form: Form::untyped(*kind, modes), list: list_of(*kind) })
         }
     })
 }

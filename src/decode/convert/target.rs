@@ -43,6 +43,10 @@ pub enum CastKind {
     Array,
     /// `hstore`.
     Hstore,
+    /// `hstore[]`.
+    HstoreArray,
+    /// `money`.
+    Money,
     /// `point`.
     Point,
     /// PostGIS.
@@ -55,7 +59,7 @@ pub enum CastKind {
     Other,
 }
 
-/// What a column wants.
+/// What a column wants, by PostgreSQL's names; a domain wants what its base type wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Bool,
@@ -101,6 +105,7 @@ impl Target {
         if ty.element_oid != 0 {
             return match Self::scalar(ty.element_oid, ty.typmod) {
                 Some(element) => Self::Array { element: Box::new(element), oid: ty.element_oid },
+                None if unqualified(&ty.sql) == "hstore" => Self::Cast(CastKind::HstoreArray),
                 None => Self::Cast(CastKind::Array),
             };
         }
@@ -142,6 +147,7 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
     match ty.base_oid {
         18 => return CastKind::Char,
         600 => return CastKind::Point,
+        790 => return CastKind::Money,
         1560 => return CastKind::Bit(length.unwrap_or(1)),
         1562 => return CastKind::VarBit(length),
         // lseg, path, box, polygon, line, circle, pg_lsn, tsquery; composites and multiranges.
@@ -149,14 +155,19 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
         _ if matches!(ty.typtype, 'c' | 'm') => return CastKind::Opaque,
         _ => {}
     }
-    // Extension types have no fixed oid: the name without schema and modifier must do.
-    let name = ty.sql.split('(').next().unwrap_or_default();
-    match name.rsplit('.').next().unwrap_or_default().trim_matches('"') {
+    // Extension types have no fixed oid: the name must do.
+    match unqualified(&ty.sql) {
         "hstore" => CastKind::Hstore,
         "geometry" | "geography" => CastKind::Geometry,
         "vector" | "halfvec" => CastKind::Vector,
         _ => CastKind::Other,
     }
+}
+
+/// A type's name without schema, modifier and brackets.
+fn unqualified(sql: &str) -> &str {
+    let name = sql.split(['(', '[']).next().unwrap_or_default();
+    name.rsplit('.').next().unwrap_or_default().trim_matches('"')
 }
 
 /// `atttypmod` of varchar and bpchar is the length plus four.
