@@ -117,6 +117,12 @@ impl<'r> Facts<'r> {
         }
     }
 
+    /// Whether a fact was found, null included.
+    #[must_use]
+    pub fn has(&self, fact: Fact) -> bool {
+        !matches!(self.get(fact), Slot::Absent)
+    }
+
     fn get(&self, fact: Fact) -> &Slot<'r> {
         self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
     }

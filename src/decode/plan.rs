@@ -256,6 +256,10 @@ impl Compiler<'_> {
                 Some(_) => row.iter().position(|f| f.name == column.name).and_then(|slot| self.row_reading(slot, row, column)),
                 None => None,
             };
+            if from_record.is_none() && from_row.is_none() && !matches!(self.schema.key_walk, KeyWalk::None) {
+                let text = format!("key column {} of {} is in neither key nor row of the record", column.name, self.shape.table);
+                self.mismatches.push(Mismatch::KeyMismatch(text));
+            }
             sources.push(KeySource { record: from_record, row: from_row });
         }
         sources

@@ -1,7 +1,7 @@
 //! Decodes the records of one topic, one at a time: finds the plan, walks key and value, encodes the row.
 
 use super::avro::Sink;
-use super::envelope::{self, Facts, Image, Op};
+use super::envelope::{self, Fact, Facts, Image, Op};
 use super::identify::{Half, Id, PlanNeed, Texts};
 use super::json::recognise::{Recognised, recognise};
 use super::json::token;
@@ -376,7 +376,13 @@ impl<'r> Walking<'_, 'r> {
             ValuePlan::Untyped { names } => (names, self.role, false),
         };
         let mut walk = Walk { names, facts, row, scratch: self.scratch, unknown: None };
-        let present = walk.read(self.value.body, role)?;
+        let mut present = walk.read(self.value.body, role)?;
+        if !typed && role == Role::Envelope && !walk.facts.has(Fact::Op) {
+            // A row whose first column is called `before`.
+            *walk.facts = Facts::default();
+            present = walk.read(self.value.body, Role::Flattened)?;
+            self.role = Role::Flattened;
+        }
         match walk.unknown {
             Some(_) if typed => Err(disagree("value")),
             Some(name) => Err(Fault::blocked(

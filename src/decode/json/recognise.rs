@@ -17,9 +17,10 @@ pub enum Recognised {
 }
 
 /// Field names that tell something, one bit each; the last bit is for every other name.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "op", "source", "ts_ms", "status", "id", "event_count", "data_collections", "ddl", "databaseName", "tableChanges",
     "aggregate_type", "additional_data", "type", "data", "message", "after",
+    "before",
 ];
 const OTHER: u32 = 1 << 31;
 
@@ -45,7 +46,7 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
     let key_is_object = key.is_some_and(|k| k.starts_with(b"{"));
     Ok(if has(&["op", "source", "message"]) && !has(&["after"]) {
         Recognised::NotTableData("message")
-    } else if has(&["op", "source"]) {
+    } else if has(&["op", "source"]) && found & bits(&["before", "after"]) != 0 {
         Recognised::Envelope
     } else if has(&["source", "databaseName", "ddl", "tableChanges"]) {
         Recognised::NotTableData("schema_change")
@@ -128,7 +129,7 @@ mod tests {
     fn an_envelope_is_known_in_any_order() {
         assert_eq!(recognise(br#"{"before":null}"#, None), Ok(Recognised::Envelope));
         assert_eq!(recognise(br#"{"op":"c","after":{},"source":{}}"#, None), Ok(Recognised::Envelope));
-        assert_eq!(recognise(br#"{"op":"sale","id":1}"#, None), Ok(Recognised::Row));
+        assert_eq!(recognise(br#"{"op":"sale","source":"web","id":1}"#, None), Ok(Recognised::Row));
         assert!(recognise(b"[1]", None).is_err());
     }
 }
