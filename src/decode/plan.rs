@@ -226,6 +226,10 @@ impl Compiler<'_> {
             KeyWalk::None | KeyWalk::Avro(..) | KeyWalk::Json => self.schema.key.clone(),
         };
         let table: Vec<&str> = key_columns(self.shape).map(|c| c.name.as_str()).collect();
+        if table.is_empty() {
+            self.mismatches.push(Mismatch::KeyMismatch(format!("{} has no primary key", self.shape.table)));
+            return Vec::new();
+        }
         let wanted: Option<Vec<&str>> = match &self.overrides.key {
             Some(key) => Some(key.iter().map(String::as_str).collect()),
             // A record without a key is judged when it comes: a truncate needs none.

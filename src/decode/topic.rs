@@ -323,7 +323,7 @@ impl<'r> Walking<'_, 'r> {
     /// Walks the key; without one only a configured key can still be found in the row.
     fn read_key(&mut self, slots: &mut Vec<Slot<'r>>) -> Result<(), Fault> {
         if self.key.id == Id::None {
-            if self.table.key.iter().all(|source| source.row.is_some()) {
+            if self.table.key.iter().all(|source| source.row.is_some()) && !self.table.key.is_empty() {
                 return Ok(());
             }
             return Err(Fault::poison(Code::KeyMissing, format!("decode record for {}: it has no key", self.table.shape.table)));

@@ -27,12 +27,24 @@ fn oid(sql: &str) -> (u32, u32) {
     }
 }
 
+/// `atttypmod`, from the numbers in parentheses (`numerictypmodin`, `varchartypmodin`, `timestamptypmodin`).
+fn typmod(sql: &str) -> i32 {
+    let Some((name, rest)) = sql.split_once('(') else { return -1 };
+    let numbers: Vec<i32> = rest.split(')').next().unwrap().split(',').map(|n| n.trim().parse().unwrap()).collect();
+    match (name, numbers.as_slice()) {
+        ("numeric", [precision, scale]) => (precision << 16 | scale) + 4,
+        ("timestamp", [precision]) => *precision,
+        (_, [length]) => length + 4,
+        _ => -1,
+    }
+}
+
 pub fn column(name: &str, sql: &str, not_null: bool) -> Column {
     let (oid, element_oid) = oid(sql);
     let sql = if oid == 25 { "text" } else { sql };
     Column {
         name: name.to_owned(),
-        ty: ColumnType { oid, base_oid: oid, element_oid, typtype: 'b', typmod: -1, sql: sql.to_owned() },
+        ty: ColumnType { oid, base_oid: oid, element_oid, typtype: 'b', typmod: typmod(sql), sql: sql.to_owned() },
         not_null,
         generated: false,
         identity_always: false,
