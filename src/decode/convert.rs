@@ -1,1 +1,0 @@
-//! Slot -> PostgreSQL binary field.

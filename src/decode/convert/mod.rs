@@ -1,0 +1,190 @@
+//! Turns one slot into one field of PostgreSQL's binary COPY, through an operation chosen once per (schema, table).
+//!
+//! The binary forms are those of the `*_recv` functions (PostgreSQL sources, `src/backend/utils/adt`); how Debezium
+//! writes its values is in its documentation under "Data type mappings".
+//!
+//! # Decisions
+//! - A value lands exactly or not at all (I11): what would be rounded, cut or moved to another zone is poison, what can
+//!   never fit is refused when the plan is made.
+//! - Whatever PostgreSQL would refuse in COPY is refused here (guarantees S9-S11), because one bad field aborts the
+//!   batch. Labels of enums and syntax of text-staged types are the two things that only PostgreSQL knows.
+
+mod array;
+mod bytea;
+mod cast;
+mod decimal;
+mod iso;
+mod json_text;
+mod natural;
+mod numeric;
+mod placeholder;
+mod resolve;
+mod struct_text;
+mod target;
+mod temporal;
+mod text;
+
+pub use natural::natural_type;
+pub use target::{Staging, staging};
+
+use super::schema::FieldType;
+use super::slot::{NestedReader, Scratch, Slot};
+use crate::fault::{Code, Fault};
+use crate::table::Column;
+use placeholder::Placeholder;
+use resolve::Operation;
+use std::sync::Arc;
+
+/// One column's compiled conversion: cheap to clone, used for every record of one (schema, table).
+#[derive(Clone, Debug)]
+pub struct Conversion {
+    column: Arc<str>,
+    sql: Arc<str>,
+    operation: Operation,
+    placeholder: Option<Arc<Placeholder>>,
+}
+
+impl Conversion {
+    /// Chooses the operation that brings `field` into `column`. `modes` says what no schema tells (Debezium's
+    /// `binary.handling.mode`, and for JSON without schema `decimal.handling.mode` and `time.precision.mode`).
+    ///
+    /// # Errors
+    /// Why the field cannot land in this column without loss, as one lower-case sentence for the operator.
+    pub fn resolve(field: &FieldType, column: &Column, modes: &crate::config::Table) -> Result<Self, String> {
+        let operation = resolve::operation(field, &column.ty, modes)
+            .map_err(|why| format!("column \"{}\" of type {}: {why}", column.name, column.ty.sql))?;
+        let placeholder = Placeholder::of(field, &column.ty, modes).map(Arc::new);
+        Ok(Self {
+            column: column.name.as_str().into(),
+            sql: column.ty.sql.as_str().into(),
+            operation,
+            placeholder,
+        })
+    }
+
+    /// Appends one field (big-endian length, then the value). `Absent`, `Unavailable` and `Null` append -1: the caller
+    /// knows which columns are kept (I9). After an error `out` may end in a partial field.
+    ///
+    /// # Errors
+    /// Poison when the value does not fit the column; the text names column and type, never the value (I17).
+    pub fn encode(
+        &self,
+        slot: &Slot<'_>,
+        nested: &dyn NestedReader,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match self.operation.encode(slot, Context { nested, scratch }, out) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.fault(refusal)),
+        }
+    }
+
+    /// Is the value Debezium's placeholder for an unchanged value (`unavailable.value.placeholder`)? False for types
+    /// that cannot carry it. Costs a length comparison for ordinary values.
+    #[must_use]
+    pub fn is_unavailable(&self, slot: &Slot<'_>, nested: &dyn NestedReader, scratch: &Scratch) -> bool {
+        match slot {
+            Slot::Unavailable => true,
+            Slot::Text(_) | Slot::Unescaped { .. } | Slot::Bytes(_) | Slot::Nested(_) => {
+                self.placeholder.as_ref().is_some_and(|p| p.is(slot, Context { nested, scratch }))
+            }
+            _ => false,
+        }
+    }
+
+    #[cold]
+    fn fault(&self, refusal: Refusal) -> Fault {
+        match refusal {
+            Refusal::Value(why) => {
+                Fault::poison(Code::ValueOutOfRange, format!("column \"{}\": a value {why} (type {})", self.column, self.sql))
+            }
+            Refusal::Nested(fault) => *fault,
+        }
+    }
+}
+
+/// Why a value was not written: a phrase that continues "a value ...", or a fault of the nested walker.
+#[derive(Debug)]
+enum Refusal {
+    Value(&'static str),
+    Nested(Box<Fault>),
+}
+
+type Encoded = Result<(), Refusal>;
+
+/// What an operation may look at besides the slot itself.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    nested: &'a dyn NestedReader,
+    scratch: &'a Scratch,
+}
+
+const WRONG_KIND: Refusal = Refusal::Value("is of a kind that its schema does not announce");
+
+/// Visits a nested value and lets the visitor refuse.
+fn each(
+    bytes: &[u8],
+    context: Context<'_>,
+    visit: &mut dyn FnMut(&str, &Slot<'_>, Context<'_>) -> Encoded,
+) -> Encoded {
+    let mut refused = None;
+    let walked = context.nested.each(bytes, &mut |name, slot, nested| {
+        let inner = Context { nested, scratch: context.scratch };
+        visit(name, slot, inner).map_err(|refusal| match refusal {
+            Refusal::Nested(fault) => *fault,
+            Refusal::Value(why) => {
+                refused = Some(why);
+                // Only stops the walk; the reason is taken from `refused`.
+                Fault::poison(Code::ValueOutOfRange, "")
+            }
+        })
+    });
+    match (walked, refused) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(why)) => Err(Refusal::Value(why)),
+        (Err(fault), None) => Err(Refusal::Nested(Box::new(fault))),
+    }
+}
+
+/// NULL in COPY's binary form.
+fn put_null(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1i32).to_be_bytes());
+}
+
+/// A field of fixed width, in one append.
+#[inline]
+fn put_fixed<const N: usize>(out: &mut Vec<u8>, value: [u8; N]) {
+    let length = i32::try_from(N).expect("fixed widths are at most 16");
+    out.reserve(4 + N);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&value);
+}
+
+/// A field whose content is at hand.
+#[inline]
+fn put_bytes(out: &mut Vec<u8>, value: &[u8]) -> Encoded {
+    let length = i32::try_from(value.len()).map_err(|_| TOO_LONG)?;
+    out.reserve(4 + value.len());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value);
+    Ok(())
+}
+
+const TOO_LONG: Refusal = Refusal::Value("is longer than a field can be");
+
+/// Starts a field whose length is not known yet.
+fn begin(out: &mut Vec<u8>) -> usize {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    at
+}
+
+/// Fills in the length of the field that [`begin`] started.
+fn finish(out: &mut [u8], at: usize) -> Encoded {
+    let length = i32::try_from(out.len().saturating_sub(at + 4)).map_err(|_| TOO_LONG)?;
+    if let Some(head) = out.get_mut(at..at + 4) {
+        head.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}

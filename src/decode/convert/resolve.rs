@@ -1,0 +1,368 @@
+//! Chooses the operation for a field and a column, or says why there is none that loses nothing.
+
+use super::bytea::{self, Alphabet};
+use super::cast::{Cast, Form, List};
+use super::decimal::{self, Source, declared_scale};
+use super::numeric::{self, Width};
+use super::target::{CastKind, Limit, Target};
+use super::temporal::{self, Unit};
+use super::text::{self, Length};
+use super::{Context, Encoded, array, begin, finish, put_null, struct_text};
+use crate::config::{DecimalHandlingMode, Table, TimePrecisionMode};
+use crate::decode::schema::{FieldType, Semantic, Wire};
+use crate::decode::slot::Slot;
+use crate::table::ColumnType;
+use std::sync::Arc;
+
+/// What is done to each value of a column.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    Bool,
+    Int(Width),
+    Float4,
+    Float8 { single: bool },
+    Numeric(Source, Option<Limit>),
+    Text(Length),
+    Bytea(Alphabet),
+    Date,
+    Time(Unit, u8),
+    TimeTz(u8),
+    Timestamp(Unit, u8),
+    TimestampTz(u8),
+    Interval(Unit, u8),
+    Uuid,
+    Json { binary: bool },
+    MapJson { binary: bool },
+    Array { element: Arc<Operation>, oid: u32 },
+    Cast(Cast),
+}
+
+impl Operation {
+    /// Appends one field.
+    #[inline]
+    pub fn encode(&self, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+        if matches!(slot, Slot::Null | Slot::Absent | Slot::Unavailable) {
+            put_null(out);
+            return Ok(());
+        }
+        match self {
+            Self::Bool => numeric::boolean(slot, out),
+            Self::Int(width) => numeric::integer(*width, slot, out),
+            Self::Float4 => numeric::float4(slot, context, out),
+            Self::Float8 { single } => numeric::float8(*single, slot, context, out),
+            Self::Numeric(source, limit) => decimal::encode(*source, *limit, slot, context, out),
+            Self::Text(length) => text::text(*length, slot, context, out),
+            Self::Bytea(alphabet) => bytea::bytea(*alphabet, slot, context, out),
+            Self::Date => temporal::date(slot, context, out),
+            Self::Time(unit, digits) => temporal::time(*unit, *digits, slot, context, out),
+            Self::TimeTz(digits) => temporal::time_tz(*digits, slot, context, out),
+            Self::Timestamp(unit, digits) => temporal::timestamp(*unit, *digits, slot, context, out),
+            Self::TimestampTz(digits) => temporal::timestamp_tz(*digits, slot, context, out),
+            Self::Interval(unit, digits) => temporal::interval(*unit, *digits, slot, context, out),
+            Self::Uuid => text::uuid(slot, context, out),
+            Self::Json { binary } => text::json(*binary, slot, context, out),
+            Self::MapJson { binary } => {
+                let at = begin(out);
+                if *binary {
+                    out.push(1);
+                }
+                struct_text::map_as_json(slot, context, out)?;
+                finish(out, at)
+            }
+            Self::Array { element, oid } => array::array(element, *oid, slot, context, out),
+            Self::Cast(cast) => cast.encode(slot, context, out),
+        }
+    }
+}
+
+type Resolved = Result<Operation, String>;
+
+/// The operation for a field and a column's type.
+pub fn operation(field: &FieldType, column: &ColumnType, modes: &Table) -> Resolved {
+    for_target(field, &Target::of(column), modes)
+}
+
+fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
+    if field.wire == Wire::Untyped {
+        return untyped(target, modes);
+    }
+    let found = match target {
+        Target::Bool => (field.wire == Wire::Boolean).then_some(Operation::Bool),
+        Target::Int2 => integer(field, 2).then_some(Operation::Int(Width::Int2)),
+        Target::Int4 => integer(field, 4).then_some(Operation::Int(Width::Int4)),
+        Target::Int8 => integer(field, 8).then_some(Operation::Int(Width::Int8)),
+        // Debezium has no narrower type for oid than int64; each value is checked.
+        Target::Oid => integer(field, 8).then_some(Operation::Int(Width::Oid)),
+        Target::Float4 => (field.wire == Wire::Float32 || integer(field, 2)).then_some(Operation::Float4),
+        Target::Float8 => (matches!(field.wire, Wire::Float32 | Wire::Float64) || integer(field, 4))
+            .then_some(Operation::Float8 { single: field.wire == Wire::Float32 }),
+        Target::Numeric(limit) => return numeric_from(field, *limit),
+        Target::Text => text_like(field).then_some(Operation::Text(Length::Any)),
+        Target::Varchar(limit) => text_like(field).then_some(Operation::Text(Length::Varchar(*limit))),
+        Target::Bpchar(limit) => text_like(field).then_some(Operation::Text(Length::Bpchar(*limit))),
+        Target::Name | Target::Enum => text_like(field).then_some(Operation::Text(Length::Name)),
+        Target::Bytea => return bytes_from(field, modes),
+        Target::Date => matches!(field.semantic, Semantic::Date | Semantic::IsoDate).then_some(Operation::Date),
+        Target::Time(digits) => time_unit(&field.semantic).map(|unit| Operation::Time(unit, *digits)),
+        Target::TimeTz(digits) => (field.semantic == Semantic::ZonedTime).then_some(Operation::TimeTz(*digits)),
+        Target::Timestamp(digits) => return timestamp_from(field, *digits, modes),
+        Target::TimestampTz(digits) => {
+            (field.semantic == Semantic::ZonedTimestamp).then_some(Operation::TimestampTz(*digits))
+        }
+        Target::Interval(digits) => return interval_from(field, *digits),
+        Target::Uuid => plain_or(field, &Semantic::Uuid).then_some(Operation::Uuid),
+        Target::Json | Target::Jsonb => return json_from(field, *target == Target::Jsonb),
+        Target::Array { element, oid } => match &field.wire {
+            Wire::Array(inner) => {
+                let element = Arc::new(for_target(inner, element, modes)?);
+                Some(Operation::Array { element, oid: *oid })
+            }
+            _ => None,
+        },
+        Target::Cast(kind) => return cast_from(field, *kind, modes),
+    };
+    found.ok_or_else(|| cannot_hold(field))
+}
+
+fn cannot_hold(field: &FieldType) -> String {
+    let meaning = match &field.semantic {
+        Semantic::None => String::new(),
+        Semantic::Other(name) => format!(" ({name})"),
+        known => format!(" ({known:?})"),
+    };
+    let wire = match &field.wire {
+        Wire::Array(_) => "array".to_owned(),
+        Wire::Map(..) => "map".to_owned(),
+        Wire::Struct(_) => "struct".to_owned(),
+        scalar => format!("{scalar:?}").to_lowercase(),
+    };
+    let natural = super::natural_type(field);
+    let natural = natural.map(|sql| format!("; its natural type is {sql}")).unwrap_or_default();
+    format!("cannot hold every {wire}{meaning} of the source without loss{natural}")
+}
+
+/// A whole number without a meaning of its own, at most `bytes` wide.
+fn integer(field: &FieldType, bytes: u32) -> bool {
+    let width = match field.wire {
+        Wire::Int8 => 1,
+        Wire::Int16 => 2,
+        Wire::Int32 => 4,
+        Wire::Int64 => 8,
+        _ => return false,
+    };
+    let counts = match field.semantic {
+        Semantic::None | Semantic::Year | Semantic::Other(_) => true,
+        // There is no other exact home for them but interval.
+        Semantic::MicroDuration | Semantic::NanoDuration => true,
+        _ => false,
+    };
+    counts && width <= bytes
+}
+
+/// Text on the wire, whatever it means.
+fn text_like(field: &FieldType) -> bool {
+    field.wire == Wire::String
+}
+
+fn plain_or(field: &FieldType, semantic: &Semantic) -> bool {
+    field.wire == Wire::String && (field.semantic == Semantic::None || field.semantic == *semantic)
+}
+
+fn numeric_from(field: &FieldType, limit: Option<Limit>) -> Resolved {
+    let (source, digits) = match (&field.wire, &field.semantic) {
+        (Wire::Bytes, Semantic::Decimal { scale, precision }) => {
+            let declared = declared_scale(*scale);
+            let before = precision.and_then(|p| i32::try_from(p).ok()).map(|p| p.saturating_sub(declared));
+            (Source::Unscaled(*scale), Some((before, declared)))
+        }
+        (_, Semantic::VariableScaleDecimal) => (Source::Plain, None),
+        (Wire::Int8, Semantic::None) => (Source::Plain, Some((Some(3), 0))),
+        (Wire::Int16, Semantic::None) => (Source::Plain, Some((Some(5), 0))),
+        (Wire::Int32, Semantic::None | Semantic::Year) => (Source::Plain, Some((Some(10), 0))),
+        (Wire::Int64, Semantic::None) => (Source::Plain, Some((Some(19), 0))),
+        (Wire::Float32, Semantic::None) => (Source::Single, None),
+        // decimal.handling.mode double and string: no schema tells, each value is checked.
+        (Wire::Float64 | Wire::String, Semantic::None) => (Source::Plain, None),
+        _ => return Err(cannot_hold(field)),
+    };
+    if let (Some(limit), Some((before, after))) = (limit, digits) {
+        let room = limit.precision - limit.scale;
+        if after > limit.scale || before.is_some_and(|before| before > room) {
+            return Err(cannot_hold(field));
+        }
+    }
+    Ok(Operation::Numeric(source, limit))
+}
+
+fn bytes_from(field: &FieldType, modes: &Table) -> Resolved {
+    match (&field.wire, &field.semantic) {
+        (Wire::Bytes, Semantic::None | Semantic::Other(_)) => Ok(Operation::Bytea(Alphabet::Base64)),
+        (Wire::String, Semantic::None) => match Alphabet::of_text(modes.binary_handling_mode) {
+            Some(alphabet) => Ok(Operation::Bytea(alphabet)),
+            None => Err("the source sends text; if it stands for bytes, set binary_handling_mode for this table".into()),
+        },
+        _ => Err(cannot_hold(field)),
+    }
+}
+
+fn time_unit(semantic: &Semantic) -> Option<Unit> {
+    match semantic {
+        Semantic::Time => Some(Unit::Millis),
+        Semantic::MicroTime | Semantic::IsoTime => Some(Unit::Micros),
+        Semantic::NanoTime => Some(Unit::Nanos),
+        _ => None,
+    }
+}
+
+fn timestamp_from(field: &FieldType, digits: u8, modes: &Table) -> Resolved {
+    let unit = match field.semantic {
+        Semantic::Timestamp => Unit::Millis,
+        // In adaptive mode microseconds say that the source has more than three digits. In the fixed modes they say
+        // nothing, and each value is checked.
+        Semantic::MicroTimestamp if digits <= 3 && adaptive(modes) => {
+            return Err(format!(
+                "{}; if every timestamp comes in microseconds, set time_precision_mode = \"microseconds\" for this table",
+                cannot_hold(field)
+            ));
+        }
+        Semantic::MicroTimestamp | Semantic::IsoTimestamp => Unit::Micros,
+        Semantic::NanoTimestamp => Unit::Nanos,
+        _ => return Err(cannot_hold(field)),
+    };
+    Ok(Operation::Timestamp(unit, digits))
+}
+
+fn adaptive(modes: &Table) -> bool {
+    matches!(modes.time_precision_mode, TimePrecisionMode::Adaptive | TimePrecisionMode::AdaptiveTimeMicroseconds)
+}
+
+fn interval_from(field: &FieldType, digits: Option<u8>) -> Resolved {
+    let Some(digits) = digits else {
+        return Err("an interval with restricted fields would cut values; use plain interval".into());
+    };
+    match field.semantic {
+        Semantic::Interval | Semantic::MicroDuration => Ok(Operation::Interval(Unit::Micros, digits)),
+        Semantic::NanoDuration => Ok(Operation::Interval(Unit::Nanos, digits)),
+        _ => Err(cannot_hold(field)),
+    }
+}
+
+fn json_from(field: &FieldType, binary: bool) -> Resolved {
+    match &field.wire {
+        Wire::String if plain_or(field, &Semantic::Json) => Ok(Operation::Json { binary }),
+        Wire::Map(key, value) if key.wire == Wire::String && value.wire == Wire::String => {
+            Ok(Operation::MapJson { binary })
+        }
+        _ => Err(cannot_hold(field)),
+    }
+}
+
+fn list_of(kind: CastKind) -> Option<List> {
+    match kind {
+        CastKind::Array | CastKind::HstoreArray => Some(List::Array),
+        CastKind::Vector => Some(List::Vector),
+        _ => None,
+    }
+}
+
+fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
+    let list = list_of(kind);
+    let (wire, semantic, list) = match (&field.wire, list) {
+        (Wire::Array(element), Some(list)) => (&element.wire, &element.semantic, Some(list)),
+        (Wire::Array(_), None) => return Err(cannot_hold(field)),
+        (wire, list) => (wire, &field.semantic, list),
+    };
+    let form = match (wire, semantic, kind) {
+        (Wire::Boolean, _, CastKind::Bit(1)) => Form::Bits(Some(1), Some(1)),
+        (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n)) if length.is_none_or(|length| length <= n) => {
+            Form::Bits(Some(n), Some(n))
+        }
+        (Wire::Bytes, Semantic::Bits { .. }, CastKind::VarBit(limit)) => Form::Bits(None, limit),
+        (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => return Err(cannot_hold(field)),
+        (Wire::Bytes, Semantic::Decimal { scale, .. }, _) => Form::Decimal(*scale),
+        (_, Semantic::VariableScaleDecimal, _) => Form::VariableScale,
+        (Wire::Bytes, Semantic::None, _) => Form::TextBytes(Alphabet::Base64),
+        (Wire::String, Semantic::None, CastKind::Opaque) => match Alphabet::of_text(modes.binary_handling_mode) {
+            Some(alphabet) => Form::TextBytes(alphabet),
+            None => Form::Plain,
+        },
+        (Wire::String | Wire::Map(..), _, CastKind::Hstore | CastKind::HstoreArray) => Form::Hstore,
+        (Wire::String, _, CastKind::Char) => Form::Char,
+        (Wire::Struct(_), _, CastKind::Point) => Form::Point,
+        (Wire::Struct(_), _, CastKind::Geometry) => Form::Geometry,
+        (Wire::Struct(_) | Wire::Map(..) | Wire::Array(_) | Wire::Bytes | Wire::Untyped, _, _) => {
+            return Err(cannot_hold(field));
+        }
+        // A count has to be told from a number: text of it means nothing to a cast.
+        (Wire::Int32 | Wire::Int64, semantic, _) if !matches!(semantic, Semantic::None | Semantic::Year | Semantic::Other(_)) => {
+            return Err(cannot_hold(field));
+        }
+        _ => Form::Plain,
+    };
+    Ok(Operation::Cast(Cast { form, list }))
+}
+
+/// JSON without a schema: the column says what the value means, the modes say how it is written.
+fn untyped(target: &Target, modes: &Table) -> Resolved {
+    Ok(match target {
+        Target::Bool => Operation::Bool,
+        Target::Int2 => Operation::Int(Width::Int2),
+        Target::Int4 => Operation::Int(Width::Int4),
+        Target::Int8 => Operation::Int(Width::Int8),
+        Target::Oid => Operation::Int(Width::Oid),
+        Target::Float4 => Operation::Float4,
+        Target::Float8 => Operation::Float8 { single: false },
+        Target::Numeric(limit) => {
+            let source = match (modes.decimal_handling_mode, limit) {
+                (DecimalHandlingMode::Precise, Some(limit)) if limit.scale < 0 => Source::Unscaled(limit.scale + 2048),
+                (DecimalHandlingMode::Precise, Some(limit)) => Source::Unscaled(limit.scale),
+                (DecimalHandlingMode::Precise, None) => Source::Scaleless,
+                (DecimalHandlingMode::String | DecimalHandlingMode::Double, _) => Source::Plain,
+            };
+            Operation::Numeric(source, *limit)
+        }
+        Target::Text => Operation::Text(Length::Any),
+        Target::Varchar(limit) => Operation::Text(Length::Varchar(*limit)),
+        Target::Bpchar(limit) => Operation::Text(Length::Bpchar(*limit)),
+        Target::Name | Target::Enum => Operation::Text(Length::Name),
+        Target::Bytea => Operation::Bytea(Alphabet::of_untyped(modes.binary_handling_mode)),
+        Target::Date => Operation::Date,
+        Target::Time(digits) => {
+            let unit = match modes.time_precision_mode {
+                TimePrecisionMode::Connect => Unit::Millis,
+                TimePrecisionMode::Adaptive if *digits <= 3 => Unit::Millis,
+                TimePrecisionMode::Nanoseconds => Unit::Nanos,
+                _ => Unit::Micros,
+            };
+            Operation::Time(unit, *digits)
+        }
+        Target::TimeTz(digits) => Operation::TimeTz(*digits),
+        Target::Timestamp(digits) => {
+            let unit = match modes.time_precision_mode {
+                TimePrecisionMode::Connect => Unit::Millis,
+                TimePrecisionMode::Nanoseconds => Unit::Nanos,
+                _ if adaptive(modes) && *digits <= 3 => Unit::Millis,
+                _ => Unit::Micros,
+            };
+            Operation::Timestamp(unit, *digits)
+        }
+        Target::TimestampTz(digits) => Operation::TimestampTz(*digits),
+        Target::Interval(Some(digits)) => Operation::Interval(Unit::Micros, *digits),
+        Target::Interval(None) => {
+            return Err("an interval with restricted fields would cut values; use plain interval".into());
+        }
+        Target::Uuid => Operation::Uuid,
+        Target::Json => Operation::Json { binary: false },
+        Target::Jsonb => Operation::Json { binary: true },
+        Target::Array { element, oid } => {
+            Operation::Array { element: Arc::new(untyped(element, modes)?), oid: *oid }
+        }
+        Target::Cast(kind) => {
+            Operation::Cast(Cast { form: Form::untyped(*kind, modes), list: list_of(*kind) })
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;
