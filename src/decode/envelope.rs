@@ -245,13 +245,17 @@ pub fn version(
         }
         Some("sqlserver" | "db2") => {
             parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
-                Some(text) => sequence::commit_lsn(text).ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?,
+                Some(text) => {
+                    sequence::commit_lsn(text).ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?
+                }
                 None => 0,
             };
         }
         Some("oracle") => {
             parts.commit_position = match facts.text(Fact::CommitScn, scratch)? {
-                Some(text) => sequence::decimal(text.as_bytes()).ok_or_else(|| invalid("source.commit_scn is no decimal"))?.into(),
+                Some(text) => {
+                    sequence::decimal(text.as_bytes()).ok_or_else(|| invalid("source.commit_scn is no decimal"))?.into()
+                }
                 None => 0,
             };
         }

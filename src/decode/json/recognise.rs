@@ -18,8 +18,22 @@ pub enum Recognised {
 
 /// Field names that tell something, one bit each; the last bit is for every other name.
 const NAMES: [&str; 17] = [
-    "op", "source", "ts_ms", "status", "id", "event_count", "data_collections", "ddl", "databaseName", "tableChanges",
-    "aggregate_type", "additional_data", "type", "data", "message", "after",
+    "op",
+    "source",
+    "ts_ms",
+    "status",
+    "id",
+    "event_count",
+    "data_collections",
+    "ddl",
+    "databaseName",
+    "tableChanges",
+    "aggregate_type",
+    "additional_data",
+    "type",
+    "data",
+    "message",
+    "after",
     "before",
 ];
 const OTHER: u32 = 1 << 31;

@@ -69,7 +69,10 @@ fn field_type(block: &Block) -> Result<FieldType, Fault> {
         "string" => Wire::String,
         "bytes" => Wire::Bytes,
         "array" => Wire::Array(Box::new(part(block.items.as_deref(), "items")?)),
-        "map" => Wire::Map(Box::new(part(block.keys.as_deref(), "keys")?), Box::new(part(block.values.as_deref(), "values")?)),
+        "map" => Wire::Map(
+            Box::new(part(block.keys.as_deref(), "keys")?),
+            Box::new(part(block.values.as_deref(), "values")?),
+        ),
         "struct" => Wire::Struct(block.fields.iter().map(field).collect::<Result<_, _>>()?),
         other => return Err(unusable(format!("type {other} is not known"))),
     };

@@ -124,12 +124,9 @@ impl Worker {
     /// Decodes a record that must be a change.
     pub fn change(&mut self, record: &OwnedRecord) -> Done {
         match self.decode(record) {
-            Decoded::Change(change) => Done {
-                change,
-                key: self.row.key.clone(),
-                body: self.row.body.clone(),
-                kept: self.row.kept.clone(),
-            },
+            Decoded::Change(change) => {
+                Done { change, key: self.row.key.clone(), body: self.row.body.clone(), kept: self.row.kept.clone() }
+            }
             other => panic!("{}: {other:?}", record.at),
         }
     }
@@ -164,7 +161,9 @@ fn known<'t>(id: &SchemaId, text: &'t str) -> SchemaText<'t> {
 
 /// One worker per table of a capture.
 pub fn workers(capture: &Capture) -> BTreeMap<String, Worker> {
-    let of = |(name, shape): (&String, &Arc<TableShape>)| (name.clone(), Worker::new(Arc::clone(shape), capture.registry.clone()));
+    let of = |(name, shape): (&String, &Arc<TableShape>)| {
+        (name.clone(), Worker::new(Arc::clone(shape), capture.registry.clone()))
+    };
     capture.shapes.iter().map(of).collect()
 }
 

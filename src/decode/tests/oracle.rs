@@ -5,8 +5,8 @@ use crate::decode::envelope::Facts;
 use crate::decode::plan::{SchemaText, describe};
 use crate::decode::schema::describe::ValueWalk;
 use crate::decode::slot::{NestedReader, Slot};
-use apache_avro::types::Value;
 use apache_avro::Schema;
+use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -43,7 +43,15 @@ fn rows() -> impl Strategy<Value = Row> {
         prop::collection::hash_map(any::<String>(), any::<String>(), 0..4),
         any::<Option<(i32, Vec<u8>)>>(),
     )
-        .prop_map(|(scalars, texts, first, second, list, map, inner)| Row { scalars, texts, first, second, list, map, inner })
+        .prop_map(|(scalars, texts, first, second, list, map, inner)| Row {
+            scalars,
+            texts,
+            first,
+            second,
+            list,
+            map,
+            inner,
+        })
 }
 
 fn union(branch: u32, value: Value) -> Value {
@@ -67,7 +75,12 @@ fn written(row: &Row) -> Vec<u8> {
         ("e", Value::Enum(row.texts.3, symbols[row.texts.3 as usize].to_owned())),
         ("first", row.first.map_or(union(0, Value::Null), |n| union(1, Value::Long(n)))),
         ("second", row.second.clone().map_or(union(1, Value::Null), |s| union(0, Value::String(s)))),
-        ("list", Value::Array(row.list.iter().map(|n| n.map_or(union(0, Value::Null), |n| union(1, Value::Int(n)))).collect())),
+        (
+            "list",
+            Value::Array(
+                row.list.iter().map(|n| n.map_or(union(0, Value::Null), |n| union(1, Value::Int(n)))).collect(),
+            ),
+        ),
         ("map", Value::Map(row.map.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect())),
         ("inner", row.inner.as_ref().map_or(union(0, Value::Null), |r| union(1, inner(r)))),
         ("again", row.inner.as_ref().map_or(union(1, Value::Null), |r| union(0, inner(r)))),

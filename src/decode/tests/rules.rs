@@ -21,7 +21,9 @@ fn worker() -> Worker {
 }
 
 fn envelope(op: &str, before: &str, after: &str, source: &str) -> String {
-    format!(r#"{{"before":{before},"after":{after},"source":{{"connector":"postgresql"{source}}},"op":"{op}","ts_ms":5}}"#)
+    format!(
+        r#"{{"before":{before},"after":{after},"source":{{"connector":"postgresql"{source}}},"op":"{op}","ts_ms":5}}"#
+    )
 }
 
 fn update(offset: i64, op: &str, sequence: &str) -> OwnedRecord {
@@ -53,7 +55,10 @@ fn lsn_stands_in_for_a_missing_sequence() {
     let mut worker = worker();
     let value = envelope("u", "null", r#"{"id":1,"body":"a","rank":2}"#, r#","lsn":77,"sequence":null"#);
     let parts = worker.change(&json(9, r#"{"id":1}"#, &value)).change.version.parts();
-    assert_eq!(parts, VersionParts { source_epoch: 1, commit_position: 0, phase: 1, change_position: 77, kafka_offset: 9 });
+    assert_eq!(
+        parts,
+        VersionParts { source_epoch: 1, commit_position: 0, phase: 1, change_position: 77, kafka_offset: 9 }
+    );
 }
 
 #[test]
@@ -205,7 +210,9 @@ fn a_changed_schema_block_asks_for_another_plan_and_the_old_one_is_known_again()
         r#"{{"payload":{{"id":1,"rank":7}},"schema":{{"type":"struct","fields":[{id},{{"type":"int32","field":"rank"}}]}}}}"#
     );
     let mut worker = worker();
-    for (value, field) in [(&old, &b"a"[..]), (&new, &[0, 0, 0, 6]), (&old, b"a"), (&turned, &[0, 0, 0, 7]), (&new, &[0, 0, 0, 6])] {
+    for (value, field) in
+        [(&old, &b"a"[..]), (&new, &[0, 0, 0, 6]), (&old, b"a"), (&turned, &[0, 0, 0, 7]), (&new, &[0, 0, 0, 6])]
+    {
         let done = worker.change(&json(0, &key, value));
         assert!(fields(&done.body).contains(&Some(field.to_vec())));
         assert!(done.change.has_kept, "the other column is absent");

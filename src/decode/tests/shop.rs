@@ -119,7 +119,12 @@ fn an_event_is_the_same_change_in_every_encoding() {
     let avro = decode("avro");
     for encoding in ["json", "json-plain", "flat-avro"] {
         for ((record, a), (_, b)) in avro.iter().zip(&decode(encoding)) {
-            assert_eq!((a.change.kind, a.change.version), (b.change.kind, b.change.version), "{encoding} {}", record.at);
+            assert_eq!(
+                (a.change.kind, a.change.version),
+                (b.change.kind, b.change.version),
+                "{encoding} {}",
+                record.at
+            );
             assert_eq!((&a.key, &a.body), (&b.key, &b.body), "{encoding} {}", record.at);
             // Only the envelope has microseconds, and a tombstone's time is Kafka's.
             if encoding != "flat-avro" && a.change.kind != ChangeKind::Tombstone {
@@ -141,5 +146,8 @@ fn versions_hold_the_positions_of_the_source() {
     // op u, sequence ["180258440134688","180258440134992"].
     let (_, update) = decoded.iter().find(|(r, _)| r.at.topic == "shop.public.orders" && r.at.offset == 605).unwrap();
     let parts = update.change.version.parts();
-    assert_eq!((parts.commit_position, parts.phase, parts.change_position), (180_258_440_134_688, 1, 180_258_440_134_992));
+    assert_eq!(
+        (parts.commit_position, parts.phase, parts.change_position),
+        (180_258_440_134_688, 1, 180_258_440_134_992)
+    );
 }
