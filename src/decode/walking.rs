@@ -64,7 +64,7 @@ impl<'r> Walking<'_, 'r> {
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
-                let by_row = self.table.deletes_need_row || self.table.key.iter().any(|k| k.row.is_some());
+                let by_row = self.table.deletes_need_row || self.key_is_in_row();
                 let old = flattened || (by_row && self.read_before(facts.before, row_slots));
                 self.read_key(key_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
@@ -82,6 +82,11 @@ impl<'r> Walking<'_, 'r> {
         Ok(Decoded::Change(change))
     }
 
+    /// Whether the key is a configured one, which the row has in any case.
+    fn key_is_in_row(&self) -> bool {
+        !self.table.key.is_empty() && self.table.key.iter().all(|source| source.row.is_some())
+    }
+
     fn kafka_time(&self) -> Option<i64> {
         self.record.timestamp_ms.and_then(envelope::from_unix_millis)
     }
@@ -94,7 +99,13 @@ impl<'r> Walking<'_, 'r> {
     ) -> Result<Decoded, Fault> {
         row_slots.fill(Slot::Absent);
         self.read_key(key_slots)?;
-        row.put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch })?;
+        match row.put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch }) {
+            // The configured key is in no tombstone; the delete before it has marked the row.
+            Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
+                return Ok(Decoded::Skip("tombstone_without_key"));
+            }
+            result => result?,
+        }
         row.put_stub(self.table, None);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
@@ -109,7 +120,7 @@ impl<'r> Walking<'_, 'r> {
     /// Walks the key; without one only a configured key can still be found in the row.
     fn read_key(&mut self, slots: &mut Vec<Slot<'r>>) -> Result<(), Fault> {
         if self.key.id == Id::None {
-            if self.table.key.iter().all(|source| source.row.is_some()) && !self.table.key.is_empty() {
+            if self.key_is_in_row() {
                 return Ok(());
             }
             return Err(Fault::poison(
@@ -131,7 +142,9 @@ impl<'r> Walking<'_, 'r> {
                 }
                 let mut walk = Walk { names, facts: &mut facts, row: slots, scratch: self.scratch, unknown: None };
                 let present = walk.read(self.key.body, Role::Row)?;
-                if let Some(name) = walk.unknown {
+                if let Some(name) = walk.unknown
+                    && !self.key_is_in_row()
+                {
                     return Err(Fault::blocked(
                         Code::KeyMismatch,
                         format!("read key for {}: field {name} is no key column", self.table.shape.table),

@@ -334,3 +334,52 @@ fn json_without_schema_proposes_only_what_is_configured() {
     let columns = propose(&schema, &overrides).unwrap();
     assert_eq!(columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["id", "a"]);
 }
+
+#[test]
+fn a_configured_key_without_schemas_comes_from_the_row_and_its_tombstones_are_skipped() {
+    let overrides = config::Table { key: Some(vec!["rank".to_owned()]), ..config::Table::default() };
+    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text"), ("rank", "integer")], &["rank"]));
+    let mut worker = Worker::with(shape, HashMap::new(), Format::Auto, overrides);
+    let done = worker.change(&update(0, "u", "[null,null]"));
+    assert_eq!(fields(&done.key), [Some(2_i32.to_be_bytes().to_vec())]);
+    let delete = envelope("d", r#"{"id":1,"body":"","rank":2}"#, "null", "");
+    let done = worker.change(&json(1, r#"{"id":1}"#, &delete));
+    assert_eq!(done.change.kind, ChangeKind::Delete);
+    assert_eq!(fields(&done.body), [None, None, Some(2_i32.to_be_bytes().to_vec())]);
+    let tombstone = record(2, Some(br#"{"id":1}"#), None);
+    assert_eq!(worker.decode(&tombstone), Decoded::Skip("tombstone_without_key"));
+}
+
+#[test]
+fn a_key_that_is_a_bare_value_is_the_only_key_column() {
+    let registry = HashMap::from([(1, "\"int\"".to_owned()), (2, ROW.to_owned())]);
+    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text"), ("extra", "bigint")], &["id"]));
+    let mut worker = Worker::new(shape, registry);
+    let done = worker.change(&record(0, Some(&[0, 0, 0, 0, 1, 18]), Some(&[0, 0, 0, 0, 2, 18, 2, 0, 0])));
+    assert_eq!(fields(&done.key), [Some(9_i32.to_be_bytes().to_vec())]);
+    let done = self::worker().change(&OwnedRecord { key: Some(b"1".to_vec()), ..update(0, "u", "[null,null]") });
+    assert_eq!(fields(&done.key), [Some(1_i32.to_be_bytes().to_vec())]);
+}
+
+#[test]
+fn a_row_with_columns_called_before_op_and_source_is_no_envelope() {
+    let shape =
+        Arc::new(shape("notes", &[("before", "text"), ("op", "text"), ("source", "text"), ("id", "integer")], &["id"]));
+    let mut worker = Worker::new(shape, HashMap::new());
+    let row = [Some(b"a".to_vec()), None, Some(b"c".to_vec()), Some(1_i32.to_be_bytes().to_vec())];
+    let done = worker.change(&json(0, r#"{"id":1}"#, r#"{"before":"a","source":"c","id":1}"#));
+    assert_eq!(fields(&done.body), row);
+    let done = worker.change(&json(1, r#"{"id":1}"#, r#"{"id":1,"source":"c","op":null,"before":"a","__op":"u"}"#));
+    assert_eq!(fields(&done.body), row);
+}
+
+#[test]
+fn what_a_delete_invents_for_a_not_null_column_is_left_out_when_it_cannot_be() {
+    let mut shape = shape("notes", &[("id", "integer"), ("body", "uuid"), ("rank", "integer")], &["id"]);
+    shape.columns[1].not_null = true;
+    shape.columns[2].not_null = true;
+    let value = envelope("d", r#"{"id":1,"body":"","rank":7}"#, "null", "");
+    let done = Worker::new(Arc::new(shape), HashMap::new()).change(&json(0, r#"{"id":1}"#, &value));
+    let number = |n: i32| Some(n.to_be_bytes().to_vec());
+    assert_eq!(fields(&done.body), [number(1), None, number(7)]);
+}
