@@ -35,7 +35,7 @@ pub struct ColumnType {
     pub element_oid: u32,
     /// `pg_type.typtype` of the declared type: `b`ase, `e`num, `d`omain, `c`omposite, `r`ange, `m`ultirange.
     pub typtype: char,
-    /// `atttypmod`; -1 if none.
+    /// `atttypmod`, or for a domain its own `pg_type.typtypmod` (a cast to the domain would round to it); -1 if none.
     pub typmod: i32,
     /// `format_type(oid, typmod)`, e.g. `numeric(10,2)`; safe to use in a cast as it stands.
     pub sql: String,

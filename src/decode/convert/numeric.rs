@@ -55,9 +55,14 @@ pub fn float4(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
             }
             value
         }
-        Slot::Int(int) => i16::try_from(int).map(f32::from).map_err(|_| Refusal::Value("is no 32-bit float")).or_else(
-            |refusal| if int.unsigned_abs() <= 1 << 24 { parse(int.to_string().as_str()) } else { Err(refusal) },
-        )?,
+        Slot::Int(int) => {
+            #[allow(clippy::cast_precision_loss, reason = "compared with the original in the next line")]
+            let value = int as f32;
+            if !is_exactly(f64::from(value), int) {
+                return Err(Refusal::Value("is an integer that no 32-bit float holds exactly"));
+            }
+            value
+        }
         Slot::Number(text) => parse::<f32>(text)?,
         _ => special(slot, context)?,
     };
@@ -70,12 +75,14 @@ pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec
     let value = match *slot {
         Slot::Double(value) => value,
         Slot::Float(value) => f64::from(value),
-        Slot::Int(int) => match i32::try_from(int) {
-            Ok(int) => f64::from(int),
-            #[allow(clippy::cast_precision_loss, reason = "integers up to 2^53 are exact")]
-            Err(_) if int.unsigned_abs() <= 1 << 53 => int as f64,
-            Err(_) => return Err(Refusal::Value("is an integer that no 64-bit float holds exactly")),
-        },
+        Slot::Int(int) => {
+            #[allow(clippy::cast_precision_loss, reason = "compared with the original in the next line")]
+            let value = int as f64;
+            if !is_exactly(value, int) {
+                return Err(Refusal::Value("is an integer that no 64-bit float holds exactly"));
+            }
+            value
+        }
         Slot::Number(text) if single => f64::from(parse::<f32>(text)?),
         Slot::Number(text) => parse::<f64>(text)?,
         _ => f64::from(special(slot, context)?),
@@ -84,8 +91,15 @@ pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec
     Ok(())
 }
 
+/// Is the float this very integer? In 128 bits, where nothing saturates.
+fn is_exactly(float: f64, integer: i64) -> bool {
+    #[allow(clippy::cast_possible_truncation, reason = "floats made from 64-bit integers fit 128 bits")]
+    let back = float as i128;
+    back == i128::from(integer)
+}
+
 /// The values that JSON numbers cannot express, as Kafka's JSON converter quotes them.
-pub fn special(slot: &Slot<'_>, context: Context<'_>) -> Result<f32, Refusal> {
+fn special(slot: &Slot<'_>, context: Context<'_>) -> Result<f32, Refusal> {
     match context.scratch.text(slot) {
         Some("NaN") => Ok(f32::NAN),
         Some("Infinity") => Ok(f32::INFINITY),
@@ -150,7 +164,11 @@ mod tests {
         assert!(run(|c, out| float4(&Slot::Double(0.1), c, out)).is_none());
         assert!(run(|c, out| float4(&Slot::Number("0.1"), c, out)).is_some());
         assert!(run(|c, out| float4(&Slot::Number("1e39"), c, out)).is_none());
+        assert!(run(|c, out| float4(&Slot::Int((1 << 24) + 1), c, out)).is_none());
+        assert!(run(|c, out| float4(&Slot::Int(1 << 60), c, out)).is_some());
         assert!(run(|c, out| float8(false, &Slot::Int((1 << 53) + 1), c, out)).is_none());
+        assert!(run(|c, out| float8(false, &Slot::Int(i64::MAX), c, out)).is_none());
+        assert!(run(|c, out| float8(false, &Slot::Int(i64::MIN), c, out)).is_some());
         let widened = run(|c, out| float8(true, &Slot::Number("0.1"), c, out)).unwrap();
         assert_eq!(&widened[4..], f64::from(0.1f32).to_be_bytes());
     }

@@ -128,7 +128,8 @@ fn cannot_hold(field: &FieldType) -> String {
     let meaning = match &field.semantic {
         Semantic::None => String::new(),
         Semantic::Other(name) => format!(" ({name})"),
-        known => format!(" ({known:?})"),
+        // The bare name, without the parameters that the natural type tells better.
+        known => format!(" ({})", format!("{known:?}").split(' ').next().unwrap_or_default()),
     };
     let wire = match &field.wire {
         Wire::Array(_) => "array".to_owned(),
@@ -144,6 +145,8 @@ fn cannot_hold(field: &FieldType) -> String {
 /// A whole number without a meaning of its own, at most `bytes` wide.
 fn integer(field: &FieldType, bytes: u32) -> bool {
     let width = match field.wire {
+        // 1901 to 2155 in MySQL; each value is checked.
+        Wire::Int32 if field.semantic == Semantic::Year => 2,
         Wire::Int8 => 1,
         Wire::Int16 => 2,
         Wire::Int32 => 4,
@@ -243,6 +246,10 @@ fn interval_from(field: &FieldType, digits: Option<u8>) -> Resolved {
     match field.semantic {
         Semantic::Interval | Semantic::MicroDuration => Ok(Operation::Interval(Unit::Micros, digits)),
         Semantic::NanoDuration => Ok(Operation::Interval(Unit::Nanos, digits)),
+        // MySQL's TIME reaches from -838 to 838 hours: interval is where all of it fits. ISO text is a clock, not a duration.
+        Semantic::Time | Semantic::MicroTime | Semantic::NanoTime => {
+            time_unit(&field.semantic).map(|unit| Operation::Interval(unit, digits)).ok_or_else(|| cannot_hold(field))
+        }
         _ => Err(cannot_hold(field)),
     }
 }

@@ -43,6 +43,9 @@ fn what_a_column_can_hold_in_general_is_accepted_and_nothing_else() {
         (Wire::Int32, Semantic::Date, 23, -1, false),
         (Wire::Int64, Semantic::MicroTimestamp, 20, -1, false),
         (Wire::Int64, Semantic::MicroDuration, 20, -1, true),
+        (Wire::Int32, Semantic::Year, 21, -1, true),
+        (Wire::Int64, Semantic::MicroTime, 1186, -1, true),
+        (Wire::String, Semantic::IsoTime, 1186, -1, false),
         (Wire::Float32, Semantic::None, 701, -1, true),
         (Wire::Float64, Semantic::None, 700, -1, false),
         (Wire::Int64, Semantic::None, 701, -1, false),
@@ -77,6 +80,12 @@ fn what_a_column_can_hold_in_general_is_accepted_and_nothing_else() {
             assert!(why.starts_with("column \"price\" of type some type: "), "{why}");
         }
     }
+}
+
+#[test]
+fn a_conversion_may_be_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + std::fmt::Debug>() {}
+    shared::<Conversion>();
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub enum CastKind {
     Other,
 }
 
-/// What a column wants.
+/// What a column wants, by PostgreSQL's names; a domain wants what its base type wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Bool,
