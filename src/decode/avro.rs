@@ -6,7 +6,7 @@ pub mod reader;
 use super::envelope::{Fact, Facts, Image};
 use super::slot::Slot;
 use crate::fault::Fault;
-use reader::Reader;
+use reader::{Broken, Reader};
 
 /// A type as the walker needs it: names resolved, semantics gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,10 +94,10 @@ impl Group {
     /// # Errors
     /// Poison `Undecodable` when the bytes do not follow the schema.
     pub fn read_prefix<'r>(&self, bytes: &'r [u8], sink: &mut Sink<'_, 'r>) -> Result<bool, Fault> {
-        self.read(&mut Reader::new(bytes), sink)
+        Ok(self.read(&mut Reader::new(bytes), sink)?)
     }
 
-    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<bool, Fault> {
+    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<bool, Broken> {
         if let Some(null) = self.null
             && reader.branch(2)? == null
         {
@@ -111,7 +111,7 @@ impl Group {
 }
 
 impl Step {
-    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<(), Fault> {
+    fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<(), Broken> {
         match self {
             Self::Skip(node) => node.skip(reader)?,
             Self::Column(node, index) => {
@@ -142,8 +142,8 @@ impl Node {
     /// Reads one value into a slot; arrays, maps and records are skipped and handed out as their bytes.
     ///
     /// # Errors
-    /// Poison `Undecodable` when the bytes do not follow the schema.
-    pub fn slot<'r>(&self, reader: &mut Reader<'r>) -> Result<Slot<'r>, Fault> {
+    /// When the bytes do not follow the schema.
+    pub fn slot<'r>(&self, reader: &mut Reader<'r>) -> Result<Slot<'r>, Broken> {
         Ok(match self {
             Self::Null => Slot::Null,
             Self::Boolean => Slot::Bool(reader.boolean()?),
@@ -169,7 +169,7 @@ impl Node {
     }
 
     /// Skips one value and returns its bytes.
-    fn skipped<'r>(&self, reader: &mut Reader<'r>) -> Result<&'r [u8], Fault> {
+    fn skipped<'r>(&self, reader: &mut Reader<'r>) -> Result<&'r [u8], Broken> {
         let start = reader.rest();
         self.skip(reader)?;
         let length = start.len() - reader.rest().len();
@@ -179,8 +179,8 @@ impl Node {
     /// Skips one value, as strictly as reading it, except that text is not checked for UTF-8.
     ///
     /// # Errors
-    /// Poison `Undecodable` when the bytes do not follow the schema.
-    pub fn skip(&self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    /// When the bytes do not follow the schema.
+    pub fn skip(&self, reader: &mut Reader<'_>) -> Result<(), Broken> {
         match self {
             Self::Null => {}
             Self::Boolean => reader.boolean().map(drop)?,
@@ -191,12 +191,12 @@ impl Node {
             Self::Bytes | Self::String => reader.bytes().map(drop)?,
             Self::Fixed(size) => reader.take(*size).map(drop)?,
             Self::Enum(symbols) => reader.branch(symbols.len()).map(drop)?,
-            Self::Array(item) => reader.blocks(&mut |reader| item.skip(reader))?,
-            Self::Map(value) => reader.blocks(&mut |reader| {
+            Self::Array(item) => reader.blocks::<Broken>(&mut |reader| item.skip(reader))?,
+            Self::Map(value) => reader.blocks::<Broken>(&mut |reader| {
                 reader.bytes()?;
                 value.skip(reader)
             })?,
-            Self::Entries(key, value) => reader.blocks(&mut |reader| {
+            Self::Entries(key, value) => reader.blocks::<Broken>(&mut |reader| {
                 key.skip(reader)?;
                 value.skip(reader)
             })?,

@@ -117,6 +117,12 @@ impl<'r> Facts<'r> {
         }
     }
 
+    /// Whether a fact was found, null included.
+    #[must_use]
+    pub fn has(&self, fact: Fact) -> bool {
+        !matches!(self.get(fact), Slot::Absent)
+    }
+
     fn get(&self, fact: Fact) -> &Slot<'r> {
         self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
     }
@@ -239,13 +245,17 @@ pub fn version(
         }
         Some("sqlserver" | "db2") => {
             parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
-                Some(text) => sequence::commit_lsn(text).ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?,
+                Some(text) => {
+                    sequence::commit_lsn(text).ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?
+                }
                 None => 0,
             };
         }
         Some("oracle") => {
             parts.commit_position = match facts.text(Fact::CommitScn, scratch)? {
-                Some(text) => sequence::decimal(text.as_bytes()).ok_or_else(|| invalid("source.commit_scn is no decimal"))?.into(),
+                Some(text) => {
+                    sequence::decimal(text.as_bytes()).ok_or_else(|| invalid("source.commit_scn is no decimal"))?.into()
+                }
                 None => 0,
             };
         }

@@ -77,7 +77,11 @@ impl Texts {
             Framed::Avro { id, body } => Half { id: Id::Avro(id), body },
             Framed::Json(json) => self.json(part, json)?,
         };
-        Ok(if half.body == b"null" && !matches!(half.id, Id::Avro(_)) { Half { id: Id::None, body: &[] } } else { half })
+        Ok(if half.body == b"null" && !matches!(half.id, Id::Avro(_)) {
+            Half { id: Id::None, body: &[] }
+        } else {
+            half
+        })
     }
 
     fn json<'r>(&mut self, part: Part, json: &'r [u8]) -> Result<Half<'r>, Fault> {
@@ -123,7 +127,9 @@ impl Texts {
             Id::Avro(id) => SchemaId::Avro(id),
             Id::Schemaless => SchemaId::Schemaless,
             Id::Json(text) => SchemaId::ConnectJson(Arc::clone(
-                self.known.get(text).ok_or_else(|| Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten"))?,
+                self.known
+                    .get(text)
+                    .ok_or_else(|| Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten"))?,
             )),
         })
     }

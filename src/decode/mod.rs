@@ -1,9 +1,9 @@
 //! Bytes of one record -> what Debezium means by them, already in PostgreSQL's binary form. Pure: no I/O, no clock.
 //!
-//! Order of reading: [`topic`] leads; [`wire`] finds the encoding, [`identify`] the schema, [`schema`] describes it, [`plan`]
-//! compiles it once against the Silver table, [`avro`] and [`json`] walk the bytes with that plan into [`slot::Slot`]s,
-//! [`convert`] writes each slot as a PostgreSQL binary field, [`row`] gathers them, [`envelope`] and [`sequence`] give op
-//! and version.
+//! Order of reading: [`topic`] leads; [`wire`] finds the encoding, [`identify`] the schema, [`schema`] describes it,
+//! [`plan`] compiles it once against the Silver table, `walking` takes the record through its plan: [`avro`] and [`json`]
+//! walk the bytes into [`slot::Slot`]s, [`envelope`] and [`sequence`] give op and version, [`convert`] writes each slot as
+//! a PostgreSQL binary field, [`row`] gathers the fields.
 
 pub mod avro;
 pub mod convert;
@@ -17,6 +17,7 @@ pub mod schema;
 pub mod sequence;
 pub mod slot;
 pub mod topic;
+mod walking;
 pub mod wire;
 
 #[cfg(test)]

@@ -115,10 +115,19 @@ pub(super) enum KeyPlan {
 #[derive(Debug)]
 pub(super) enum ValuePlan {
     None,
-    Avro { datum: Group, before: Option<Group>, flattened: bool },
-    Json { names: Box<[Box<str>]>, flattened: bool },
+    Avro {
+        datum: Group,
+        before: Option<Group>,
+        flattened: bool,
+    },
+    Json {
+        names: Box<[Box<str>]>,
+        flattened: bool,
+    },
     /// JSON without schema.
-    Untyped { names: Box<[Box<str>]> },
+    Untyped {
+        names: Box<[Box<str>]>,
+    },
 }
 
 impl Plan {
@@ -143,7 +152,11 @@ impl Plan {
 ///
 /// # Errors
 /// Every way in which schema and table do not fit.
-pub fn compile(schema: &RecordSchema, shape: Arc<TableShape>, overrides: &config::Table) -> Result<Plan, Vec<Mismatch>> {
+pub fn compile(
+    schema: &RecordSchema,
+    shape: Arc<TableShape>,
+    overrides: &config::Table,
+) -> Result<Plan, Vec<Mismatch>> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Plan::skipping(rule));
     }
@@ -226,6 +239,10 @@ impl Compiler<'_> {
             KeyWalk::None | KeyWalk::Avro(..) | KeyWalk::Json => self.schema.key.clone(),
         };
         let table: Vec<&str> = key_columns(self.shape).map(|c| c.name.as_str()).collect();
+        if table.is_empty() {
+            self.mismatches.push(Mismatch::KeyMismatch(format!("{} has no primary key", self.shape.table)));
+            return Vec::new();
+        }
         let wanted: Option<Vec<&str>> = match &self.overrides.key {
             Some(key) => Some(key.iter().map(String::as_str).collect()),
             // A record without a key is judged when it comes: a truncate needs none.
@@ -251,11 +268,21 @@ impl Compiler<'_> {
         let mut sources = Vec::with_capacity(table.len());
         for column in key_columns(self.shape) {
             let named = |f: &Field| f.name == column.name || (is_bare(&record) && table.len() == 1);
-            let from_record = record.iter().position(named).and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
+            let from_record =
+                record.iter().position(named).and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
             let from_row = match &self.overrides.key {
-                Some(_) => row.iter().position(|f| f.name == column.name).and_then(|slot| self.row_reading(slot, row, column)),
+                Some(_) => {
+                    row.iter().position(|f| f.name == column.name).and_then(|slot| self.row_reading(slot, row, column))
+                }
                 None => None,
             };
+            if from_record.is_none() && from_row.is_none() && !matches!(self.schema.key_walk, KeyWalk::None) {
+                let text = format!(
+                    "key column {} of {} is in neither key nor row of the record",
+                    column.name, self.shape.table
+                );
+                self.mismatches.push(Mismatch::KeyMismatch(text));
+            }
             sources.push(KeySource { record: from_record, row: from_row });
         }
         sources
@@ -281,7 +308,8 @@ impl Compiler<'_> {
     }
 
     fn reading(&mut self, slot: usize, field: &Field, nodes: &[Node], column: &Column) -> Option<Reading> {
-        let nested = nodes.get(slot).map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
+        let nested =
+            nodes.get(slot).map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
         match Conversion::resolve(&field.ty, column, self.overrides) {
             Ok(conversion) => Some(Reading { slot, conversion, nested }),
             Err(reason) => {

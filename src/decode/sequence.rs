@@ -77,8 +77,19 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in [
-            "", "[]", "[null]", "[null,\"1\"", "[null,\"1\"]x", "[null,1]", "[null,\"\"]", "[null,\"-1\"]",
-            "[null,\"18446744073709551616\"]", "[null,\"1\",\"2\"]", "null", "[nul,\"1\"]", "[null,\"1\\u0031\"]",
+            "",
+            "[]",
+            "[null]",
+            "[null,\"1\"",
+            "[null,\"1\"]x",
+            "[null,1]",
+            "[null,\"\"]",
+            "[null,\"-1\"]",
+            "[null,\"18446744073709551616\"]",
+            "[null,\"1\",\"2\"]",
+            "null",
+            "[nul,\"1\"]",
+            "[null,\"1\\u0031\"]",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

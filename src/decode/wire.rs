@@ -56,7 +56,9 @@ pub enum Framed<'r> {
 pub fn frame(part: Part, bytes: Option<&[u8]>, format: Format) -> Result<Framed<'_>, Fault> {
     let Some(bytes) = bytes else { return Ok(Framed::Nothing) };
     match bytes {
-        [] => Err(Fault::poison(Code::Undecodable, format!("decode {}: it has no bytes but is not null", part.as_str()))),
+        [] => {
+            Err(Fault::poison(Code::Undecodable, format!("decode {}: it has no bytes but is not null", part.as_str())))
+        }
         [0, rest @ ..] if format != Format::Json => match rest.split_first_chunk::<4>() {
             Some((id, body)) => Ok(Framed::Avro { id: u32::from_be_bytes(*id), body }),
             None => Err(Fault::poison(

@@ -15,16 +15,19 @@ impl NestedReader for Node {
     ) -> Result<(), Fault> {
         let reader = &mut Reader::new(bytes);
         match self.non_null() {
-            Self::Array(item) => reader.blocks(&mut |reader| item.hand_out("", reader, visit))?,
-            Self::Map(value) => reader.blocks(&mut |reader| {
+            Self::Array(item) => reader.blocks::<Fault>(&mut |reader| item.hand_out("", reader, visit))?,
+            Self::Map(value) => reader.blocks::<Fault>(&mut |reader| {
                 let name = reader.string()?;
                 value.hand_out(name, reader, visit)
             })?,
-            Self::Entries(key, value) => reader.blocks(&mut |reader| match key.slot(reader)? {
+            Self::Entries(key, value) => reader.blocks::<Fault>(&mut |reader| match key.slot(reader)? {
                 Slot::Text(name) => value.hand_out(name, reader, visit),
                 Slot::Int(name) => value.hand_out(&name.to_string(), reader, visit),
                 Slot::Bool(name) => value.hand_out(&name.to_string(), reader, visit),
-                _ => Err(Fault::poison(Code::SchemaUnusable, "decode avro: the keys of a map are neither texts nor integers")),
+                _ => Err(Fault::poison(
+                    Code::SchemaUnusable,
+                    "decode avro: the keys of a map are neither texts nor integers",
+                )),
             })?,
             Self::Record(fields) => {
                 for (name, field) in fields {
@@ -33,7 +36,7 @@ impl NestedReader for Node {
             }
             _ => return Err(Fault::poison(Code::Undecodable, "decode avro: a single value has no entries")),
         }
-        reader.finish()
+        Ok(reader.finish()?)
     }
 }
 

@@ -8,9 +8,16 @@ pub struct Reader<'r> {
     rest: &'r [u8],
 }
 
-#[cold]
-fn undecodable(what: &str) -> Fault {
-    Fault::poison(Code::Undecodable, format!("decode avro: {what}"))
+/// How the bytes break their schema. Small, so that handing it up the walk costs nothing; the walk's caller makes it a
+/// [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken(&'static str);
+
+impl From<Broken> for Fault {
+    #[cold]
+    fn from(Broken(what): Broken) -> Self {
+        Self::poison(Code::Undecodable, format!("decode avro: {what}"))
+    }
 }
 
 impl<'r> Reader<'r> {
@@ -29,59 +36,64 @@ impl<'r> Reader<'r> {
     /// Nothing may be left.
     ///
     /// # Errors
-    /// Poison when bytes are left.
-    pub fn finish(&self) -> Result<(), Fault> {
-        if self.rest.is_empty() { Ok(()) } else { Err(undecodable("bytes are left behind the last field")) }
+    /// [`Broken`] when bytes are left.
+    pub fn finish(&self) -> Result<(), Broken> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Broken("bytes are left behind the last field")) }
     }
 
     /// So many bytes.
     ///
     /// # Errors
-    /// Poison at the end of the input.
+    /// [`Broken`] at the end of the input.
     #[inline]
-    pub fn take(&mut self, length: usize) -> Result<&'r [u8], Fault> {
+    pub fn take(&mut self, length: usize) -> Result<&'r [u8], Broken> {
         let (taken, rest) =
-            self.rest.split_at_checked(length).ok_or_else(|| undecodable("a length reaches behind the end of the input"))?;
+            self.rest.split_at_checked(length).ok_or(Broken("a length reaches behind the end of the input"))?;
         self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (chunk, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| undecodable("the input ends inside a field"))?;
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
+        let (chunk, rest) =
+            self.rest.split_first_chunk::<N>().ok_or(Broken("the input ends inside a field"))?;
         self.rest = rest;
         Ok(*chunk)
     }
 
     #[inline]
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, Broken> {
         self.chunk::<1>().map(|[byte]| byte)
     }
 
     /// `boolean`.
     ///
     /// # Errors
-    /// Poison when the byte is neither 0 nor 1.
+    /// [`Broken`] when the byte is neither 0 nor 1.
     #[inline]
-    pub fn boolean(&mut self) -> Result<bool, Fault> {
+    pub fn boolean(&mut self) -> Result<bool, Broken> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(undecodable("a boolean is neither 0 nor 1")),
+            _ => Err(Broken("a boolean is neither 0 nor 1")),
         }
     }
 
     /// `long`: zigzag, at most ten bytes.
     ///
     /// # Errors
-    /// Poison at the end of the input or when the number does not fit 64 bits.
+    /// [`Broken`] at the end of the input or when the number does not fit 64 bits.
     #[inline]
-    pub fn long(&mut self) -> Result<i64, Fault> {
-        let mut bits = 0_u64;
-        for shift in (0..64).step_by(7) {
+    pub fn long(&mut self) -> Result<i64, Broken> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(i64::from(first >> 1) ^ -i64::from(first & 1));
+        }
+        let mut bits = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
             let byte = self.byte()?;
             if shift == 63 && byte > 1 {
-                return Err(undecodable("an integer does not fit 64 bits"));
+                return Err(Broken("an integer does not fit 64 bits"));
             }
             bits |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -94,68 +106,68 @@ impl<'r> Reader<'r> {
     /// `int`.
     ///
     /// # Errors
-    /// Poison at the end of the input or when the number does not fit 32 bits.
+    /// [`Broken`] at the end of the input or when the number does not fit 32 bits.
     #[inline]
-    pub fn int(&mut self) -> Result<i64, Fault> {
+    pub fn int(&mut self) -> Result<i64, Broken> {
         let n = self.long()?;
-        if i32::try_from(n).is_ok() { Ok(n) } else { Err(undecodable("an int does not fit 32 bits")) }
+        if i32::try_from(n).is_ok() { Ok(n) } else { Err(Broken("an int does not fit 32 bits")) }
     }
 
     /// `float`.
     ///
     /// # Errors
-    /// Poison at the end of the input.
+    /// [`Broken`] at the end of the input.
     #[inline]
-    pub fn float(&mut self) -> Result<f32, Fault> {
+    pub fn float(&mut self) -> Result<f32, Broken> {
         self.chunk().map(f32::from_le_bytes)
     }
 
     /// `double`.
     ///
     /// # Errors
-    /// Poison at the end of the input.
+    /// [`Broken`] at the end of the input.
     #[inline]
-    pub fn double(&mut self) -> Result<f64, Fault> {
+    pub fn double(&mut self) -> Result<f64, Broken> {
         self.chunk().map(f64::from_le_bytes)
     }
 
     /// `bytes`.
     ///
     /// # Errors
-    /// Poison when the length is negative or reaches behind the end.
+    /// [`Broken`] when the length is negative or reaches behind the end.
     #[inline]
-    pub fn bytes(&mut self) -> Result<&'r [u8], Fault> {
-        let length = usize::try_from(self.long()?).map_err(|_| undecodable("a length is negative"))?;
+    pub fn bytes(&mut self) -> Result<&'r [u8], Broken> {
+        let length = usize::try_from(self.long()?).map_err(|_| Broken("a length is negative"))?;
         self.take(length)
     }
 
     /// `string`.
     ///
     /// # Errors
-    /// Poison as [`Reader::bytes`], and when the bytes are no UTF-8.
+    /// [`Broken`] as [`Reader::bytes`], and when the bytes are no UTF-8.
     #[inline]
-    pub fn string(&mut self) -> Result<&'r str, Fault> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| undecodable("a text is no UTF-8"))
+    pub fn string(&mut self) -> Result<&'r str, Broken> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Broken("a text is no UTF-8"))
     }
 
     /// Index of a union's branch or an enum's symbol.
     ///
     /// # Errors
-    /// Poison when it is not below `count`.
+    /// [`Broken`] when it is not below `count`.
     #[inline]
-    pub fn branch(&mut self, count: usize) -> Result<usize, Fault> {
+    pub fn branch(&mut self, count: usize) -> Result<usize, Broken> {
         usize::try_from(self.long()?)
             .ok()
             .filter(|index| *index < count)
-            .ok_or_else(|| undecodable("the index of a union or enum is out of range"))
+            .ok_or(Broken("the index of a union or enum is out of range"))
     }
 
     /// The blocks of an array or map; `item` reads one entry.
     ///
     /// # Errors
-    /// Poison when a block claims more entries than bytes are left (every entry has at least one byte), when its size in
+    /// [`Broken`] when a block claims more entries than bytes are left (every entry has at least one byte), when its size in
     /// bytes is not what its entries take, or whatever `item` returns.
-    pub fn blocks(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub fn blocks<E: From<Broken>>(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
         loop {
             let count = self.long()?;
             if count == 0 {
@@ -165,14 +177,14 @@ impl<'r> Reader<'r> {
             let before = self.rest.len();
             let count = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
             if count > before {
-                return Err(undecodable("a block claims more entries than there are bytes"));
+                return Err(Broken("a block claims more entries than there are bytes").into());
             }
             for _ in 0..count {
                 item(self)?;
             }
             let taken = before.checked_sub(self.rest.len());
             if size.is_some_and(|size| usize::try_from(size).ok() != taken) {
-                return Err(undecodable("a block's size in bytes is wrong"));
+                return Err(Broken("a block's size in bytes is wrong").into());
             }
         }
     }
@@ -183,7 +195,11 @@ mod tests {
     use super::*;
 
     fn long(bytes: &[u8]) -> Result<i64, Code> {
-        Reader::new(bytes).long().map_err(|f| f.code)
+        Reader::new(bytes).long().map_err(|broken| Fault::from(broken).code)
+    }
+
+    fn blocks(bytes: &[u8]) -> Result<(), Broken> {
+        Reader::new(bytes).blocks(&mut |reader| reader.boolean().map(drop))
     }
 
     #[test]
@@ -217,9 +233,9 @@ mod tests {
     #[test]
     fn a_block_cannot_claim_more_than_there_is() {
         let huge = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
-        assert!(Reader::new(&huge).blocks(&mut |_| Ok(())).is_err());
+        assert!(blocks(&huge).is_err());
         // Two booleans as a block with its size, which is then wrong.
-        assert!(Reader::new(&[3, 4, 0, 1, 0]).blocks(&mut |r| r.boolean().map(drop)).is_ok());
-        assert!(Reader::new(&[3, 2, 0, 1, 0]).blocks(&mut |r| r.boolean().map(drop)).is_err());
+        assert!(blocks(&[3, 4, 0, 1, 0]).is_ok());
+        assert!(blocks(&[3, 2, 0, 1, 0]).is_err());
     }
 }

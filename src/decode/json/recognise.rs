@@ -4,6 +4,7 @@ use super::walk::{Name, undecodable};
 use crate::fault::Fault;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// What the names say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +18,24 @@ pub enum Recognised {
 }
 
 /// Field names that tell something, one bit each; the last bit is for every other name.
-const NAMES: [&str; 16] = [
-    "op", "source", "ts_ms", "status", "id", "event_count", "data_collections", "ddl", "databaseName", "tableChanges",
-    "aggregate_type", "additional_data", "type", "data", "message", "after",
+const NAMES: [&str; 17] = [
+    "op",
+    "source",
+    "ts_ms",
+    "status",
+    "id",
+    "event_count",
+    "data_collections",
+    "ddl",
+    "databaseName",
+    "tableChanges",
+    "aggregate_type",
+    "additional_data",
+    "type",
+    "data",
+    "message",
+    "after",
+    "before",
 ];
 const OTHER: u32 = 1 << 31;
 
@@ -45,7 +61,7 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
     let key_is_object = key.is_some_and(|k| k.starts_with(b"{"));
     Ok(if has(&["op", "source", "message"]) && !has(&["after"]) {
         Recognised::NotTableData("message")
-    } else if has(&["op", "source"]) {
+    } else if has(&["op", "source"]) && found & bits(&["before", "after"]) != 0 {
         Recognised::Envelope
     } else if has(&["source", "databaseName", "ddl", "tableChanges"]) {
         Recognised::NotTableData("schema_change")
@@ -66,7 +82,9 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
 
 /// Debezium writes `before` first, so most records need no look at their names.
 fn starts_with_before(json: &[u8]) -> bool {
-    json.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\"before\""))
+    let value = json.strip_prefix(b"{").and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\"before\""));
+    let value = value.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
+    value.is_some_and(|value| value.starts_with(b"{") || value.starts_with(b"null"))
 }
 
 fn key_fields_are(key: &[u8], name: &str) -> bool {
@@ -87,8 +105,16 @@ impl<'de> Deserialize<'de> for Fields {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
                 let mut found = 0;
                 while let Some(name) = map.next_key_seed(Name)? {
+                    // A column may be called so too, but it holds no object.
+                    let image = matches!(&*name, "source" | "before" | "after");
+                    if image && !map.next_value::<&'de RawValue>()?.get().starts_with(['{', 'n']) {
+                        found |= OTHER;
+                        continue;
+                    }
                     found |= bit(&name);
-                    map.next_value::<IgnoredAny>()?;
+                    if !image {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
                 Ok(Fields(found))
             }
@@ -128,7 +154,7 @@ mod tests {
     fn an_envelope_is_known_in_any_order() {
         assert_eq!(recognise(br#"{"before":null}"#, None), Ok(Recognised::Envelope));
         assert_eq!(recognise(br#"{"op":"c","after":{},"source":{}}"#, None), Ok(Recognised::Envelope));
-        assert_eq!(recognise(br#"{"op":"sale","id":1}"#, None), Ok(Recognised::Row));
+        assert_eq!(recognise(br#"{"op":"sale","source":"web","id":1}"#, None), Ok(Recognised::Row));
         assert!(recognise(b"[1]", None).is_err());
     }
 }

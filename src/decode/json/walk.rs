@@ -58,7 +58,13 @@ impl<'r> Walk<'_, 'r> {
         Ok(present)
     }
 
-    fn field<M: MapAccess<'r>>(&mut self, role: Role, name: &str, hint: &mut usize, map: &mut M) -> Result<(), M::Error> {
+    fn field<M: MapAccess<'r>>(
+        &mut self,
+        role: Role,
+        name: &str,
+        hint: &mut usize,
+        map: &mut M,
+    ) -> Result<(), M::Error> {
         let fact = match role {
             Role::Row => return self.column(role, name, hint, map),
             Role::Flattened => match Fact::of_flattened(name) {
@@ -96,7 +102,13 @@ impl<'r> Walk<'_, 'r> {
         Ok(())
     }
 
-    fn column<M: MapAccess<'r>>(&mut self, role: Role, name: &str, hint: &mut usize, map: &mut M) -> Result<(), M::Error> {
+    fn column<M: MapAccess<'r>>(
+        &mut self,
+        role: Role,
+        name: &str,
+        hint: &mut usize,
+        map: &mut M,
+    ) -> Result<(), M::Error> {
         // Fields come in schema order nearly always, so the expected name is the next one.
         let expected = self.names.get(*hint).is_some_and(|n| **n == *name);
         let index = if expected { Some(*hint) } else { self.names.iter().position(|n| **n == *name) };

@@ -88,7 +88,9 @@ pub fn parse(text: &str) -> Result<AvroType, Fault> {
     let value = match serde_json::from_str(text) {
         Ok(value) => value,
         // The registry may give a primitive as a bare name.
-        Err(_) if !text.trim().is_empty() && text.trim().chars().all(char::is_alphanumeric) => Value::String(text.trim().to_owned()),
+        Err(_) if !text.trim().is_empty() && text.trim().chars().all(char::is_alphanumeric) => {
+            Value::String(text.trim().to_owned())
+        }
         Err(e) => return Err(unusable(format!("no JSON at line {} column {}", e.line(), e.column()))),
     };
     Parser { named: HashMap::new(), types: 0 }.read(&value, "", 0)
@@ -108,7 +110,8 @@ impl Parser {
         let found = match value {
             Value::String(name) => self.by_name(name, namespace)?,
             Value::Array(branches) => {
-                let branches = branches.iter().map(|b| self.read(b, namespace, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+                let branches =
+                    branches.iter().map(|b| self.read(b, namespace, depth + 1)).collect::<Result<Vec<_>, _>>()?;
                 AvroType::new(Kind::Union(branches), Connect::default())
             }
             Value::Object(object) => {
@@ -170,7 +173,10 @@ impl Parser {
                 let kind = match ty {
                     "enum" => Kind::Enum(symbols(part("symbols")?)?),
                     "fixed" => Kind::Fixed(
-                        part("size")?.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| unusable("size is no number"))?,
+                        part("size")?
+                            .as_u64()
+                            .and_then(|n| usize::try_from(n).ok())
+                            .ok_or_else(|| unusable("size is no number"))?,
                     ),
                     _ => Kind::Record(full.clone(), self.fields(part("fields")?, &full, depth)?),
                 };
@@ -286,7 +292,9 @@ impl AvroType {
         let Kind::Record(_, fields) = &item.kind else { return None };
         match fields.as_slice() {
             [(k, key), (v, value)]
-                if k == "key" && v == "value" && (item.is_map_entry() || self.connect.internal.as_deref() == Some("MapEntry")) =>
+                if k == "key"
+                    && v == "value"
+                    && (item.is_map_entry() || self.connect.internal.as_deref() == Some("MapEntry")) =>
             {
                 Some((key, value))
             }
@@ -313,7 +321,9 @@ impl AvroType {
             Kind::Enum(symbols) => Node::Enum(symbols.iter().map(|s| s.as_str().into()).collect()),
             Kind::Array(item) => Node::Array(Box::new(item.node())),
             Kind::Map(value) => Node::Map(Box::new(value.node())),
-            Kind::Record(_, fields) => Node::Record(fields.iter().map(|(n, ty)| (n.as_str().into(), ty.node())).collect()),
+            Kind::Record(_, fields) => {
+                Node::Record(fields.iter().map(|(n, ty)| (n.as_str().into(), ty.node())).collect())
+            }
             Kind::Union(branches) => Node::Union(branches.iter().map(Self::node).collect()),
         }
     }

@@ -37,8 +37,6 @@ pub struct ConnectSchema {
     pub name: Option<String>,
     /// Type.
     pub ty: FieldType,
-    /// Names of the fields that are structs, with the structs' schema names.
-    pub field_names: Vec<(String, String)>,
 }
 
 /// Reads a schema block.
@@ -49,8 +47,7 @@ pub fn parse(text: &str) -> Result<ConnectSchema, Fault> {
     let block: Block = serde_json::from_str(text).map_err(|e| {
         unusable(format!("line {} column {}: {:?} error in the schema block", e.line(), e.column(), e.classify()))
     })?;
-    let field_names = block.fields.iter().filter_map(|f| Some((f.field.clone()?, f.name.clone()?))).collect();
-    Ok(ConnectSchema { name: block.name.clone(), ty: field_type(&block)?, field_names })
+    Ok(ConnectSchema { name: block.name.clone(), ty: field_type(&block)? })
 }
 
 fn unusable(what: impl std::fmt::Display) -> Fault {
@@ -69,7 +66,10 @@ fn field_type(block: &Block) -> Result<FieldType, Fault> {
         "string" => Wire::String,
         "bytes" => Wire::Bytes,
         "array" => Wire::Array(Box::new(part(block.items.as_deref(), "items")?)),
-        "map" => Wire::Map(Box::new(part(block.keys.as_deref(), "keys")?), Box::new(part(block.values.as_deref(), "values")?)),
+        "map" => Wire::Map(
+            Box::new(part(block.keys.as_deref(), "keys")?),
+            Box::new(part(block.values.as_deref(), "values")?),
+        ),
         "struct" => Wire::Struct(block.fields.iter().map(field).collect::<Result<_, _>>()?),
         other => return Err(unusable(format!("type {other} is not known"))),
     };

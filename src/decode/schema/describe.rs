@@ -211,7 +211,8 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
                         Step::Before(ty.node())
                     }
                     ("source", Some((source, null))) => Step::Source(facts(source, null, &Fact::of_source)),
-                    (name, _) => Fact::of_envelope(name).map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact)),
+                    (name, _) => Fact::of_envelope(name)
+                        .map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact)),
                 });
             }
             let form = if is_signal(name, &columns.fields) { Form::NotTableData("signal") } else { Form::Envelope };
@@ -255,7 +256,12 @@ struct Columns {
 
 impl Columns {
     /// Steps that read every field into a column, except metadata.
-    fn group(&mut self, fields: &AvroFields, null: Option<usize>, metadata: &dyn Fn(&str) -> bool) -> Result<Group, Fault> {
+    fn group(
+        &mut self,
+        fields: &AvroFields,
+        null: Option<usize>,
+        metadata: &dyn Fn(&str) -> bool,
+    ) -> Result<Group, Fault> {
         let mut steps = Vec::with_capacity(fields.len());
         for (name, ty) in fields {
             steps.push(if metadata(name) {

@@ -1,0 +1,226 @@
+//! One record on its way through its plan: value, envelope, key, row.
+
+use super::avro::Sink;
+use super::envelope::{self, Fact, Facts, Image, Op};
+use super::identify::{Half, Id};
+use super::json::token;
+use super::json::walk::{Role, Walk, undecodable};
+use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
+use super::row::{RowBuffer, Slots};
+use super::slot::{Scratch, Slot};
+use super::topic::{Change, ChangeKind, Decoded};
+use crate::fault::{Code, Fault};
+use crate::record::RawRecord;
+
+/// One record on its way through a plan.
+pub(super) struct Walking<'a, 'r> {
+    pub plan: &'a Plan,
+    pub table: &'a TablePlan,
+    pub record: &'a RawRecord<'r>,
+    pub source_epoch: u32,
+    pub key: Half<'r>,
+    pub value: Half<'r>,
+    /// What a value without schema is.
+    pub role: Role,
+    pub scratch: &'a mut Scratch,
+}
+
+impl<'r> Walking<'_, 'r> {
+    /// Walks value and key and encodes the row.
+    ///
+    /// # Errors
+    /// Poison when bytes or envelope are broken; blocked when the table lacks what JSON without schema brings.
+    pub fn decode(
+        &mut self,
+        key_slots: &mut Vec<Slot<'r>>,
+        row_slots: &mut [Slot<'r>],
+        row: &mut RowBuffer,
+    ) -> Result<Decoded, Fault> {
+        let mut facts = Facts::default();
+        if self.value.id == Id::None || !self.read_value(&mut facts, row_slots)? {
+            return self.tombstone(key_slots, row_slots, row);
+        }
+        let flattened = match &self.plan.value {
+            ValuePlan::Avro { flattened, .. } | ValuePlan::Json { flattened, .. } => *flattened,
+            ValuePlan::Untyped { .. } | ValuePlan::None => self.role == Role::Flattened,
+        };
+        let op = if flattened {
+            envelope::flattened_op(&facts, self.scratch)?
+        } else {
+            envelope::envelope_op(&facts, self.scratch)?
+        };
+        if op == Op::Message {
+            return Ok(Decoded::Skip("message"));
+        }
+        let version = envelope::version(&facts, op, flattened, self.source_epoch, self.record.offset, self.scratch)?;
+        let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
+        let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
+        let mut change =
+            Change { kind: ChangeKind::Row, version, deleted_at: None, source_ts, has_kept: false, needs_base: false };
+        match op {
+            Op::Truncate => {
+                (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at());
+                return Ok(Decoded::Change(change));
+            }
+            Op::Delete => {
+                (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
+                let by_row = self.table.deletes_need_row || self.key_is_in_row();
+                let old = flattened || (by_row && self.read_before(facts.before, row_slots));
+                self.read_key(key_slots)?;
+                let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
+                row.put_key(self.table, slots)?;
+                row.put_stub(self.table, old.then_some(slots));
+            }
+            Op::Read | Op::Write | Op::Message => {
+                self.read_key(key_slots)?;
+                let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
+                row.put_key(self.table, slots)?;
+                let kept = row.put_row(self.table, slots)?;
+                (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
+            }
+        }
+        Ok(Decoded::Change(change))
+    }
+
+    /// Whether the key is a configured one, which the row has in any case.
+    fn key_is_in_row(&self) -> bool {
+        !self.table.key.is_empty() && self.table.key.iter().all(|source| source.row.is_some())
+    }
+
+    fn kafka_time(&self) -> Option<i64> {
+        self.record.timestamp_ms.and_then(envelope::from_unix_millis)
+    }
+
+    fn tombstone(
+        &mut self,
+        key_slots: &mut Vec<Slot<'r>>,
+        row_slots: &mut [Slot<'r>],
+        row: &mut RowBuffer,
+    ) -> Result<Decoded, Fault> {
+        row_slots.fill(Slot::Absent);
+        self.read_key(key_slots)?;
+        match row.put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch }) {
+            // The configured key is in no tombstone; the delete before it has marked the row.
+            Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
+                return Ok(Decoded::Skip("tombstone_without_key"));
+            }
+            result => result?,
+        }
+        row.put_stub(self.table, None);
+        Ok(Decoded::Change(Change {
+            kind: ChangeKind::Tombstone,
+            version: envelope::offset_version(self.source_epoch, self.record.offset)?,
+            deleted_at: self.kafka_time().or(Some(0)),
+            source_ts: self.kafka_time(),
+            has_kept: false,
+            needs_base: false,
+        }))
+    }
+
+    /// Walks the key; without one only a configured key can still be found in the row.
+    fn read_key(&mut self, slots: &mut Vec<Slot<'r>>) -> Result<(), Fault> {
+        if self.key.id == Id::None {
+            if self.key_is_in_row() {
+                return Ok(());
+            }
+            return Err(Fault::poison(
+                Code::KeyMissing,
+                format!("decode record for {}: it has no key", self.table.shape.table),
+            ));
+        }
+        let mut facts = Facts::default();
+        let present = match &self.plan.key {
+            KeyPlan::None => return Err(disagree("key")),
+            KeyPlan::Avro(group, fields) => {
+                slots.resize(*fields, Slot::Absent);
+                group.read_all(self.key.body, &mut Sink { facts: &mut facts, row: slots })?
+            }
+            KeyPlan::Json { names } => {
+                slots.resize(names.len(), Slot::Absent);
+                if names.len() == 1 && !self.key.body.starts_with(b"{") {
+                    return self.read_bare_key(slots);
+                }
+                let mut walk = Walk { names, facts: &mut facts, row: slots, scratch: self.scratch, unknown: None };
+                let present = walk.read(self.key.body, Role::Row)?;
+                if let Some(name) = walk.unknown
+                    && !self.key_is_in_row()
+                {
+                    return Err(Fault::blocked(
+                        Code::KeyMismatch,
+                        format!("read key for {}: field {name} is no key column", self.table.shape.table),
+                        "make the primary key of the table the record key, or name its columns under key",
+                    ));
+                }
+                present
+            }
+        };
+        if present { Ok(()) } else { Err(disagree("key")) }
+    }
+
+    /// A key that is one value and no object: it is the table's only key column.
+    fn read_bare_key(&mut self, slots: &mut [Slot<'r>]) -> Result<(), Fault> {
+        let json: &'r serde_json::value::RawValue =
+            serde_json::from_slice(self.key.body).map_err(|e| undecodable(&e))?;
+        let slot = token::slot(json.get(), self.scratch).ok_or_else(|| disagree("key"))?;
+        if let Some(place) = slots.first_mut() {
+            *place = slot;
+        }
+        Ok(())
+    }
+
+    /// Walks the value; `false` means that it is null after all.
+    fn read_value(&mut self, facts: &mut Facts<'r>, row: &mut [Slot<'r>]) -> Result<bool, Fault> {
+        let json_role = |flattened| if flattened { Role::Flattened } else { Role::Envelope };
+        let (names, role, typed) = match &self.plan.value {
+            ValuePlan::None => return Err(disagree("value")),
+            ValuePlan::Avro { datum, .. } => return datum.read_all(self.value.body, &mut Sink { facts, row }),
+            ValuePlan::Json { names, flattened } => (names, json_role(*flattened), true),
+            ValuePlan::Untyped { names } => (names, self.role, false),
+        };
+        let mut walk = Walk { names, facts, row, scratch: self.scratch, unknown: None };
+        let mut present = walk.read(self.value.body, role)?;
+        if !typed && role == Role::Envelope && !walk.facts.has(Fact::Op) {
+            // A row whose first column is called `before`.
+            *walk.facts = Facts::default();
+            present = walk.read(self.value.body, Role::Flattened)?;
+            self.role = Role::Flattened;
+        }
+        match walk.unknown {
+            Some(_) if typed => Err(disagree("value")),
+            Some(name) => Err(Fault::blocked(
+                Code::ColumnMissing,
+                format!("read row for {}: the table has no column {name}", self.table.shape.table),
+                format!(
+                    "add column {name}, or give its type under [table.\"{}\"] column_types",
+                    self.table.shape.table
+                ),
+            )),
+            None => Ok(present),
+        }
+    }
+
+    /// Reads the before image into the row's slots; `false` when there is none, or none that can be read.
+    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) -> bool {
+        row.fill(Slot::Absent);
+        let Image::At(bytes) = before else { return false };
+        let mut facts = Facts::default();
+        let read = match &self.plan.value {
+            ValuePlan::Avro { before: Some(group), .. } => {
+                group.read_prefix(bytes, &mut Sink { facts: &mut facts, row })
+            }
+            ValuePlan::Json { names, .. } | ValuePlan::Untyped { names } => {
+                Walk { names, facts: &mut facts, row, scratch: self.scratch, unknown: None }.read(bytes, Role::Row)
+            }
+            ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
+        };
+        let read = read.unwrap_or(false);
+        if !read {
+            row.fill(Slot::Absent);
+        }
+        read
+    }
+}
+
+fn disagree(part: &str) -> Fault {
+    Fault::poison(Code::Undecodable, format!("decode {part}: it does not have the form that its schema gives it"))
+}
