@@ -8,6 +8,7 @@ use crate::config;
 use crate::fault::{Class, Code, Fault};
 use crate::record::{Coordinates, OwnedRecord};
 use rdkafka::producer::{BaseProducer, Producer as _};
+#[cfg(test)]
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -110,16 +111,14 @@ impl MockBroker {
         self.with_cluster("bring the mock broker back", |cluster| cluster.broker_up(1))
     }
 
-    /// The next produce requests are refused with "message too large", as often as `times`.
-    ///
-    /// # Errors
-    /// When there is no cluster.
-    pub fn refuse_as_too_large(&self, times: usize) -> Result<(), Fault> {
-        let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; times];
-        self.with_cluster("inject produce errors", |cluster| {
-            cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    /// The next requests of a kind are answered with these errors, one each.
+    #[cfg(test)]
+    pub(super) fn inject(&self, api: RDKafkaApiKey, errors: &[RDKafkaRespErr]) {
+        self.with_cluster("inject errors", |cluster| {
+            cluster.request_errors(api, errors);
             Ok(())
         })
+        .unwrap();
     }
 
     fn with_cluster<T>(
