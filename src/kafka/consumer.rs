@@ -14,7 +14,7 @@ use crate::config;
 use crate::fault::{Class, Code, Fault};
 use crate::record::{Headers, RawRecord};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::cell::{Cell, RefCell};
@@ -129,8 +129,10 @@ impl Headers for Message<'_> {
 enum Holding {
     /// Ours, not yet known to librdkafka's fetcher.
     Held,
-    /// Being fetched; `paused` by backpressure.
-    Started { paused: bool },
+    /// librdkafka gave up fetching it and waits for a new assignment.
+    Stopped,
+    /// Being fetched, or paused.
+    Started,
 }
 
 /// Member of the consumer group. [`Send`], but used by one thread.
@@ -205,6 +207,10 @@ impl Consumer {
             }
             Some(Polled::Assign(partitions)) => {
                 self.reported.set(None);
+                // Cooperative rebalances end with an assignment of nothing, which wants its answer too.
+                if partitions.is_empty() {
+                    return self.assign_paused(&[]).map_or_else(Event::Failed, |()| Event::Idle);
+                }
                 Event::Assigned(partitions)
             }
             Some(Polled::Revoke(partitions)) => self.revoked(partitions),
@@ -233,8 +239,9 @@ impl Consumer {
         self.client().incremental_assign(&TopicPartitionList::new()).map_err(|e| from_error(&e, "accept the assignment"))
     }
 
-    /// Starts fetching at exactly these offsets. Partitions that are not held any more (revoked while they were being
-    /// claimed) are left out.
+    /// Starts fetching at exactly these offsets: partitions that were just assigned, or that [`Event::Stopped`] told and
+    /// somebody has allowed to go on. Partitions that are not ours any more (revoked while they were being claimed), and
+    /// those that are being fetched, are left out.
     ///
     /// An offset that the log does not hold comes back as [`Event::Stopped`] with `retention_gap`.
     ///
@@ -242,20 +249,30 @@ impl Consumer {
     /// Fatal when librdkafka refuses (an offset below zero).
     pub fn start(&self, starts: &[(TopicPartition, i64)]) -> Result<(), Fault> {
         let mut holdings = self.holdings.borrow_mut();
-        let mut list = TopicPartitionList::new();
+        let (mut list, mut stopped) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (partition, offset) in starts {
             match holdings.get(partition) {
                 Some(Holding::Held) => add(&mut list, partition, *offset)?,
-                _ => tracing::debug!(%partition, "not started: no longer held, or started before"),
+                Some(Holding::Stopped) => {
+                    stopped.add_partition(&partition.topic, partition.partition);
+                    add(&mut list, partition, *offset)?;
+                }
+                _ => tracing::debug!(%partition, "not started: no longer ours, or started before"),
             }
         }
         if list.count() == 0 {
             return Ok(());
         }
-        self.client().incremental_assign(&list).map_err(|e| from_error(&e, "start fetching"))?;
+        let attempt = "start fetching";
+        if stopped.count() > 0 {
+            // A stopped fetcher takes no seek: it has to be assigned anew.
+            self.client().incremental_unassign(&stopped).map_err(|e| from_error(&e, attempt))?;
+            self.client().resume(&stopped).map_err(|e| from_error(&e, attempt))?;
+        }
+        self.client().incremental_assign(&list).map_err(|e| from_error(&e, attempt))?;
         for (partition, _) in starts {
-            if let Some(holding @ Holding::Held) = holdings.get_mut(partition) {
-                *holding = Holding::Started { paused: false };
+            if let Some(holding @ (Holding::Held | Holding::Stopped)) = holdings.get_mut(partition) {
+                *holding = Holding::Started;
             }
         }
         Ok(())
@@ -288,8 +305,7 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
-        let list = self.mark(partitions, true);
-        self.client().pause(&list).map_err(|e| from_error(&e, "pause partitions"))
+        self.client().pause(&self.started_list(partitions)).map_err(|e| from_error(&e, "pause partitions"))
     }
 
     /// Ends a [`Consumer::pause`].
@@ -297,8 +313,7 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
-        let list = self.mark(partitions, false);
-        self.client().resume(&list).map_err(|e| from_error(&e, "resume partitions"))
+        self.client().resume(&self.started_list(partitions)).map_err(|e| from_error(&e, "resume partitions"))
     }
 
     /// Answers [`Event::Revoked`] or [`Event::Lost`], with all of its partitions in one call: the group goes on with it.
@@ -307,19 +322,17 @@ impl Consumer {
     /// Fatal when the client has given up.
     pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
         let mut holdings = self.holdings.borrow_mut();
-        let (mut started, mut paused) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut started = TopicPartitionList::new();
         for partition in partitions {
-            if let Some(Holding::Started { paused: is_paused }) = holdings.remove(partition) {
+            let holding = holdings.remove(partition);
+            if matches!(holding, Some(Holding::Started | Holding::Stopped)) {
                 started.add_partition(&partition.topic, partition.partition);
-                if is_paused {
-                    paused.add_partition(&partition.topic, partition.partition);
-                }
             }
         }
         // An empty list still answers for partitions that were never started.
         self.client().incremental_unassign(&started).map_err(|e| from_error(&e, "give up partitions"))?;
         // The application's pause outlives the assignment inside librdkafka; the next start must not inherit it.
-        self.client().resume(&paused).map_err(|e| from_error(&e, "give up partitions"))
+        self.client().resume(&started).map_err(|e| from_error(&e, "give up partitions"))
     }
 
     /// Commits next offsets with metadata (see [`super::marker`]) in the background; the outcome comes back as
@@ -329,7 +342,8 @@ impl Consumer {
     /// When it could not even be queued.
     pub fn commit(&self, offsets: &[(TopicPartition, i64, String)]) -> Result<(), Fault> {
         let list = commit_list(offsets)?;
-        self.client().commit(&list, CommitMode::Async).map_err(|e| from_error(&e, &self.committing()))
+        native::commit_to(self.client().client().native_ptr(), &list, self.queue())
+            .map_err(|code| classify(code, &self.committing()))
     }
 
     /// Commits and waits for the outcome, at most `timeout`: for release and shutdown.
@@ -351,6 +365,9 @@ impl Consumer {
     }
 
     fn revoked(&self, partitions: Vec<TopicPartition>) -> Event<'_> {
+        if partitions.is_empty() {
+            return self.unassign(&[]).map_or_else(Event::Failed, |()| Event::Idle);
+        }
         let mut holdings = self.holdings.borrow_mut();
         for partition in &partitions {
             // A claim that ends from here on must not start what is being given up.
@@ -379,6 +396,9 @@ impl Consumer {
         if let Some((partition, offset)) = at {
             let fault = classify(code, &format!("fetch {partition} at offset {offset}"));
             if fault.class == Class::Blocked {
+                if let Some(holding @ Holding::Started) = self.holdings.borrow_mut().get_mut(&partition) {
+                    *holding = Holding::Stopped;
+                }
                 return Event::Stopped(partition, fault);
             }
         }
@@ -405,17 +425,13 @@ impl Consumer {
     }
 
     fn started(&self, partition: &TopicPartition) -> bool {
-        matches!(self.holdings.borrow().get(partition), Some(Holding::Started { .. }))
+        matches!(self.holdings.borrow().get(partition), Some(Holding::Started))
     }
 
-    fn mark(&self, partitions: &[TopicPartition], pause: bool) -> TopicPartitionList {
-        let mut holdings = self.holdings.borrow_mut();
+    fn started_list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            if let Some(Holding::Started { paused }) = holdings.get_mut(partition) {
-                *paused = pause;
-                list.add_partition(&partition.topic, partition.partition);
-            }
+        for partition in partitions.iter().filter(|p| self.started(p)) {
+            list.add_partition(&partition.topic, partition.partition);
         }
         list
     }

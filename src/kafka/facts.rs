@@ -87,7 +87,7 @@ impl Facts {
         }
         let mut ids: BTreeMap<String, Uuid> = topics.iter().map(|t| (t.clone(), Uuid::nil())).collect();
         let told = native::topic_ids(self.consumer.client().native_ptr(), topics, self.patience)
-            .ok_or_else(|| self.unavailable("describe the topics", RDKafkaErrorCode::OperationTimedOut))?;
+            .map_err(|code| self.fault(&KafkaError::AdminOp(code), "describe the topics"))?;
         ids.extend(told);
         Ok(ids)
     }

@@ -266,6 +266,19 @@ pub(super) fn entries(list: &TopicPartitionList) -> Vec<Entry> {
     unsafe { entries_of(list.ptr()) }
 }
 
+/// Commits in the background; the outcome comes out of `queue`. (rdkafka's own asynchronous commit tells no outcome:
+/// librdkafka has one only for a configured callback or for a queue.)
+pub(super) fn commit_to(
+    client: ClientPtr,
+    offsets: &TopicPartitionList,
+    queue: &Queue,
+) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps its own reference to the queue.
+    let code =
+        unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), queue.0.as_ptr(), None, ptr::null_mut()) };
+    failure(code).map_or(Ok(()), Err)
+}
+
 /// Commits and waits for the outcome at most `timeout`; `None` when it did not come.
 pub(super) fn commit(
     client: ClientPtr,
@@ -273,11 +286,8 @@ pub(super) fn commit(
     timeout: Duration,
 ) -> Option<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
     let queue = Queue::new(client)?;
-    // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps its own reference to the queue.
-    let refused =
-        failure(unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), queue.0.as_ptr(), None, ptr::null_mut()) });
-    if refused.is_some() {
-        return Some((refused, Vec::new()));
+    if let Err(refused) = commit_to(client, offsets, &queue) {
+        return Some((Some(refused), Vec::new()));
     }
     match queue.poll(timeout)? {
         Polled::Committed(error, list) => Some((error, list)),
@@ -285,11 +295,15 @@ pub(super) fn commit(
     }
 }
 
-/// Topic ids by name through DescribeTopics; `None` when the broker did not answer in time, nil where it does not tell.
-pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration) -> Option<Vec<(String, Uuid)>> {
+/// Topic ids by name through DescribeTopics, nil where the broker does not tell.
+pub(super) fn topic_ids(
+    client: ClientPtr,
+    topics: &[String],
+    timeout: Duration,
+) -> Result<Vec<(String, Uuid)>, RDKafkaErrorCode> {
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(t.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let queue = Queue::new(client)?;
+    let queue = Queue::new(client).ok_or(RDKafkaErrorCode::Fail)?;
     let mut why: [c_char; 256] = [0; 256];
     // SAFETY: names live until the collection has copied them; collection and options are destroyed once, after the
     // request has copied them; the result is read while its event is alive.
@@ -302,18 +316,19 @@ pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration)
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(collection);
 
-        let event = queue.next(timeout + Duration::from_secs(1))?;
-        if failure(sys::rd_kafka_event_error(event.0.as_ptr())).is_some() {
-            return None;
+        // The request's own time-out comes first and says more.
+        let event = queue.next(timeout + Duration::from_secs(1)).ok_or(RDKafkaErrorCode::OperationTimedOut)?;
+        if let Some(code) = failure(sys::rd_kafka_event_error(event.0.as_ptr())) {
+            return Err(code);
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
         if result.is_null() {
-            return None;
+            return Err(RDKafkaErrorCode::Fail);
         }
         let mut count = 0;
         let described = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         if described.is_null() {
-            return Some(Vec::new());
+            return Ok(Vec::new());
         }
         let mut ids = Vec::with_capacity(count);
         for &topic in std::slice::from_raw_parts(described, count) {
@@ -328,7 +343,7 @@ pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration)
             };
             ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), id));
         }
-        Some(ids)
+        Ok(ids)
     }
 }
 
