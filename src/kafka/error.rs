@@ -80,6 +80,8 @@ pub fn from_error(error: &KafkaError, attempt: &str) -> Fault {
         KafkaError::Subscription(why) | KafkaError::PauseResume(why) | KafkaError::Seek(why) => {
             Fault::new(Class::Fatal, Code::KafkaFatal, format!("could not {attempt}: {why}"))
         }
+        // rdkafka's own accessor leaves this one out.
+        KafkaError::AdminOp(code) => classify(*code, attempt),
         other => match other.rdkafka_error_code() {
             Some(code) => classify(code, attempt),
             None => Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: unexpected client error")),

@@ -86,8 +86,17 @@ impl Facts {
             return Ok(BTreeMap::new());
         }
         let mut ids: BTreeMap<String, Uuid> = topics.iter().map(|t| (t.clone(), Uuid::nil())).collect();
-        let told = native::topic_ids(self.consumer.client().native_ptr(), topics, self.patience)
-            .map_err(|code| self.fault(&KafkaError::AdminOp(code), "describe the topics"))?;
+        let attempt = "describe the topics";
+        let metadata = self
+            .consumer
+            .fetch_metadata(topics.first().map(String::as_str), self.patience)
+            .map_err(|e| self.fault(&e, attempt))?;
+        // The broker that just answered; the bootstrap connection has no number.
+        let answered = metadata.orig_broker_id();
+        let broker = metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id);
+        let broker = broker.max_by_key(|id| *id == answered).unwrap_or(answered);
+        let told = native::topic_ids(self.consumer.client().native_ptr(), broker, topics, self.patience)
+            .map_err(|code| self.fault(&KafkaError::AdminOp(code), attempt))?;
         ids.extend(told);
         Ok(ids)
     }
@@ -174,7 +183,11 @@ impl Facts {
     fn fault(&self, error: &KafkaError, attempt: &str) -> Fault {
         self.serve();
         let fault = from_error(error, attempt);
-        match error.rdkafka_error_code() {
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
             Some(code) if fault.code == Code::KafkaUnavailable => self.unavailable(attempt, code),
             _ => fault,
         }

@@ -295,9 +295,11 @@ pub(super) fn commit(
     }
 }
 
-/// Topic ids by name through DescribeTopics, nil where the broker does not tell.
+/// Topic ids by name through DescribeTopics, nil where the broker does not tell. `broker` is asked: left to itself,
+/// librdkafka waits for the controller, which any broker can stand in for.
 pub(super) fn topic_ids(
     client: ClientPtr,
+    broker: i32,
     topics: &[String],
     timeout: Duration,
 ) -> Result<Vec<(String, Uuid)>, RDKafkaErrorCode> {
@@ -312,6 +314,7 @@ pub(super) fn topic_ids(
         let options =
             sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), why.as_mut_ptr(), why.len());
+        sys::rd_kafka_AdminOptions_set_broker(options, broker, why.as_mut_ptr(), why.len());
         sys::rd_kafka_DescribeTopics(client, collection, options, queue.0.as_ptr());
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(collection);
