@@ -23,7 +23,9 @@ fn record(topic: &str, partition: i32, offset: i64) -> OwnedRecord {
 }
 
 fn fill(broker: &MockBroker, topic: &str, partition: i32, offsets: std::ops::Range<i64>) {
-    broker.produce_exactly(&offsets.map(|o| record(topic, partition, o)).collect::<Vec<_>>()).unwrap();
+    broker
+        .produce_exactly(&offsets.map(|o| record(topic, partition, o)).collect::<Vec<_>>())
+        .unwrap();
 }
 
 fn tp(topic: &str, partition: i32) -> TopicPartition {
@@ -156,8 +158,12 @@ fn a_group_offset_that_someone_left_behind_does_not_decide_where_reading_starts(
 fn a_record_comes_with_key_value_headers_and_timestamp() {
     let broker = MockBroker::start(&[("t", 1)]).unwrap();
     let mut first = record("t", 0, 0);
-    first.headers =
-        vec![("a".into(), Some(b"1".to_vec())), ("n".into(), None), ("a".into(), Some(b"2".to_vec())), ("e".into(), Some(vec![]))];
+    first.headers = vec![
+        ("a".into(), Some(b"1".to_vec())),
+        ("n".into(), None),
+        ("a".into(), Some(b"2".to_vec())),
+        ("e".into(), Some(vec![])),
+    ];
     let mut tombstone = record("t", 0, 1);
     tombstone.value = None;
     let mut keyless = record("t", 0, 2);
@@ -244,7 +250,10 @@ fn a_start_outside_of_the_log_stops_that_partition_and_no_other() {
     assigned(&consumer);
     consumer.start(&[(tp("t", 0), low - 1)]).unwrap();
     let (partition, fault) = stopped(&consumer);
-    assert_eq!((partition, fault.class, fault.code), (tp("t", 0), Class::Blocked, Code::RetentionGap));
+    assert_eq!(
+        (partition, fault.class, fault.code),
+        (tp("t", 0), Class::Blocked, Code::RetentionGap)
+    );
     consumer.start(&[(tp("t", 1), 99)]).unwrap();
     let (partition, fault) = stopped(&consumer);
     assert_eq!((partition, fault.code), (tp("t", 1), Code::RetentionGap));
@@ -276,12 +285,19 @@ fn a_commit_carries_its_marker_and_is_answered() {
     });
     assert_eq!((offsets, outcome), (vec![(tp("t", 0), 3)], Ok(())));
     let group = facts.group_offsets(&[tp("t", 1), tp("t", 0)]).unwrap();
-    assert_eq!(group, [None, Some(GroupOffset { offset: 3, metadata: "silversink/1 epoch=9 next=3".into() })]);
+    assert_eq!(
+        group,
+        [None, Some(GroupOffset { offset: 3, metadata: "silversink/1 epoch=9 next=3".into() })]
+    );
     consumer.commit_sync(&[(tp("t", 0), 4, marker::marker(9, 4))], PATIENCE).unwrap();
     assert_eq!(facts.group_offsets(&[tp("t", 0)]).unwrap()[0].as_ref().unwrap().offset, 4);
     // A generation that the broker no longer knows is fenced, not an error of the pipeline (G7).
-    broker.inject(RDKafkaApiKey::OffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION]);
-    let refused = consumer.commit_sync(&[(tp("t", 0), 5, marker::marker(9, 5))], PATIENCE).unwrap_err();
+    broker.inject(
+        RDKafkaApiKey::OffsetCommit,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION],
+    );
+    let refused =
+        consumer.commit_sync(&[(tp("t", 0), 5, marker::marker(9, 5))], PATIENCE).unwrap_err();
     assert_eq!(refused.class, Class::Fenced);
 }
 
@@ -292,7 +308,9 @@ fn a_synchronous_commit_to_a_broker_that_is_down_ends_in_time() {
     assigned(&consumer);
     broker.down().unwrap();
     let began = Instant::now();
-    let fault = consumer.commit_sync(&[(tp("t", 0), 0, String::new())], Duration::from_millis(500)).unwrap_err();
+    let fault = consumer
+        .commit_sync(&[(tp("t", 0), 0, String::new())], Duration::from_millis(500))
+        .unwrap_err();
     assert_eq!(fault.class, Class::Transient);
     assert!(began.elapsed() < Duration::from_secs(3));
 }
@@ -336,7 +354,10 @@ fn a_revocation_may_be_answered_late_and_the_group_goes_on() {
         assert!(Instant::now() < deadline, "the group did not go on: {given:?} {kept:?}");
         match first.poll(TICK) {
             Event::Record(m) => {
-                assert!(!revoked.contains(&tp("t", m.raw().partition)), "{m:?} of a revoked partition");
+                assert!(
+                    !revoked.contains(&tp("t", m.raw().partition)),
+                    "{m:?} of a revoked partition"
+                );
                 note(&mut kept, &m);
             }
             Event::Assigned(p) => first.assign_paused(&p).unwrap(),
@@ -371,7 +392,10 @@ fn a_lost_assignment_is_told_apart_and_the_next_one_starts_clean() {
     consumer.start(&[(tp("t", 0), 0)]).unwrap();
     read(&consumer, 15);
     consumer.pause(&[tp("t", 0)]).unwrap();
-    broker.inject(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID; 1]);
+    broker.inject(
+        RDKafkaApiKey::Heartbeat,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID; 1],
+    );
     let lost = until(&consumer, "losing the assignment", |event| match event {
         Event::Lost(partitions) => Some(partitions),
         Event::Revoked(_) => panic!("a lost assignment looks like an orderly revocation"),
@@ -406,7 +430,10 @@ fn a_broker_that_is_down_is_reported_once_and_reading_goes_on_afterwards() {
     assert_eq!((fault.class, fault.code), (Class::Transient, Code::KafkaUnavailable));
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
-        assert!(!matches!(consumer.poll(TICK), Event::Failed(_)), "the same trouble was reported twice");
+        assert!(
+            !matches!(consumer.poll(TICK), Event::Failed(_)),
+            "the same trouble was reported twice"
+        );
     }
     broker.up().unwrap();
     fill(&broker, "t", 0, 5..7);
@@ -428,4 +455,30 @@ fn closing_ends_in_time_even_with_an_unanswered_assignment_or_no_broker() {
     let began = Instant::now();
     held.close();
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_new_group_protocol_is_served_by_the_same_calls() {
+    let broker = MockBroker::start(&[("t", 2)]).unwrap();
+    (0..2).for_each(|p| fill(&broker, "t", p, 0..10));
+    let mut settings = kafka(broker.bootstrap(), "g");
+    settings.properties.insert("group.protocol".into(), "consumer".to_owned().into());
+    let consumer = open_with(&settings, &["t"]);
+    assert_eq!(assigned(&consumer).len(), 2);
+    nothing_comes(&consumer, "nothing was started");
+    consumer.start(&[(tp("t", 0), 3), (tp("t", 1), 9)]).unwrap();
+    let all = read(&consumer, 8);
+    assert_eq!(all[&("t".into(), 0)], (3..10).collect::<Vec<_>>());
+    assert_eq!(all[&("t".into(), 1)], [9]);
+}
+
+#[test]
+fn clients_can_be_handed_to_the_threads_that_use_them() {
+    fn send<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    send::<Consumer>();
+    shared::<Facts>();
+    shared::<Letters>();
+    shared::<Producer>();
+    shared::<MockBroker>();
 }

@@ -69,14 +69,17 @@ pub fn from_error(error: &KafkaError, attempt: &str) -> Fault {
         KafkaError::ClientConfig(_, _, property, _) => Fault::new(
             Class::Fatal,
             Code::Configuration,
-            format!("could not {attempt}: the Kafka client refuses the value of property {property:?} or does not know it"),
+            format!(
+                "could not {attempt}: the Kafka client refuses the value of property {property:?} or does not know it"
+            ),
         ),
         KafkaError::ClientCreation(why) => {
             Fault::new(Class::Fatal, Code::Configuration, format!("could not {attempt}: {why}"))
         }
-        KafkaError::Canceled | KafkaError::NoMessageReceived => {
-            Fault::transient(Code::KafkaUnavailable, format!("could not {attempt}: the request was given up"))
-        }
+        KafkaError::Canceled | KafkaError::NoMessageReceived => Fault::transient(
+            Code::KafkaUnavailable,
+            format!("could not {attempt}: the request was given up"),
+        ),
         KafkaError::Subscription(why) | KafkaError::PauseResume(why) | KafkaError::Seek(why) => {
             Fault::new(Class::Fatal, Code::KafkaFatal, format!("could not {attempt}: {why}"))
         }
@@ -84,7 +87,11 @@ pub fn from_error(error: &KafkaError, attempt: &str) -> Fault {
         KafkaError::AdminOp(code) => classify(*code, attempt),
         other => match other.rdkafka_error_code() {
             Some(code) => classify(code, attempt),
-            None => Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: unexpected client error")),
+            None => Fault::new(
+                Class::Fatal,
+                Code::Internal,
+                format!("could not {attempt}: unexpected client error"),
+            ),
         },
     }
 }
@@ -95,9 +102,18 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_down_is_transient() {
-        for code in [Rd::AllBrokersDown, Rd::BrokerTransportFailure, Rd::OperationTimedOut, Rd::NotCoordinator] {
+        for code in [
+            Rd::AllBrokersDown,
+            Rd::BrokerTransportFailure,
+            Rd::OperationTimedOut,
+            Rd::NotCoordinator,
+        ] {
             let fault = classify(code, "fetch");
-            assert_eq!((fault.class, fault.code), (Class::Transient, Code::KafkaUnavailable), "{code:?}");
+            assert_eq!(
+                (fault.class, fault.code),
+                (Class::Transient, Code::KafkaUnavailable),
+                "{code:?}"
+            );
         }
     }
 

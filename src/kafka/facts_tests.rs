@@ -68,3 +68,20 @@ fn a_capture_with_a_gap_is_refused_by_the_exact_loader() {
     let fault = broker.produce_exactly(&[gap]).unwrap_err();
     assert!(fault.text.contains("gap"), "{}", fault.text);
 }
+
+#[test]
+fn a_login_that_the_broker_cannot_take_is_not_waited_for() {
+    let broker = MockBroker::start(&[]).unwrap();
+    let mut settings = kafka(broker.bootstrap(), "g");
+    for (name, value) in [
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.username", "me"),
+        ("sasl.password", "hunter2"),
+    ] {
+        settings.properties.insert(name.into(), value.to_owned().into());
+    }
+    let fault = Facts::open_with(&settings, Duration::from_secs(8)).unwrap().probe().unwrap_err();
+    assert_eq!((fault.class, fault.code), (Class::Fatal, Code::KafkaFatal), "{fault:?}");
+    assert!(!format!("{fault:?}").contains("hunter2"));
+}

@@ -73,7 +73,10 @@ fn a_letter_is_acknowledged_and_holds_the_record_with_its_reason() {
     assert!(letters.flush(PATIENCE));
 
     let letter = read_back(&broker, partition, offset);
-    assert_eq!((&letter.key, &letter.value, letter.timestamp_ms), (&record().key, &record().value, record().timestamp_ms));
+    assert_eq!(
+        (&letter.key, &letter.value, letter.timestamp_ms),
+        (&record().key, &record().value, record().timestamp_ms)
+    );
     assert_eq!(text(&letter, "own"), Some("x"));
     assert_eq!(letter.headers.get("nothing"), Some(None));
     for (name, value) in [
@@ -91,7 +94,11 @@ fn a_letter_is_acknowledged_and_holds_the_record_with_its_reason() {
         ("silversink.attempt", "1"),
     ] {
         assert_eq!(text(&letter, name), Some(value), "{name}");
-        assert_eq!(letter.headers.iter().filter(|(n, _)| n == name).count(), 1, "{name} replaced, not appended");
+        assert_eq!(
+            letter.headers.iter().filter(|(n, _)| n == name).count(),
+            1,
+            "{name} replaced, not appended"
+        );
     }
     assert_eq!(letter.headers.get("silversink.sqlstate"), None);
 }
@@ -117,14 +124,18 @@ fn a_letter_that_the_client_finds_too_large_becomes_a_reference() {
     let large = OwnedRecord { value: Some(vec![7; 2_000_000]), ..record() };
     letters.send(1, &large, &reason()).unwrap();
     let (partition, offset) = answers.recv_timeout(PATIENCE).unwrap().outcome.unwrap();
-    assert_eq!(text(&read_back(&broker, partition, offset), "silversink.truncated.value_bytes"), Some("2000000"));
+    assert_eq!(
+        text(&read_back(&broker, partition, offset), "silversink.truncated.value_bytes"),
+        Some("2000000")
+    );
 }
 
 #[test]
 fn a_reference_that_is_too_large_is_answered_and_not_sent_again() {
     let broker = MockBroker::start(&[("dlq", 1)]).unwrap();
     let (letters, answers) = Letters::open(&kafka(broker.bootstrap(), "g"), "dlq").unwrap();
-    broker.inject(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
+    broker
+        .inject(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
     letters.send(1, &record(), &reason()).unwrap();
     let fault = answers.recv_timeout(PATIENCE).unwrap().outcome.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Transient, Code::DeadLetterUnacknowledged));

@@ -11,7 +11,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext,
+};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,11 +21,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(20);
 
+/// Partition and offset of a record, or why it was refused.
+type Outcome = Result<(i32, i64), RDKafkaErrorCode>;
+
 /// Where each record went, by its place in the input.
 #[derive(Default)]
 pub(super) struct Deliveries {
     client: Context,
-    done: Mutex<Vec<(usize, Result<(i32, i64), RDKafkaErrorCode>)>>,
+    done: Mutex<Vec<(usize, Outcome)>>,
 }
 
 impl ClientContext for Deliveries {
@@ -121,8 +126,9 @@ pub(super) fn send_all(
     for (index, record) in records.iter().enumerate() {
         let mut deadline = None;
         loop {
-            let mut native = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.at.topic, index)
-                .headers(native_headers(&record.headers));
+            let mut native =
+                BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.at.topic, index)
+                    .headers(native_headers(&record.headers));
             native.partition = (record.at.partition >= 0).then_some(record.at.partition);
             native.key = record.key.as_deref();
             native.payload = record.value.as_deref();
@@ -137,15 +143,16 @@ pub(super) fn send_all(
         }
     }
     producer.flush(PATIENCE).map_err(|e| from_error(&e, "produce the records"))?;
-    let done = std::mem::take(&mut *producer.context().done.lock().unwrap_or_else(PoisonError::into_inner));
+    let done = std::mem::take(
+        &mut *producer.context().done.lock().unwrap_or_else(PoisonError::into_inner),
+    );
     let mut places = vec![None; records.len()];
     for (index, outcome) in done {
         let Some((record, place)) = records.get(index).zip(places.get_mut(index)) else { continue };
         let (partition, offset) = outcome.map_err(|code| refused(record, code))?;
         *place = Some(Coordinates { topic: record.at.topic.clone(), partition, offset });
     }
-    places
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, "a produced record was never answered"))
+    places.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Fault::new(Class::Fatal, Code::Internal, "a produced record was never answered")
+    })
 }
