@@ -458,6 +458,32 @@ fn closing_ends_in_time_even_with_an_unanswered_assignment_or_no_broker() {
 }
 
 #[test]
+fn closing_in_the_middle_of_a_revocation_hands_everything_over() {
+    let broker = MockBroker::start(&[("t", 2)]).unwrap();
+    (0..2).for_each(|p| fill(&broker, "t", p, 0..3));
+    let first = open(&broker, &["t"]);
+    let all = assigned(&first);
+    first.start(&all.iter().map(|p| (p.clone(), 0)).collect::<Vec<_>>()).unwrap();
+    read(&first, 6);
+    let second = open(&broker, &["t"]);
+    until(&first, "a revocation", |event| {
+        second.poll(Duration::ZERO);
+        matches!(event, Event::Revoked(_)).then_some(())
+    });
+    let began = Instant::now();
+    first.close();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let mut given = Vec::new();
+    while given.len() < 2 {
+        given.extend(assigned(&second));
+    }
+    second.start(&given.iter().map(|p| (p.clone(), 1)).collect::<Vec<_>>()).unwrap();
+    for offsets in read(&second, 4).values() {
+        assert_eq!(offsets, &[1, 2]);
+    }
+}
+
+#[test]
 fn the_new_group_protocol_is_served_by_the_same_calls() {
     let broker = MockBroker::start(&[("t", 2)]).unwrap();
     (0..2).for_each(|p| fill(&broker, "t", p, 0..10));

@@ -25,8 +25,7 @@ pub fn classify(code: Rd, attempt: &str) -> Fault {
         Rd::IllegalGeneration
         | Rd::UnknownMemberId
         | Rd::RebalanceInProgress
-        | Rd::AssignmentLost
-        | Rd::StaleBrokerEpoch => Fault::new(Class::Fenced, Code::Fenced, text),
+        | Rd::AssignmentLost => Fault::new(Class::Fenced, Code::Fenced, text),
         Rd::Authentication
         | Rd::SaslAuthenticationFailed
         | Rd::UnsupportedSASLMechanism

@@ -226,10 +226,11 @@ impl Letters {
     pub fn ensure_topic(&self) -> Result<(), Fault> {
         let topic = &self.producer.context().topic;
         let attempt = format!("look for the dead-letter topic {topic}");
+        // A broker that creates topics by itself does it when it is asked about one.
         let metadata = self
             .producer
             .client()
-            .fetch_metadata(None, PATIENCE)
+            .fetch_metadata(Some(topic), PATIENCE)
             .map_err(|e| from_error(&e, &attempt))?;
         if metadata.topics().iter().any(|t| t.name() == topic && t.error().is_none()) {
             return Ok(());

@@ -155,3 +155,12 @@ fn a_letter_to_a_broker_that_is_down_is_not_acknowledged() {
     let fault = answers.recv_timeout(PATIENCE).unwrap().outcome.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Transient, Code::DeadLetterUnacknowledged));
 }
+
+#[test]
+fn a_missing_dead_letter_topic_is_created() {
+    let broker = MockBroker::start(&[]).unwrap();
+    let (letters, answers) = Letters::open(&kafka(broker.bootstrap(), "g"), "dlq").unwrap();
+    letters.ensure_topic().unwrap();
+    letters.send(1, &record(), &reason()).unwrap();
+    answers.recv_timeout(PATIENCE).unwrap().outcome.unwrap();
+}

@@ -88,22 +88,47 @@ impl Producer {
             let count = needed.entry(&record.at.topic).or_insert(1);
             *count = (*count).max(record.at.partition.saturating_add(1));
         }
+        let deadline = Instant::now() + PATIENCE;
+        let mut asked = false;
+        loop {
+            let known = self.partitions()?;
+            let missing: Vec<(&str, i32)> = needed
+                .iter()
+                .map(|(topic, count)| (*topic, *count))
+                .filter(|(topic, count)| known.get(*topic).is_none_or(|have| have < count))
+                .collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if asked && Instant::now() > deadline {
+                let text = "the brokers do not show the new topics or partitions";
+                return Err(Fault::transient(Code::KafkaUnavailable, text));
+            }
+            for (topic, count) in missing.into_iter().filter(|_| !asked) {
+                if known.contains_key(topic) {
+                    let total = usize::try_from(count).unwrap_or(1);
+                    admin::add_partitions(&self.properties, topic, total)?;
+                } else {
+                    admin::create_topic(&self.properties, topic, count)?;
+                }
+            }
+            // Brokers learn of a new topic one after the other; a partition that they do not show yet would be refused.
+            if std::mem::replace(&mut asked, true) {
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    fn partitions(&self) -> Result<BTreeMap<String, i32>, Fault> {
         let metadata = self
             .producer
             .client()
             .fetch_metadata(None, PATIENCE)
             .map_err(|e| from_error(&e, "list the topics"))?;
-        for (topic, partitions) in needed {
-            let total = usize::try_from(partitions).unwrap_or(1);
-            match metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none()) {
-                None => admin::create_topic(&self.properties, topic, partitions)?,
-                Some(known) if known.partitions().len() < total => {
-                    admin::add_partitions(&self.properties, topic, total)?;
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        let exist = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(exist
+            .map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
+            .collect())
     }
 
     /// Sends the records in order, each to its own partition, with key, value, headers and timestamp as they are, and
