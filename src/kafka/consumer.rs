@@ -40,6 +40,8 @@ enum Holding {
     Stopped,
     /// Being fetched, or paused.
     Started,
+    /// To be given up: known to librdkafka until [`Consumer::unassign`], never started again.
+    Leaving,
 }
 
 /// Member of the consumer group. [`Send`], but used by one thread.
@@ -253,7 +255,7 @@ impl Consumer {
         let mut started = TopicPartitionList::new();
         for partition in partitions {
             let holding = holdings.remove(partition);
-            if matches!(holding, Some(Holding::Started | Holding::Stopped)) {
+            if holding.is_some_and(|h| h != Holding::Held) {
                 started.add_partition(&partition.topic, partition.partition);
             }
         }
@@ -305,8 +307,12 @@ impl Consumer {
         let mut holdings = self.holdings.borrow_mut();
         for partition in &partitions {
             // A claim that ends from here on must not start what is being given up.
-            if holdings.get(partition) == Some(&Holding::Held) {
-                holdings.remove(partition);
+            match holdings.get_mut(partition) {
+                None => {}
+                Some(Holding::Held) => {
+                    holdings.remove(partition);
+                }
+                Some(holding) => *holding = Holding::Leaving,
             }
         }
         if self.client().assignment_lost() {

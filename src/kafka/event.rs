@@ -38,7 +38,8 @@ pub enum Event<'c> {
     /// New partitions: answer with one [`Consumer::assign_paused`], claim, then [`Consumer::start`].
     Assigned(Vec<TopicPartition>),
     /// Partitions to give up: drain, then answer with **one** [`Consumer::unassign`] of all of them. No record of them
-    /// follows. librdkafka holds back the records of *all* partitions until the answer, so drain without delay.
+    /// follows, unless a start crossed the revocation on its way: the check of the assignment generation at the door
+    /// stays necessary. librdkafka holds back the records of *all* partitions until the answer, so drain without delay.
     Revoked(Vec<TopicPartition>),
     /// Partitions that already belong to someone else: drop their work, do not commit, answer with
     /// [`Consumer::unassign`].
