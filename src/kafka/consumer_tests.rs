@@ -336,7 +336,7 @@ fn a_revocation_may_be_answered_late_and_the_group_goes_on() {
     assert_eq!(revoked.len(), 2);
     // Drain for a while: new records of what is given up must not come, and the other must not get it yet.
     (0..4).for_each(|p| fill(&broker, "t", p, 10..12));
-    let end = Instant::now() + Duration::from_millis(700);
+    let end = Instant::now() + Duration::from_millis(400);
     while Instant::now() < end {
         if let Event::Record(m) = first.poll(TICK) {
             assert!(!revoked.contains(&tp("t", m.raw().partition)), "{m:?} of a revoked partition");
@@ -344,7 +344,11 @@ fn a_revocation_may_be_answered_late_and_the_group_goes_on() {
         assert!(!matches!(second.poll(Duration::ZERO), Event::Assigned(p) if !p.is_empty()));
     }
     let commits: Vec<_> = revoked.iter().map(|p| (p.clone(), 10, marker::marker(1, 10))).collect();
-    first.commit_sync(&commits, PATIENCE).unwrap();
+    // The mock may have started the next generation without the member that drains (a real broker waits for
+    // max.poll.interval.ms): then the mirror is refused as fenced, and nothing else.
+    if let Err(fault) = first.commit_sync(&commits, PATIENCE) {
+        assert_eq!(fault.class, Class::Fenced, "{fault}");
+    }
     first.unassign(&revoked).unwrap();
 
     let mut given = Vec::new();
