@@ -3,9 +3,11 @@
 use super::client::Context;
 use super::error::{classify, from_error};
 use crate::fault::Fault;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const BROKER_DEFAULT: i32 = -1;
 
 /// Creates a topic; one that exists is fine. Blocks.
-pub(super) fn create_topic(properties: &ClientConfig, name: &str, partitions: i32) -> Result<(), Fault> {
+pub(super) fn create_topic(
+    properties: &ClientConfig,
+    name: &str,
+    partitions: i32,
+) -> Result<(), Fault> {
     let attempt = format!("create topic {name}");
     let admin = open(properties, &attempt)?;
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKER_DEFAULT));
@@ -26,7 +32,11 @@ pub(super) fn create_topic(properties: &ClientConfig, name: &str, partitions: i3
 }
 
 /// Raises a topic's number of partitions. Blocks.
-pub(super) fn add_partitions(properties: &ClientConfig, name: &str, total: usize) -> Result<(), Fault> {
+pub(super) fn add_partitions(
+    properties: &ClientConfig,
+    name: &str,
+    total: usize,
+) -> Result<(), Fault> {
     let attempt = format!("raise topic {name} to {total} partitions");
     let admin = open(properties, &attempt)?;
     finish(wait(admin.create_partitions([&NewPartitions::new(name, total)], &options())), &attempt)
@@ -40,10 +50,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
 }
 
-fn finish(
-    answer: Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>,
-    attempt: &str,
-) -> Result<(), Fault> {
+fn finish(answer: KafkaResult<Vec<TopicResult>>, attempt: &str) -> Result<(), Fault> {
     for result in answer.map_err(|e| from_error(&e, attempt))? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}

@@ -36,7 +36,9 @@ pub(super) fn properties(
         return Err(Fault::new(
             Class::Fatal,
             Code::Configuration,
-            format!("property {name:?} in [kafka.properties] is set by the worker itself and cannot be changed"),
+            format!(
+                "property {name:?} in [kafka.properties] is set by the worker itself and cannot be changed"
+            ),
         ));
     }
     let mut properties = ClientConfig::new();
@@ -101,7 +103,8 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code() {
             // "All brokers down" follows each real cause and would hide it.
             if code != RDKafkaErrorCode::AllBrokersDown {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((code, reason.to_owned()));
             }
         }
     }
@@ -131,7 +134,8 @@ pub(super) mod tests {
     fn a_reserved_property_is_refused_and_others_come_on_top() {
         let mut settings = kafka("localhost:1", "g");
         settings.properties.insert("fetch.max.bytes".into(), SecretString::from("77"));
-        let built = properties(&settings, "c", &[("fetch.max.bytes", "1")], &[("acks", "all")]).unwrap();
+        let built =
+            properties(&settings, "c", &[("fetch.max.bytes", "1")], &[("acks", "all")]).unwrap();
         assert_eq!(built.get("fetch.max.bytes"), Some("77"));
         assert_eq!(built.get("acks"), Some("all"));
         settings.properties.insert("enable.auto.commit".into(), SecretString::from("true"));

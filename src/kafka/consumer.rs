@@ -9,128 +9,39 @@
 
 use super::client::{self, Context};
 use super::error::{classify, from_error};
-use super::native::{self, Entry, NativeMessage, Polled, Queue};
+pub use super::event::{Event, Message, TopicPartition};
+use super::native::{self, Entry, Polled, Queue};
 use crate::config;
 use crate::fault::{Class, Code, Fault};
-use crate::record::{Headers, RawRecord};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use secrecy::ExposeSecret;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time that [`Consumer::seek`] waits for librdkafka's own thread; no broker is asked.
 const SEEK: Duration = Duration::from_secs(5);
 /// Time that closing may take before the client is left to itself (G14: a coordinator that is down must not hold SIGTERM).
 const CLOSE: Duration = Duration::from_secs(5);
-
-/// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartition {
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// Partition number.
-    pub partition: i32,
-}
-
-impl TopicPartition {
-    /// A partition by topic name and number.
-    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        Self { topic: topic.into(), partition }
-    }
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
-
-/// What one poll gave.
-#[derive(Debug)]
-pub enum Event<'c> {
-    /// A record, borrowed from the fetch buffer.
-    Record(Message<'c>),
-    /// New partitions: answer with one [`Consumer::assign_paused`], claim, then [`Consumer::start`].
-    Assigned(Vec<TopicPartition>),
-    /// Partitions to give up: drain, then answer with **one** [`Consumer::unassign`] of all of them. No record of them
-    /// follows.
-    Revoked(Vec<TopicPartition>),
-    /// Partitions that already belong to someone else: drop their work, do not commit, answer with
-    /// [`Consumer::unassign`].
-    Lost(Vec<TopicPartition>),
-    /// Outcome of a [`Consumer::commit`]: partition and next offset.
-    Committed {
-        /// What was to be committed.
-        offsets: Vec<(TopicPartition, i64)>,
-        /// A failed commit is never a reason to redo work.
-        outcome: Result<(), Fault>,
-    },
-    /// One partition cannot be fetched any more (retention gap, truncation): its lane stops, others go on.
-    Stopped(TopicPartition, Fault),
-    /// The client as a whole. Transient: log it (it is reported once, librdkafka reconnects by itself). Fatal: exit.
-    Failed(Fault),
-    /// Nothing came in time.
-    Idle,
-}
-
-/// A record in librdkafka's fetch buffer.
-pub struct Message<'c> {
-    native: NativeMessage,
-    // The buffer belongs to the client.
-    _consumer: PhantomData<&'c Consumer>,
-}
-
-impl fmt::Debug for Message<'_> {
-    /// Coordinates only (I17).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}@{}", self.native.topic(), self.native.partition(), self.native.offset())
-    }
-}
-
-impl Message<'_> {
-    /// The record as the decoder takes it; headers are read when asked for.
-    #[must_use]
-    pub fn raw(&self) -> RawRecord<'_> {
-        RawRecord {
-            topic: self.native.topic(),
-            partition: self.native.partition(),
-            offset: self.native.offset(),
-            timestamp_ms: self.native.timestamp_ms(),
-            key: self.native.key(),
-            value: self.native.value(),
-            headers: self,
-        }
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
-        (0..).map_while(|index| self.native.header(index))
-    }
-}
-
-impl Headers for Message<'_> {
-    fn get(&self, name: &str) -> Option<Option<&[u8]>> {
-        self.headers().filter(|(n, _)| *n == name).last().map(|(_, value)| value)
-    }
-
-    fn to_vec(&self) -> Vec<(String, Option<Vec<u8>>)> {
-        self.headers().map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect()
-    }
-}
+/// librdkafka tries a broker again at least every 10 s (`reconnect.backoff.max.ms`): after so long without a complaint the
+/// next one is a new outage.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// What librdkafka knows of a partition that the group gave us.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holding {
     /// Ours, not yet known to librdkafka's fetcher.
     Held,
-    /// Being fetched; `paused` by backpressure.
-    Started { paused: bool },
+    /// librdkafka gave up fetching it and waits for a new assignment.
+    Stopped,
+    /// Being fetched, or paused.
+    Started,
+    /// To be given up: known to librdkafka until [`Consumer::unassign`], never started again.
+    Leaving,
 }
 
 /// Member of the consumer group. [`Send`], but used by one thread.
@@ -138,8 +49,8 @@ pub struct Consumer {
     // Dropped before the client that it belongs to.
     client: Option<(Queue, BaseConsumer<Context>)>,
     holdings: RefCell<BTreeMap<TopicPartition, Holding>>,
-    // The transient failure that was reported and has not been followed by a sign of life.
-    reported: Cell<Option<RDKafkaErrorCode>>,
+    // When the client last complained of an outage that was reported and not followed by a sign of life.
+    complained: Cell<Option<Instant>>,
     group: String,
 }
 
@@ -158,7 +69,8 @@ impl Consumer {
             ("isolation.level", "read_committed"),
         ];
         // The new protocol (KIP-848) brings its own assignor and refuses this property.
-        if !kafka.properties.contains_key("group.protocol") {
+        let protocol = kafka.properties.get("group.protocol").map(ExposeSecret::expose_secret);
+        if protocol != Some("consumer") {
             fixed.push(("partition.assignment.strategy", "cooperative-sticky"));
         }
         if let Some(instance) = &kafka.instance_id {
@@ -172,15 +84,21 @@ impl Consumer {
             ("allow.auto.create.topics", "false"),
         ];
         let attempt = "open the Kafka consumer";
-        let consumer: BaseConsumer<Context> = client::properties(kafka, client_id, &defaults, &fixed)?
-            .create_with_context(Context::default())
-            .map_err(|e| from_error(&e, attempt))?;
-        let queue = Queue::of_consumer(consumer.client().native_ptr())
-            .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: it has no queue")))?;
+        let consumer: BaseConsumer<Context> =
+            client::properties(kafka, client_id, &defaults, &fixed)?
+                .create_with_context(Context::default())
+                .map_err(|e| from_error(&e, attempt))?;
+        let queue = Queue::of_consumer(consumer.client().native_ptr()).ok_or_else(|| {
+            Fault::new(
+                Class::Fatal,
+                Code::Internal,
+                format!("could not {attempt}: it has no queue"),
+            )
+        })?;
         Ok(Self {
             client: Some((queue, consumer)),
             holdings: RefCell::default(),
-            reported: Cell::new(None),
+            complained: Cell::new(None),
             group: kafka.group_id.clone(),
         })
     }
@@ -200,19 +118,28 @@ impl Consumer {
         match self.queue().poll(timeout) {
             None | Some(Polled::Other) => Event::Idle,
             Some(Polled::Message(native)) => {
-                self.reported.set(None);
-                Event::Record(Message { native, _consumer: PhantomData })
+                self.complained.set(None);
+                Event::Record(Message::new(native, self))
             }
             Some(Polled::Assign(partitions)) => {
-                self.reported.set(None);
+                self.complained.set(None);
+                // Cooperative rebalances end with an assignment of nothing, which wants its answer too.
+                if partitions.is_empty() {
+                    return self.assign_paused(&[]).map_or_else(Event::Failed, |()| Event::Idle);
+                }
                 Event::Assigned(partitions)
             }
             Some(Polled::Revoke(partitions)) => self.revoked(partitions),
             Some(Polled::Committed(error, entries)) => {
                 let outcome = self.commit_outcome(error, &entries);
-                Event::Committed { offsets: entries.into_iter().map(|e| (e.at, e.offset)).collect(), outcome }
+                Event::Committed {
+                    offsets: entries.into_iter().map(|e| (e.at, e.offset)).collect(),
+                    outcome,
+                }
             }
-            Some(Polled::Error { code, fatal, reason, at }) => self.failed(code, fatal, &reason, at),
+            Some(Polled::Error { code, fatal, reason, at }) => {
+                self.failed(code, fatal, &reason, at)
+            }
             Some(Polled::Log { level, facility, line }) => {
                 client::log(log_level(level), &facility, &line);
                 Event::Idle
@@ -230,11 +157,14 @@ impl Consumer {
             holdings.entry(partition.clone()).or_insert(Holding::Held);
         }
         // An empty list is a full answer to the group; librdkafka learns of the partitions with their offsets.
-        self.client().incremental_assign(&TopicPartitionList::new()).map_err(|e| from_error(&e, "accept the assignment"))
+        self.client()
+            .incremental_assign(&TopicPartitionList::new())
+            .map_err(|e| from_error(&e, "accept the assignment"))
     }
 
-    /// Starts fetching at exactly these offsets. Partitions that are not held any more (revoked while they were being
-    /// claimed) are left out.
+    /// Starts fetching at exactly these offsets: partitions that were just assigned, or that [`Event::Stopped`] told and
+    /// somebody has allowed to go on. Partitions that are not ours any more (revoked while they were being claimed), and
+    /// those that are being fetched, are left out.
     ///
     /// An offset that the log does not hold comes back as [`Event::Stopped`] with `retention_gap`.
     ///
@@ -242,26 +172,37 @@ impl Consumer {
     /// Fatal when librdkafka refuses (an offset below zero).
     pub fn start(&self, starts: &[(TopicPartition, i64)]) -> Result<(), Fault> {
         let mut holdings = self.holdings.borrow_mut();
-        let mut list = TopicPartitionList::new();
+        let (mut list, mut stopped) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (partition, offset) in starts {
             match holdings.get(partition) {
                 Some(Holding::Held) => add(&mut list, partition, *offset)?,
-                _ => tracing::debug!(%partition, "not started: no longer held, or started before"),
+                Some(Holding::Stopped) => {
+                    stopped.add_partition(&partition.topic, partition.partition);
+                    add(&mut list, partition, *offset)?;
+                }
+                _ => tracing::debug!(%partition, "not started: no longer ours, or started before"),
             }
         }
         if list.count() == 0 {
             return Ok(());
         }
-        self.client().incremental_assign(&list).map_err(|e| from_error(&e, "start fetching"))?;
+        let attempt = "start fetching";
+        if stopped.count() > 0 {
+            // A stopped fetcher takes no seek: it has to be assigned anew.
+            self.client().incremental_unassign(&stopped).map_err(|e| from_error(&e, attempt))?;
+            self.client().resume(&stopped).map_err(|e| from_error(&e, attempt))?;
+        }
+        self.client().incremental_assign(&list).map_err(|e| from_error(&e, attempt))?;
         for (partition, _) in starts {
-            if let Some(holding @ Holding::Held) = holdings.get_mut(partition) {
-                *holding = Holding::Started { paused: false };
+            if let Some(holding @ (Holding::Held | Holding::Stopped)) = holdings.get_mut(partition)
+            {
+                *holding = Holding::Started;
             }
         }
         Ok(())
     }
 
-    /// Moves started partitions to other offsets; what was fetched before is dropped.
+    /// Moves partitions that are being fetched to other offsets; what was fetched before is dropped. Others are left out.
     ///
     /// # Errors
     /// Fatal when librdkafka refuses, transient when it did not answer in time.
@@ -276,8 +217,10 @@ impl Consumer {
             return Ok(());
         }
         let attempt = "move the fetch position";
-        let answered = self.client().seek_partitions(list, SEEK).map_err(|e| from_error(&e, attempt))?;
-        match native::entries(&answered).into_iter().find_map(|e| e.error.map(|code| (e.at, code))) {
+        let answered =
+            self.client().seek_partitions(list, SEEK).map_err(|e| from_error(&e, attempt))?;
+        match native::entries(&answered).into_iter().find_map(|e| e.error.map(|code| (e.at, code)))
+        {
             Some((at, code)) => Err(classify(code, &format!("{attempt} of {at}"))),
             None => Ok(()),
         }
@@ -288,8 +231,9 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
-        let list = self.mark(partitions, true);
-        self.client().pause(&list).map_err(|e| from_error(&e, "pause partitions"))
+        self.client()
+            .pause(&self.started_list(partitions))
+            .map_err(|e| from_error(&e, "pause partitions"))
     }
 
     /// Ends a [`Consumer::pause`].
@@ -297,8 +241,9 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
-        let list = self.mark(partitions, false);
-        self.client().resume(&list).map_err(|e| from_error(&e, "resume partitions"))
+        self.client()
+            .resume(&self.started_list(partitions))
+            .map_err(|e| from_error(&e, "resume partitions"))
     }
 
     /// Answers [`Event::Revoked`] or [`Event::Lost`], with all of its partitions in one call: the group goes on with it.
@@ -307,19 +252,19 @@ impl Consumer {
     /// Fatal when the client has given up.
     pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
         let mut holdings = self.holdings.borrow_mut();
-        let (mut started, mut paused) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut started = TopicPartitionList::new();
         for partition in partitions {
-            if let Some(Holding::Started { paused: is_paused }) = holdings.remove(partition) {
+            let holding = holdings.remove(partition);
+            if holding.is_some_and(|h| h != Holding::Held) {
                 started.add_partition(&partition.topic, partition.partition);
-                if is_paused {
-                    paused.add_partition(&partition.topic, partition.partition);
-                }
             }
         }
         // An empty list still answers for partitions that were never started.
-        self.client().incremental_unassign(&started).map_err(|e| from_error(&e, "give up partitions"))?;
+        self.client()
+            .incremental_unassign(&started)
+            .map_err(|e| from_error(&e, "give up partitions"))?;
         // The application's pause outlives the assignment inside librdkafka; the next start must not inherit it.
-        self.client().resume(&paused).map_err(|e| from_error(&e, "give up partitions"))
+        self.client().resume(&started).map_err(|e| from_error(&e, "give up partitions"))
     }
 
     /// Commits next offsets with metadata (see [`super::marker`]) in the background; the outcome comes back as
@@ -329,14 +274,19 @@ impl Consumer {
     /// When it could not even be queued.
     pub fn commit(&self, offsets: &[(TopicPartition, i64, String)]) -> Result<(), Fault> {
         let list = commit_list(offsets)?;
-        self.client().commit(&list, CommitMode::Async).map_err(|e| from_error(&e, &self.committing()))
+        native::commit_to(self.client().client().native_ptr(), &list, self.queue())
+            .map_err(|code| classify(code, &self.committing()))
     }
 
     /// Commits and waits for the outcome, at most `timeout`: for release and shutdown.
     ///
     /// # Errors
     /// Transient when the broker did not answer in time, fenced when it no longer takes commits of ours.
-    pub fn commit_sync(&self, offsets: &[(TopicPartition, i64, String)], timeout: Duration) -> Result<(), Fault> {
+    pub fn commit_sync(
+        &self,
+        offsets: &[(TopicPartition, i64, String)],
+        timeout: Duration,
+    ) -> Result<(), Fault> {
         let list = commit_list(offsets)?;
         match native::commit(self.client().client().native_ptr(), &list, timeout) {
             Some((error, entries)) => self.commit_outcome(error, &entries),
@@ -351,14 +301,25 @@ impl Consumer {
     }
 
     fn revoked(&self, partitions: Vec<TopicPartition>) -> Event<'_> {
+        if partitions.is_empty() {
+            return self.unassign(&[]).map_or_else(Event::Failed, |()| Event::Idle);
+        }
         let mut holdings = self.holdings.borrow_mut();
         for partition in &partitions {
             // A claim that ends from here on must not start what is being given up.
-            if holdings.get(partition) == Some(&Holding::Held) {
-                holdings.remove(partition);
+            match holdings.get_mut(partition) {
+                None => {}
+                Some(Holding::Held) => {
+                    holdings.remove(partition);
+                }
+                Some(holding) => *holding = Holding::Leaving,
             }
         }
-        if self.client().assignment_lost() { Event::Lost(partitions) } else { Event::Revoked(partitions) }
+        if self.client().assignment_lost() {
+            Event::Lost(partitions)
+        } else {
+            Event::Revoked(partitions)
+        }
     }
 
     fn failed(
@@ -379,23 +340,36 @@ impl Consumer {
         if let Some((partition, offset)) = at {
             let fault = classify(code, &format!("fetch {partition} at offset {offset}"));
             if fault.class == Class::Blocked {
+                if let Some(holding @ Holding::Started) =
+                    self.holdings.borrow_mut().get_mut(&partition)
+                {
+                    *holding = Holding::Stopped;
+                }
                 return Event::Stopped(partition, fault);
             }
         }
         let fault = classify(code, &format!("consume as group {}", self.group));
         if fault.class == Class::Transient {
             // Each broker's trouble and "all brokers down" come again with each attempt to connect.
-            if self.reported.replace(Some(code)).is_some() {
+            let last = self.complained.replace(Some(Instant::now()));
+            if last.is_some_and(|at| at.elapsed() < QUIET) {
                 return Event::Idle;
             }
         }
         Event::Failed(fault)
     }
 
-    fn commit_outcome(&self, error: Option<RDKafkaErrorCode>, entries: &[Entry]) -> Result<(), Fault> {
+    fn commit_outcome(
+        &self,
+        error: Option<RDKafkaErrorCode>,
+        entries: &[Entry],
+    ) -> Result<(), Fault> {
         match error.or_else(|| entries.iter().find_map(|e| e.error)) {
             // Nothing was to be committed.
-            None | Some(RDKafkaErrorCode::NoOffset) => Ok(()),
+            None | Some(RDKafkaErrorCode::NoOffset) => {
+                self.complained.set(None);
+                Ok(())
+            }
             Some(code) => Err(classify(code, &self.committing())),
         }
     }
@@ -405,17 +379,13 @@ impl Consumer {
     }
 
     fn started(&self, partition: &TopicPartition) -> bool {
-        matches!(self.holdings.borrow().get(partition), Some(Holding::Started { .. }))
+        matches!(self.holdings.borrow().get(partition), Some(Holding::Started))
     }
 
-    fn mark(&self, partitions: &[TopicPartition], pause: bool) -> TopicPartitionList {
-        let mut holdings = self.holdings.borrow_mut();
+    fn started_list(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            if let Some(Holding::Started { paused }) = holdings.get_mut(partition) {
-                *paused = pause;
-                list.add_partition(&partition.topic, partition.partition);
-            }
+        for partition in partitions.iter().filter(|p| self.started(p)) {
+            list.add_partition(&partition.topic, partition.partition);
         }
         list
     }
@@ -433,22 +403,31 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
         let (done, closed) = mpsc::channel();
-        let closer = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
+        let spawned = std::thread::Builder::new().name("kafka-close".into()).spawn(move || {
             drop(client);
             // Nobody waits any more when the time was up.
             let _ = done.send(());
         });
-        match closer {
+        match spawned {
             Ok(_) if closed.recv_timeout(CLOSE).is_err() => {
-                tracing::warn!("the Kafka consumer did not close within {} s; it ends with the process", CLOSE.as_secs());
+                tracing::warn!(
+                    "the Kafka consumer did not close within {} s; it ends with the process",
+                    CLOSE.as_secs()
+                );
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "could not start the thread that closes the Kafka consumer"),
+            Err(error) => {
+                tracing::warn!(%error, "could not start the thread that closes the Kafka consumer");
+            }
         }
     }
 }
 
-fn add(list: &mut TopicPartitionList, partition: &TopicPartition, offset: i64) -> Result<(), Fault> {
+fn add(
+    list: &mut TopicPartitionList,
+    partition: &TopicPartition,
+    offset: i64,
+) -> Result<(), Fault> {
     list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
         .map_err(|e| from_error(&e, &format!("use offset {offset} for {partition}")))
 }

@@ -25,8 +25,7 @@ pub fn classify(code: Rd, attempt: &str) -> Fault {
         Rd::IllegalGeneration
         | Rd::UnknownMemberId
         | Rd::RebalanceInProgress
-        | Rd::AssignmentLost
-        | Rd::StaleBrokerEpoch => Fault::new(Class::Fenced, Code::Fenced, text),
+        | Rd::AssignmentLost => Fault::new(Class::Fenced, Code::Fenced, text),
         Rd::Authentication
         | Rd::SaslAuthenticationFailed
         | Rd::UnsupportedSASLMechanism
@@ -69,20 +68,29 @@ pub fn from_error(error: &KafkaError, attempt: &str) -> Fault {
         KafkaError::ClientConfig(_, _, property, _) => Fault::new(
             Class::Fatal,
             Code::Configuration,
-            format!("could not {attempt}: the Kafka client refuses the value of property {property:?} or does not know it"),
+            format!(
+                "could not {attempt}: the Kafka client refuses the value of property {property:?} or does not know it"
+            ),
         ),
         KafkaError::ClientCreation(why) => {
             Fault::new(Class::Fatal, Code::Configuration, format!("could not {attempt}: {why}"))
         }
-        KafkaError::Canceled | KafkaError::NoMessageReceived => {
-            Fault::transient(Code::KafkaUnavailable, format!("could not {attempt}: the request was given up"))
-        }
+        KafkaError::Canceled | KafkaError::NoMessageReceived => Fault::transient(
+            Code::KafkaUnavailable,
+            format!("could not {attempt}: the request was given up"),
+        ),
         KafkaError::Subscription(why) | KafkaError::PauseResume(why) | KafkaError::Seek(why) => {
             Fault::new(Class::Fatal, Code::KafkaFatal, format!("could not {attempt}: {why}"))
         }
+        // rdkafka's own accessor leaves this one out.
+        KafkaError::AdminOp(code) => classify(*code, attempt),
         other => match other.rdkafka_error_code() {
             Some(code) => classify(code, attempt),
-            None => Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: unexpected client error")),
+            None => Fault::new(
+                Class::Fatal,
+                Code::Internal,
+                format!("could not {attempt}: unexpected client error"),
+            ),
         },
     }
 }
@@ -93,9 +101,18 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_down_is_transient() {
-        for code in [Rd::AllBrokersDown, Rd::BrokerTransportFailure, Rd::OperationTimedOut, Rd::NotCoordinator] {
+        for code in [
+            Rd::AllBrokersDown,
+            Rd::BrokerTransportFailure,
+            Rd::OperationTimedOut,
+            Rd::NotCoordinator,
+        ] {
             let fault = classify(code, "fetch");
-            assert_eq!((fault.class, fault.code), (Class::Transient, Code::KafkaUnavailable), "{code:?}");
+            assert_eq!(
+                (fault.class, fault.code),
+                (Class::Transient, Code::KafkaUnavailable),
+                "{code:?}"
+            );
         }
     }
 

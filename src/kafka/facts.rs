@@ -1,8 +1,8 @@
 //! Blocking questions to the cluster, on a client of their own that joins no group.
 
 use super::client::{self, Context};
-use super::consumer::TopicPartition;
 use super::error::{classify, from_error};
+use super::event::TopicPartition;
 use super::native;
 use crate::config;
 use crate::fault::{Class, Code, Fault};
@@ -51,9 +51,14 @@ impl Facts {
             ("enable.auto.commit", "false"),
             ("isolation.level", "read_committed"),
         ];
-        let consumer = client::properties(kafka, "silversink-facts", &[("allow.auto.create.topics", "false")], &fixed)?
-            .create_with_context(Context::default())
-            .map_err(|e| from_error(&e, "open the Kafka client"))?;
+        let consumer = client::properties(
+            kafka,
+            "silversink-facts",
+            &[("allow.auto.create.topics", "false")],
+            &fixed,
+        )?
+        .create_with_context(Context::default())
+        .map_err(|e| from_error(&e, "open the Kafka client"))?;
         Ok(Self { consumer, servers: kafka.bootstrap_servers.clone(), patience })
     }
 
@@ -85,9 +90,22 @@ impl Facts {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let mut ids: BTreeMap<String, Uuid> = topics.iter().map(|t| (t.clone(), Uuid::nil())).collect();
-        let told = native::topic_ids(self.consumer.client().native_ptr(), topics, self.patience)
-            .ok_or_else(|| self.unavailable("describe the topics", RDKafkaErrorCode::OperationTimedOut))?;
+        let mut ids: BTreeMap<String, Uuid> =
+            topics.iter().map(|t| (t.clone(), Uuid::nil())).collect();
+        let attempt = "describe the topics";
+        // librdkafka refuses a name that comes twice.
+        let names: Vec<String> = ids.keys().cloned().collect();
+        let metadata = self
+            .consumer
+            .fetch_metadata(names.first().map(String::as_str), self.patience)
+            .map_err(|e| self.fault(&e, attempt))?;
+        // The broker that just answered; the bootstrap connection has no number.
+        let answered = metadata.orig_broker_id();
+        let broker = metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id);
+        let broker = broker.max_by_key(|id| *id == answered).unwrap_or(answered);
+        let told =
+            native::topic_ids(self.consumer.client().native_ptr(), broker, &names, self.patience)
+                .map_err(|code| self.fault(&KafkaError::AdminOp(code), attempt))?;
         ids.extend(told);
         Ok(ids)
     }
@@ -112,7 +130,10 @@ impl Facts {
     ///
     /// # Errors
     /// Transient when the coordinator does not answer.
-    pub fn group_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<GroupOffset>>, Fault> {
+    pub fn group_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<GroupOffset>>, Fault> {
         self.begin();
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -122,16 +143,18 @@ impl Facts {
         for p in partitions {
             list.add_partition(&p.topic, p.partition);
         }
-        let answered =
-            self.consumer.committed_offsets(list, self.patience).map_err(|e| self.fault(&e, attempt))?;
+        let answered = self
+            .consumer
+            .committed_offsets(list, self.patience)
+            .map_err(|e| self.fault(&e, attempt))?;
         let mut known = BTreeMap::new();
         for entry in native::entries(&answered) {
             if let Some(code) = entry.error {
                 return Err(classify(code, &format!("{attempt} of {}", entry.at)));
             }
             // librdkafka answers a logical offset below zero where nothing is committed.
-            let offset =
-                (entry.offset >= 0).then_some(GroupOffset { offset: entry.offset, metadata: entry.metadata });
+            let offset = (entry.offset >= 0)
+                .then_some(GroupOffset { offset: entry.offset, metadata: entry.metadata });
             known.insert(entry.at, offset);
         }
         Ok(partitions.iter().map(|p| known.remove(p).flatten()).collect())
@@ -146,9 +169,8 @@ impl Facts {
         let deadline = Instant::now() + self.patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.consumer.fetch_metadata(None, left.min(LOOK)) {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let Err(error) = self.consumer.fetch_metadata(None, left.min(LOOK)) else {
+                return Ok(());
             };
             let fault = self.fault(&error, "list the topics");
             if fault.class == Class::Fatal || left.is_zero() {
@@ -174,7 +196,11 @@ impl Facts {
     fn fault(&self, error: &KafkaError, attempt: &str) -> Fault {
         self.serve();
         let fault = from_error(error, attempt);
-        match error.rdkafka_error_code() {
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
             Some(code) if fault.code == Code::KafkaUnavailable => self.unavailable(attempt, code),
             _ => fault,
         }
@@ -183,7 +209,9 @@ impl Facts {
     /// A time-out or lost connection, with the reason that the client reported by itself, if there is one.
     fn unavailable(&self, attempt: &str, code: RDKafkaErrorCode) -> Fault {
         let attempt = format!("{attempt} at {}", self.servers);
-        let Some((cause, reason)) = self.consumer.context().take_error() else { return classify(code, &attempt) };
+        let Some((cause, reason)) = self.consumer.context().take_error() else {
+            return classify(code, &attempt);
+        };
         let mut fault = classify(cause, &attempt);
         fault.text = format!("{} ({reason})", fault.text);
         fault

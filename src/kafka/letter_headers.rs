@@ -54,8 +54,11 @@ pub(super) fn letter_headers(record: &OwnedRecord, reason: &LetterReason) -> Hea
 /// Headers of a letter that stands in for a record which the broker does not take: only what we know of it, since its
 /// own headers may be what is too large.
 pub(super) fn reference_headers(full: &Headers, key: usize, value: usize) -> Headers {
-    let mut headers: Headers =
-        full.iter().filter(|(name, _)| name.starts_with(CONNECT) || name.starts_with(OURS)).cloned().collect();
+    let mut headers: Headers = full
+        .iter()
+        .filter(|(name, _)| name.starts_with(CONNECT) || name.starts_with(OURS))
+        .cloned()
+        .collect();
     for (name, number) in [("truncated.key_bytes", key), ("truncated.value_bytes", value)] {
         headers.push((format!("{OURS}{name}"), Some(number.to_string().into_bytes())));
     }

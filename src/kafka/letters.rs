@@ -11,7 +11,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +40,7 @@ pub struct LetterReason {
     pub stage: String,
     /// Groups letters of one cause.
     pub fingerprint: String,
-    /// PostgreSQL's SQLSTATE.
+    /// SQLSTATE, where PostgreSQL was the one to refuse.
     pub sqlstate: Option<String>,
     /// Registry id of the value's schema.
     pub schema_id: Option<u32>,
@@ -115,7 +117,10 @@ impl ProducerContext<NoCustomPartitioner> for LettersContext {
         match result {
             Ok(message) => self.answer(pending.token, Ok((message.partition(), message.offset()))),
             Err((error, _)) => {
-                self.refused(*pending, error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
+                self.refused(
+                    *pending,
+                    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
+                );
             }
         }
     }
@@ -134,7 +139,10 @@ impl Letters {
     ///
     /// # Errors
     /// Fatal `configuration` when librdkafka refuses a property.
-    pub fn open(kafka: &config::Kafka, topic: &str) -> Result<(Self, Receiver<Acknowledged>), Fault> {
+    pub fn open(
+        kafka: &config::Kafka,
+        topic: &str,
+    ) -> Result<(Self, Receiver<Acknowledged>), Fault> {
         let attempt = "open the dead-letter producer";
         let properties = client::properties(
             kafka,
@@ -164,7 +172,9 @@ impl Letters {
                     }
                 }
             })
-            .map_err(|e| Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: {e}")))?;
+            .map_err(|e| {
+                Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: {e}"))
+            })?;
         Ok((Self { producer, properties, stop, server: Some(server) }, receiver))
     }
 
@@ -173,7 +183,12 @@ impl Letters {
     ///
     /// # Errors
     /// Transient when the client's own queue is full: nothing was sent and no answer follows.
-    pub fn send(&self, token: u64, record: &OwnedRecord, reason: &LetterReason) -> Result<(), Fault> {
+    pub fn send(
+        &self,
+        token: u64,
+        record: &OwnedRecord,
+        reason: &LetterReason,
+    ) -> Result<(), Fault> {
         let pending = Pending {
             token,
             headers: letter_headers::letter_headers(record, reason),
@@ -184,13 +199,14 @@ impl Letters {
         };
         let context = self.producer.context();
         *context.unanswered.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        let Err((error, pending)) = produce(&self.producer, pending, record.key.as_deref(), record.value.as_deref())
+        let Err((error, pending)) =
+            produce(&self.producer, pending, record.key.as_deref(), record.value.as_deref())
         else {
             return Ok(());
         };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         if code == RDKafkaErrorCode::MessageSizeTooLarge {
-            context.refused(pending, code);
+            context.refused(*pending, code);
             return Ok(());
         }
         *context.unanswered.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
@@ -210,8 +226,12 @@ impl Letters {
     pub fn ensure_topic(&self) -> Result<(), Fault> {
         let topic = &self.producer.context().topic;
         let attempt = format!("look for the dead-letter topic {topic}");
-        let metadata =
-            self.producer.client().fetch_metadata(None, PATIENCE).map_err(|e| from_error(&e, &attempt))?;
+        // A broker that creates topics by itself does it when it is asked about one.
+        let metadata = self
+            .producer
+            .client()
+            .fetch_metadata(Some(topic), PATIENCE)
+            .map_err(|e| from_error(&e, &attempt))?;
         if metadata.topics().iter().any(|t| t.name() == topic && t.error().is_none()) {
             return Ok(());
         }
@@ -225,7 +245,9 @@ impl Letters {
             // A letter that became a reference is produced by the serving thread, hence the loop.
             let left = deadline.saturating_duration_since(Instant::now());
             let _ = self.producer.flush(left.min(TICK));
-            if *self.producer.context().unanswered.lock().unwrap_or_else(PoisonError::into_inner) == 0 {
+            if *self.producer.context().unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+                == 0
+            {
                 return true;
             }
             if left.is_zero() {
@@ -247,15 +269,20 @@ impl Drop for Letters {
 fn serve(producer: &BaseProducer<LettersContext>, tick: Duration) {
     producer.poll(tick);
     let context = producer.context();
-    let oversized = std::mem::take(&mut *context.oversized.lock().unwrap_or_else(PoisonError::into_inner));
+    let oversized =
+        std::mem::take(&mut *context.oversized.lock().unwrap_or_else(PoisonError::into_inner));
     for pending in oversized {
         let reference = Pending {
-            headers: letter_headers::reference_headers(&pending.headers, pending.key_len, pending.value_len),
+            headers: letter_headers::reference_headers(
+                &pending.headers,
+                pending.key_len,
+                pending.value_len,
+            ),
             is_reference: true,
             ..pending
         };
         if let Err((error, pending)) = produce(producer, reference, None, None) {
-            context.refused(pending, error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
+            context.refused(*pending, error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail));
         }
     }
 }
@@ -265,7 +292,7 @@ fn produce(
     pending: Pending,
     key: Option<&[u8]>,
     value: Option<&[u8]>,
-) -> Result<(), (KafkaError, Pending)> {
+) -> Result<(), (KafkaError, Box<Pending>)> {
     let topic = producer.context().topic.clone();
     let headers = native_headers(&pending.headers);
     let timestamp = pending.timestamp_ms;
@@ -273,7 +300,7 @@ fn produce(
     letter.key = key;
     letter.payload = value;
     letter.timestamp = timestamp;
-    producer.send(letter).map_err(|(error, letter)| (error, *letter.delivery_opaque))
+    producer.send(letter).map_err(|(error, letter)| (error, letter.delivery_opaque))
 }
 
 /// Headers in the client's own form, order and null values kept.

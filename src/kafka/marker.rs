@@ -30,7 +30,14 @@ mod tests {
     fn a_marker_is_recognised_and_anything_else_is_not() {
         assert_eq!(marker(7, 42), "silversink/1 epoch=7 next=42");
         assert_eq!(parse(&marker(7, 42)), Some((7, 42)));
-        for foreign in ["", "x", "silversink/1 ", "silversink/1 epoch=7", "silversink/1 epoch=a next=1", "silversink/2 epoch=7 next=42"] {
+        for foreign in [
+            "",
+            "x",
+            "silversink/1 ",
+            "silversink/1 epoch=7",
+            "silversink/1 epoch=a next=1",
+            "silversink/2 epoch=7 next=42",
+        ] {
             assert!(!is_ours(foreign), "{foreign:?}");
         }
     }

@@ -8,6 +8,7 @@ use crate::config;
 use crate::fault::{Class, Code, Fault};
 use crate::record::{Coordinates, OwnedRecord};
 use rdkafka::producer::{BaseProducer, Producer as _};
+#[cfg(test)]
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,9 @@ use std::time::Duration;
 const JOIN_DELAY: Duration = Duration::from_millis(100);
 
 /// A one-broker mock cluster on loopback; ends with this value.
+///
+/// A rebalance of several members, or the join after a member vanished, waits for silent members for
+/// `session.timeout.ms` less one second: clients of a test set that low (2000, `heartbeat.interval.ms` 100).
 pub struct MockBroker {
     // The cluster lives inside of the client that was opened with `test.mock.num.brokers`.
     producer: BaseProducer<Deliveries>,
@@ -49,7 +53,9 @@ impl MockBroker {
             .client()
             .mock_cluster()
             .map(|cluster| cluster.bootstrap_servers())
-            .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: no cluster")))?;
+            .ok_or_else(|| {
+                Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: no cluster"))
+            })?;
         let broker = Self { producer, bootstrap };
         for (topic, partitions) in topics {
             broker.create_topic(topic, *partitions)?;
@@ -68,7 +74,9 @@ impl MockBroker {
     /// # Errors
     /// When it exists.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), Fault> {
-        self.with_cluster(&format!("create topic {topic}"), |cluster| cluster.create_topic(topic, partitions, 1))
+        self.with_cluster(&format!("create topic {topic}"), |cluster| {
+            cluster.create_topic(topic, partitions, 1)
+        })
     }
 
     /// Appends records as they are: partition, key, value, headers, timestamp. Answers where each one went.
@@ -87,7 +95,10 @@ impl MockBroker {
     pub fn produce_exactly(&self, records: &[OwnedRecord]) -> Result<(), Fault> {
         for (record, at) in records.iter().zip(self.produce(records)?) {
             if record.at != at {
-                let text = format!("record {} of the capture became {at}: its offsets have a gap", record.at);
+                let text = format!(
+                    "record {} of the capture became {at}: its offsets have a gap",
+                    record.at
+                );
                 return Err(Fault::new(Class::Fatal, Code::Internal, text));
             }
         }
@@ -110,16 +121,14 @@ impl MockBroker {
         self.with_cluster("bring the mock broker back", |cluster| cluster.broker_up(1))
     }
 
-    /// The next produce requests are refused with "message too large", as often as `times`.
-    ///
-    /// # Errors
-    /// When there is no cluster.
-    pub fn refuse_as_too_large(&self, times: usize) -> Result<(), Fault> {
-        let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; times];
-        self.with_cluster("inject produce errors", |cluster| {
-            cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    /// The next requests of a kind are answered with these errors, one each.
+    #[cfg(test)]
+    pub(super) fn inject(&self, api: RDKafkaApiKey, errors: &[RDKafkaRespErr]) {
+        self.with_cluster("inject errors", |cluster| {
+            cluster.request_errors(api, errors);
             Ok(())
         })
+        .unwrap();
     }
 
     fn with_cluster<T>(
@@ -127,11 +136,9 @@ impl MockBroker {
         attempt: &str,
         f: impl FnOnce(rdkafka::mocking::MockCluster<'_, Deliveries>) -> rdkafka::error::KafkaResult<T>,
     ) -> Result<T, Fault> {
-        let cluster = self
-            .producer
-            .client()
-            .mock_cluster()
-            .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: no cluster")))?;
+        let cluster = self.producer.client().mock_cluster().ok_or_else(|| {
+            Fault::new(Class::Fatal, Code::Internal, format!("could not {attempt}: no cluster"))
+        })?;
         f(cluster).map_err(|e| from_error(&e, attempt))
     }
 }

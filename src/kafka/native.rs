@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use super::consumer::TopicPartition;
+use super::event::TopicPartition;
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
@@ -58,7 +58,8 @@ impl Queue {
 
     fn next(&self, timeout: Duration) -> Option<NativeEvent> {
         // SAFETY: the queue is alive as long as `self`; a null answer means that nothing came in time.
-        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis(timeout)) }).map(NativeEvent)
+        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis(timeout)) })
+            .map(NativeEvent)
     }
 
     /// The next event, or `None` when none came in time.
@@ -80,7 +81,9 @@ impl Queue {
                     let list = entries_of(sys::rd_kafka_event_topic_partition_list(raw));
                     let partitions = list.into_iter().map(|entry| entry.at).collect();
                     match sys::rd_kafka_event_error(raw) {
-                        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Polled::Assign(partitions),
+                        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                            Polled::Assign(partitions)
+                        }
                         _ => Polled::Revoke(partitions),
                     }
                 }
@@ -109,7 +112,13 @@ impl Queue {
                 },
                 sys::RD_KAFKA_EVENT_LOG => {
                     let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
-                    if sys::rd_kafka_event_log(raw, &raw mut facility, &raw mut line, &raw mut level) == 0 {
+                    if sys::rd_kafka_event_log(
+                        raw,
+                        &raw mut facility,
+                        &raw mut line,
+                        &raw mut level,
+                    ) == 0
+                    {
                         Polled::Log { level, facility: text(facility), line: text(line) }
                     } else {
                         Polled::Other
@@ -162,7 +171,9 @@ impl NativeMessage {
             return "";
         }
         // SAFETY: the message holds a reference to its topic, whose name is a C string. Kafka allows only ASCII in it.
-        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.raw().rkt)) }.to_str().unwrap_or_default()
+        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.raw().rkt)) }
+            .to_str()
+            .unwrap_or_default()
     }
 
     pub(super) fn partition(&self) -> i32 {
@@ -197,9 +208,16 @@ impl NativeMessage {
         // SAFETY: the message is alive; librdkafka parses the headers once and keeps them with the message, so that
         // name and value live as long as it. Each pointer is read only after the call said that it set it.
         unsafe {
-            if failure(sys::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers)).is_some()
-                || failure(sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut len))
-                    .is_some()
+            if failure(sys::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers))
+                .is_some()
+                || failure(sys::rd_kafka_header_get_all(
+                    headers,
+                    index,
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut len,
+                ))
+                .is_some()
             {
                 return None;
             }
@@ -266,6 +284,20 @@ pub(super) fn entries(list: &TopicPartitionList) -> Vec<Entry> {
     unsafe { entries_of(list.ptr()) }
 }
 
+/// Commits in the background; the outcome comes out of `queue`. (rdkafka's own asynchronous commit tells no outcome:
+/// librdkafka has one only for a configured callback or for a queue.)
+pub(super) fn commit_to(
+    client: ClientPtr,
+    offsets: &TopicPartitionList,
+    queue: &Queue,
+) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps its own reference to the queue.
+    let code = unsafe {
+        sys::rd_kafka_commit_queue(client, offsets.ptr(), queue.0.as_ptr(), None, ptr::null_mut())
+    };
+    failure(code).map_or(Ok(()), Err)
+}
+
 /// Commits and waits for the outcome at most `timeout`; `None` when it did not come.
 pub(super) fn commit(
     client: ClientPtr,
@@ -273,11 +305,8 @@ pub(super) fn commit(
     timeout: Duration,
 ) -> Option<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
     let queue = Queue::new(client)?;
-    // SAFETY: client, list and queue are alive; librdkafka copies the list and keeps its own reference to the queue.
-    let refused =
-        failure(unsafe { sys::rd_kafka_commit_queue(client, offsets.ptr(), queue.0.as_ptr(), None, ptr::null_mut()) });
-    if refused.is_some() {
-        return Some((refused, Vec::new()));
+    if let Err(refused) = commit_to(client, offsets, &queue) {
+        return Some((Some(refused), Vec::new()));
     }
     match queue.poll(timeout)? {
         Polled::Committed(error, list) => Some((error, list)),
@@ -285,35 +314,53 @@ pub(super) fn commit(
     }
 }
 
-/// Topic ids by name through DescribeTopics; `None` when the broker did not answer in time, nil where it does not tell.
-pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration) -> Option<Vec<(String, Uuid)>> {
+/// Topic ids by name through `DescribeTopics`, nil where the broker does not tell. `broker` is asked: left to itself,
+/// librdkafka waits for the controller, which any broker can stand in for.
+pub(super) fn topic_ids(
+    client: ClientPtr,
+    broker: i32,
+    topics: &[String],
+    timeout: Duration,
+) -> Result<Vec<(String, Uuid)>, RDKafkaErrorCode> {
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(t.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let queue = Queue::new(client)?;
+    let queue = Queue::new(client).ok_or(RDKafkaErrorCode::Fail)?;
     let mut why: [c_char; 256] = [0; 256];
     // SAFETY: names live until the collection has copied them; collection and options are destroyed once, after the
     // request has copied them; the result is read while its event is alive.
     unsafe {
-        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options =
-            sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), why.as_mut_ptr(), why.len());
+        let collection =
+            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options = sys::rd_kafka_AdminOptions_new(
+            client,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        sys::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            millis(timeout),
+            why.as_mut_ptr(),
+            why.len(),
+        );
+        sys::rd_kafka_AdminOptions_set_broker(options, broker, why.as_mut_ptr(), why.len());
         sys::rd_kafka_DescribeTopics(client, collection, options, queue.0.as_ptr());
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(collection);
 
-        let event = queue.next(timeout + Duration::from_secs(1))?;
-        if failure(sys::rd_kafka_event_error(event.0.as_ptr())).is_some() {
-            return None;
+        // The request's own time-out comes first and says more.
+        let event = queue
+            .next(timeout + Duration::from_secs(1))
+            .ok_or(RDKafkaErrorCode::OperationTimedOut)?;
+        if let Some(code) = failure(sys::rd_kafka_event_error(event.0.as_ptr())) {
+            return Err(code);
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0.as_ptr());
         if result.is_null() {
-            return None;
+            return Err(RDKafkaErrorCode::Fail);
         }
         let mut count = 0;
         let described = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         if described.is_null() {
-            return Some(Vec::new());
+            return Ok(Vec::new());
         }
         let mut ids = Vec::with_capacity(count);
         for &topic in std::slice::from_raw_parts(described, count) {
@@ -328,7 +375,7 @@ pub(super) fn topic_ids(client: ClientPtr, topics: &[String], timeout: Duration)
             };
             ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), id));
         }
-        Some(ids)
+        Ok(ids)
     }
 }
 

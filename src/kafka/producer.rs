@@ -11,7 +11,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext,
+};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,11 +21,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(20);
 
+/// Partition and offset of a record, or why it was refused.
+type Outcome = Result<(i32, i64), RDKafkaErrorCode>;
+
 /// Where each record went, by its place in the input.
 #[derive(Default)]
 pub(super) struct Deliveries {
     client: Context,
-    done: Mutex<Vec<(usize, Result<(i32, i64), RDKafkaErrorCode>)>>,
+    done: Mutex<Vec<(usize, Outcome)>>,
 }
 
 impl ClientContext for Deliveries {
@@ -83,22 +88,47 @@ impl Producer {
             let count = needed.entry(&record.at.topic).or_insert(1);
             *count = (*count).max(record.at.partition.saturating_add(1));
         }
+        let deadline = Instant::now() + PATIENCE;
+        let mut asked = false;
+        loop {
+            let known = self.partitions()?;
+            let missing: Vec<(&str, i32)> = needed
+                .iter()
+                .map(|(topic, count)| (*topic, *count))
+                .filter(|(topic, count)| known.get(*topic).is_none_or(|have| have < count))
+                .collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if asked && Instant::now() > deadline {
+                let text = "the brokers do not show the new topics or partitions";
+                return Err(Fault::transient(Code::KafkaUnavailable, text));
+            }
+            for (topic, count) in missing.into_iter().filter(|_| !asked) {
+                if known.contains_key(topic) {
+                    let total = usize::try_from(count).unwrap_or(1);
+                    admin::add_partitions(&self.properties, topic, total)?;
+                } else {
+                    admin::create_topic(&self.properties, topic, count)?;
+                }
+            }
+            // Brokers learn of a new topic one after the other; a partition that they do not show yet would be refused.
+            if std::mem::replace(&mut asked, true) {
+                std::thread::sleep(TICK);
+            }
+        }
+    }
+
+    fn partitions(&self) -> Result<BTreeMap<String, i32>, Fault> {
         let metadata = self
             .producer
             .client()
             .fetch_metadata(None, PATIENCE)
             .map_err(|e| from_error(&e, "list the topics"))?;
-        for (topic, partitions) in needed {
-            let total = usize::try_from(partitions).unwrap_or(1);
-            match metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none()) {
-                None => admin::create_topic(&self.properties, topic, partitions)?,
-                Some(known) if known.partitions().len() < total => {
-                    admin::add_partitions(&self.properties, topic, total)?;
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
+        let exist = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(exist
+            .map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX)))
+            .collect())
     }
 
     /// Sends the records in order, each to its own partition, with key, value, headers and timestamp as they are, and
@@ -121,8 +151,9 @@ pub(super) fn send_all(
     for (index, record) in records.iter().enumerate() {
         let mut deadline = None;
         loop {
-            let mut native = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.at.topic, index)
-                .headers(native_headers(&record.headers));
+            let mut native =
+                BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.at.topic, index)
+                    .headers(native_headers(&record.headers));
             native.partition = (record.at.partition >= 0).then_some(record.at.partition);
             native.key = record.key.as_deref();
             native.payload = record.value.as_deref();
@@ -137,15 +168,16 @@ pub(super) fn send_all(
         }
     }
     producer.flush(PATIENCE).map_err(|e| from_error(&e, "produce the records"))?;
-    let done = std::mem::take(&mut *producer.context().done.lock().unwrap_or_else(PoisonError::into_inner));
+    let done = std::mem::take(
+        &mut *producer.context().done.lock().unwrap_or_else(PoisonError::into_inner),
+    );
     let mut places = vec![None; records.len()];
     for (index, outcome) in done {
         let Some((record, place)) = records.get(index).zip(places.get_mut(index)) else { continue };
         let (partition, offset) = outcome.map_err(|code| refused(record, code))?;
         *place = Some(Coordinates { topic: record.at.topic.clone(), partition, offset });
     }
-    places
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Fault::new(Class::Fatal, Code::Internal, "a produced record was never answered"))
+    places.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Fault::new(Class::Fatal, Code::Internal, "a produced record was never answered")
+    })
 }

@@ -13,7 +13,9 @@ use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_referenced_schema, get_schema_by_id,
 };
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{RawError, RegisteredReference, RegisteredSchema, SchemaType};
+use schema_registry_converter::schema_registry_common::{
+    RawError, RegisteredReference, RegisteredSchema, SchemaType,
+};
 use secrecy::ExposeSecret;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
@@ -47,7 +49,11 @@ impl Client {
 
     fn open_with(registry: &config::Registry, patience: Duration) -> Result<Self, Fault> {
         let wrong = |why: String| {
-            Fault::new(Class::Fatal, Code::Configuration, format!("could not open the schema registry client: {why}"))
+            Fault::new(
+                Class::Fatal,
+                Code::Configuration,
+                format!("could not open the schema registry client: {why}"),
+            )
         };
         let url = reqwest::Url::parse(&registry.url)
             .map_err(|e| wrong(format!("[registry] url is no URL: {e}")))?;
@@ -57,18 +63,25 @@ impl Client {
 
         let mut http = reqwest::Client::builder().connect_timeout(patience);
         if let Some(path) = &registry.ca {
-            let pem = std::fs::read(path).map_err(|e| wrong(format!("[registry] ca {}: {e}", path.display())))?;
-            let certificate = reqwest::Certificate::from_pem(&pem)
-                .map_err(|_| wrong(format!("[registry] ca {}: no PEM certificate", path.display())))?;
+            let pem = std::fs::read(path)
+                .map_err(|e| wrong(format!("[registry] ca {}: {e}", path.display())))?;
+            let certificate = reqwest::Certificate::from_pem(&pem).map_err(|_| {
+                wrong(format!("[registry] ca {}: no PEM certificate", path.display()))
+            })?;
             http = http.add_root_certificate(certificate);
         }
         let mut settings = SrSettings::new_builder(registry.url.trim_end_matches('/').to_owned());
         settings.set_timeout(patience);
         if let Some(user) = &registry.user {
-            settings.set_basic_authorization(user, registry.password.as_ref().map(ExposeSecret::expose_secret));
+            settings.set_basic_authorization(
+                user,
+                registry.password.as_ref().map(ExposeSecret::expose_secret),
+            );
         }
         // The cause is not told: it may hold the URL with its credentials.
-        let settings = settings.build_with(http).map_err(|_| wrong("the HTTP client refuses its settings".to_owned()))?;
+        let settings = settings
+            .build_with(http)
+            .map_err(|_| wrong("the HTTP client refuses its settings".to_owned()))?;
         Ok(Self { settings, address, patience, known: Mutex::default() })
     }
 
@@ -83,17 +96,25 @@ impl Client {
         if let Some(text) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(Arc::clone(text));
         }
-        let text = tokio::time::timeout(self.patience, self.fetch(id)).await.unwrap_or_else(|_| {
-            Err(self.unavailable(id, &format!("no complete answer within {} ms", self.patience.as_millis())))
-        })?;
+        let text =
+            tokio::time::timeout(self.patience, self.fetch(id)).await.unwrap_or_else(|_| {
+                Err(self.unavailable(
+                    id,
+                    &format!("no complete answer within {} ms", self.patience.as_millis()),
+                ))
+            })?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&text));
         Ok(text)
     }
 
     async fn fetch(&self, id: u32) -> Result<Arc<str>, Fault> {
-        let schema = get_schema_by_id(id, &self.settings).await.map_err(|e| self.classify(id, &e, true))?;
+        let schema =
+            get_schema_by_id(id, &self.settings).await.map_err(|e| self.classify(id, &e, true))?;
         if schema.schema_type != SchemaType::Avro {
-            let text = format!("schema {id} of the registry at {} is {:?}, not Avro", self.address, schema.schema_type);
+            let text = format!(
+                "schema {id} of the registry at {} is {:?}, not Avro",
+                self.address, schema.schema_type
+            );
             return Err(Fault::poison(Code::SchemaUnusable, text));
         }
         if schema.references.is_empty() {
@@ -101,12 +122,19 @@ impl Client {
         }
         let referenced = self.references(id, &schema).await?;
         references::inline(&schema.schema, &referenced).map(Arc::from).map_err(|why| {
-            Fault::poison(Code::SchemaUnusable, format!("could not resolve the references of schema {id}: {why}"))
+            Fault::poison(
+                Code::SchemaUnusable,
+                format!("could not resolve the references of schema {id}: {why}"),
+            )
         })
     }
 
     /// Every schema that is reached from `root`, by the name under which it is referenced.
-    async fn references(&self, id: u32, root: &RegisteredSchema) -> Result<BTreeMap<String, String>, Fault> {
+    async fn references(
+        &self,
+        id: u32,
+        root: &RegisteredSchema,
+    ) -> Result<BTreeMap<String, String>, Fault> {
         let mut found: BTreeMap<String, String> = BTreeMap::new();
         let mut open: Vec<RegisteredReference> = root.references.clone();
         while let Some(reference) = open.pop() {

@@ -8,7 +8,10 @@ const MAX_DEPTH: usize = 64;
 
 /// `schema` with each name of `referenced` replaced at its first use by the definition; later uses keep the name, as
 /// Avro wants it. Names are full names (namespace and name).
-pub(super) fn inline(schema: &str, referenced: &BTreeMap<String, String>) -> Result<String, String> {
+pub(super) fn inline(
+    schema: &str,
+    referenced: &BTreeMap<String, String>,
+) -> Result<String, String> {
     let mut inliner = Inliner { referenced, defined: BTreeSet::new() };
     let value = parse(schema)?;
     Ok(inliner.schema(value, "", 0)?.to_string())
@@ -16,7 +19,8 @@ pub(super) fn inline(schema: &str, referenced: &BTreeMap<String, String>) -> Res
 
 fn parse(schema: &str) -> Result<Value, String> {
     // A registry may hold the bare name of a primitive.
-    serde_json::from_str(schema).map_err(|e| format!("it is no JSON (line {}, column {})", e.line(), e.column()))
+    serde_json::from_str(schema)
+        .map_err(|e| format!("it is no JSON (line {}, column {})", e.line(), e.column()))
 }
 
 struct Inliner<'r> {
@@ -55,7 +59,8 @@ impl Inliner<'_> {
         let mut definition = parse(text)?;
         if let Value::Object(object) = &mut definition {
             // Inside another schema a missing namespace would be inherited: state that there is none.
-            let dotless = object.get("name").and_then(Value::as_str).is_some_and(|n| !n.contains('.'));
+            let dotless =
+                object.get("name").and_then(Value::as_str).is_some_and(|n| !n.contains('.'));
             if dotless && !object.contains_key("namespace") {
                 object.insert("namespace".to_owned(), Value::String(String::new()));
             }
@@ -63,7 +68,12 @@ impl Inliner<'_> {
         self.schema(definition, "", depth + 1)
     }
 
-    fn object(&mut self, mut object: Map<String, Value>, namespace: &str, depth: usize) -> Result<Value, String> {
+    fn object(
+        &mut self,
+        mut object: Map<String, Value>,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<Value, String> {
         let kind = object.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut inner = namespace.to_owned();
         if matches!(kind.as_str(), "record" | "error" | "enum" | "fixed") {
@@ -105,7 +115,11 @@ impl Inliner<'_> {
 }
 
 fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
+    if name.contains('.') || namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}.{name}")
+    }
 }
 
 #[cfg(test)]
@@ -138,8 +152,14 @@ mod tests {
         let text = inline(
             r#""A""#,
             &referenced(&[
-                ("A", r#"{"type":"record","name":"A","fields":[{"name":"b","type":["null","B"]}]}"#),
-                ("B", r#"{"type":"record","name":"B","fields":[{"name":"a","type":["null","A"]}]}"#),
+                (
+                    "A",
+                    r#"{"type":"record","name":"A","fields":[{"name":"b","type":["null","B"]}]}"#,
+                ),
+                (
+                    "B",
+                    r#"{"type":"record","name":"B","fields":[{"name":"a","type":["null","A"]}]}"#,
+                ),
             ]),
         )
         .unwrap();

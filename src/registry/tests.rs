@@ -23,7 +23,10 @@ fn answer(status: u16, body: impl Into<Body>) -> Response<Body> {
 }
 
 async fn scripted(status: u16, body: &'static str) -> Result<Arc<str>, Fault> {
-    let registry = serve(Router::new().route("/schemas/ids/{id}", get(move || async move { answer(status, body) }))).await;
+    let registry = serve(
+        Router::new().route("/schemas/ids/{id}", get(move || async move { answer(status, body) })),
+    )
+    .await;
     Client::open(&registry).unwrap().schema(7).await
 }
 
@@ -48,11 +51,18 @@ async fn a_schema_is_fetched_once_and_then_known() {
 
 #[tokio::test]
 async fn only_the_registrys_own_code_says_that_a_schema_does_not_exist() {
-    let fault = scripted(404, r#"{"error_code":40403,"message":"Schema 7 not found"}"#).await.unwrap_err();
+    let fault =
+        scripted(404, r#"{"error_code":40403,"message":"Schema 7 not found"}"#).await.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Poison, Code::SchemaUnknown));
-    for body in [r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, "<html>no such page</html>", ""] {
+    for body in
+        [r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, "<html>no such page</html>", ""]
+    {
         let fault = scripted(404, body).await.unwrap_err();
-        assert_eq!((fault.class, fault.code), (Class::Transient, Code::RegistryUnavailable), "{body:?}");
+        assert_eq!(
+            (fault.class, fault.code),
+            (Class::Transient, Code::RegistryUnavailable),
+            "{body:?}"
+        );
         assert!(fault.hint.is_some());
     }
 }
@@ -62,7 +72,11 @@ async fn refused_credentials_are_never_a_dead_letter() {
     for status in [401, 403] {
         for body in ["", r#"{"error_code":40301,"message":"User is denied"}"#] {
             let fault = scripted(status, body).await.unwrap_err();
-            assert_eq!((fault.class, fault.code), (Class::Transient, Code::RegistryUnauthorized), "{status}");
+            assert_eq!(
+                (fault.class, fault.code),
+                (Class::Transient, Code::RegistryUnauthorized),
+                "{status}"
+            );
             assert!(fault.hint.unwrap().contains("password"));
         }
     }
@@ -73,7 +87,11 @@ async fn an_ailing_registry_is_waited_for() {
     for status in [400, 408, 429, 500, 502, 503, 504] {
         for body in ["", r#"{"error_code":50001,"message":"Error in the backend data store"}"#] {
             let fault = scripted(status, body).await.unwrap_err();
-            assert_eq!((fault.class, fault.code), (Class::Transient, Code::RegistryUnavailable), "{status}");
+            assert_eq!(
+                (fault.class, fault.code),
+                (Class::Transient, Code::RegistryUnavailable),
+                "{status}"
+            );
             assert!(fault.text.contains(&format!("status {status}")), "{}", fault.text);
         }
     }
@@ -83,7 +101,11 @@ async fn an_ailing_registry_is_waited_for() {
 async fn a_body_that_ends_early_or_is_no_schema_is_waited_for() {
     for body in [r#"{"schema":"{\"type"#, "not json", "{}", ""] {
         let fault = scripted(200, body).await.unwrap_err();
-        assert_eq!((fault.class, fault.code), (Class::Transient, Code::RegistryUnavailable), "{body:?}");
+        assert_eq!(
+            (fault.class, fault.code),
+            (Class::Transient, Code::RegistryUnavailable),
+            "{body:?}"
+        );
     }
 }
 
@@ -110,8 +132,12 @@ async fn a_failure_is_not_remembered() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_given_up_at_the_deadline() {
-    let body = || Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-    let registry = serve(Router::new().route("/schemas/ids/{id}", get(move || async move { answer(200, body()) }))).await;
+    let body =
+        || Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let registry = serve(
+        Router::new().route("/schemas/ids/{id}", get(move || async move { answer(200, body()) })),
+    )
+    .await;
     let client = Client::open_with(&registry, Duration::from_millis(200)).unwrap();
     let fault = client.schema(7).await.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Transient, Code::RegistryUnavailable));
@@ -134,7 +160,11 @@ async fn credentials_are_sent_and_never_told() {
         get(|request: Request| async move {
             // "me:hunter2"
             let expected = "Basic bWU6aHVudGVyMg==";
-            let sent = request.headers().get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
+            let sent = request
+                .headers()
+                .get("authorization")
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default();
             if sent == expected { answer(500, "") } else { answer(401, "") }
         }),
     ))
@@ -147,7 +177,8 @@ async fn credentials_are_sent_and_never_told() {
     let fault = Client::open(&registry).unwrap().schema(7).await.unwrap_err();
     assert_eq!(fault.code, Code::RegistryUnavailable, "the registry must have seen the login");
     let url = registry.url.replace("http://", "http://me:hunter2@");
-    let embedded = Client::open(&config::Registry { url, ..registry }).unwrap().schema(7).await.unwrap_err();
+    let embedded =
+        Client::open(&config::Registry { url, ..registry }).unwrap().schema(7).await.unwrap_err();
     for fault in [fault, embedded] {
         assert!(!format!("{fault:?}").contains("hunter2"));
     }
