@@ -4,6 +4,7 @@
 //! - It is a session-temporary function, so that every check that must prevent the COMMIT is made where the COMMIT is,
 //!   and the server never waits for the client while it holds a lock on a shared row (I6).
 //! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it.
+//! - `unnest` of several arrays is a form of the grammar and may not be qualified.
 //! - Parameters are written as `$n` and every column is qualified, so that no column name of the user can be taken for a
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
@@ -99,7 +100,7 @@ BEGIN
 ";
 
 const FENCE: &str = "
-  PERFORM 1 FROM pg_catalog.unnest($2, $3, $4, $5, $6) AS r(topic, topic_id, part, epoch, expected)
+  PERFORM 1 FROM unnest($2, $3, $4, $5, $6) AS r(topic, topic_id, part, epoch, expected)
     JOIN silversink.position AS p
       ON p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part
     WHERE p.owner_epoch = r.epoch AND p.next_offset = r.expected
@@ -107,7 +108,7 @@ const FENCE: &str = "
   GET DIAGNOSTICS owned = ROW_COUNT;
   IF owned <> pg_catalog.cardinality($4) THEN
     SELECT pg_catalog.count(*) INTO owned
-      FROM pg_catalog.unnest($2, $3, $4, $5, $7) AS r(topic, topic_id, part, epoch, next)
+      FROM unnest($2, $3, $4, $5, $7) AS r(topic, topic_id, part, epoch, next)
       JOIN silversink.position AS p
         ON p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part
       WHERE p.owner_epoch = r.epoch AND p.next_offset = r.next;
@@ -194,12 +195,12 @@ fn advance(backend: &Backend) -> String {
     format!(
         "
   v_applied := ARRAY(SELECT c.changes - c.superseded
-    FROM pg_catalog.unnest($8, v_superseded) WITH ORDINALITY AS c(changes, superseded, i) ORDER BY c.i);
+    FROM unnest($8, v_superseded) WITH ORDINALITY AS c(changes, superseded, i) ORDER BY c.i);
   UPDATE silversink.position AS p
     SET next_offset = r.next, applied = p.applied + r.applied, superseded = p.superseded + r.superseded,
       skipped = p.skipped + r.skipped, dead_lettered = p.dead_lettered + r.letters,
       state = 'running', reason = NULL, backend_pid = {}, backend_start = {}, updated_at = pg_catalog.now()
-    FROM pg_catalog.unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
+    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
       AS r(topic, topic_id, part, next, applied, superseded, skipped, letters)
     WHERE p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part;
 ",
