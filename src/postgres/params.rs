@@ -79,5 +79,6 @@ impl<'b> Letters<'b> {
 
 /// A count as PostgreSQL's `bigint`.
 pub(super) fn count(n: u64) -> Result<i64, Fault> {
-    i64::try_from(n).map_err(|_| Fault::new(Class::Fatal, Code::Internal, "a count of a batch exceeds 2^63"))
+    i64::try_from(n)
+        .map_err(|_| Fault::new(Class::Fatal, Code::Internal, "a count of a batch exceeds 2^63"))
 }

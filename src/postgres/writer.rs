@@ -45,7 +45,10 @@ pub(super) struct Stage {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("backend", &self.backend.pid).field("busy", &self.busy).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("backend", &self.backend.pid)
+            .field("busy", &self.busy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,9 +61,14 @@ impl Drop for Writer {
 
 impl Writer {
     pub(super) async fn open(target: &Target, limits: Limits) -> Result<Self, Fault> {
-        let Connection { client, driver } = target.open().await.map_err(|e| target.fault(&e, false))?;
+        let Connection { client, driver } =
+            target.open().await.map_err(|e| target.fault(&e, false))?;
         let doing = format!("opening a writer's session at {}", target.name());
-        let settings = format!("{}; {}; {CREATE_COUNTER}", session::settings(limits), session::WRITER);
+        let settings = format!(
+            "{}; {}; {CREATE_COUNTER}",
+            session::settings(limits),
+            session::WRITER_SETTINGS
+        );
         let work = async {
             client.batch_execute(&settings).await?;
             let row = client
@@ -72,7 +80,16 @@ impl Writer {
             Ok(Backend { pid: row.try_get(0)?, start: row.try_get(1)? })
         };
         let backend = limits.wait(&doing, work).await?.map_err(|e| sqlstate::fault(&doing, &e))?;
-        Ok(Self { client, driver, limits, backend, stages: Vec::new(), next: 0, positions: None, busy: false })
+        Ok(Self {
+            client,
+            driver,
+            limits,
+            backend,
+            stages: Vec::new(),
+            next: 0,
+            positions: None,
+            busy: false,
+        })
     }
 
     /// True when the connection is gone, or when a transaction was cut off so that its state is unknown.
@@ -103,7 +120,10 @@ impl Writer {
             None => format!("writing batch {}", batch.number),
         };
         if self.is_broken() {
-            return Err(Fault::transient(Code::PostgresUnavailable, format!("{doing}: the connection is broken")));
+            return Err(Fault::transient(
+                Code::PostgresUnavailable,
+                format!("{doing}: the connection is broken"),
+            ));
         }
         let ranges = Ranges::of(batch)?;
         if i16::try_from(batch.ranges.len()).is_err() {
@@ -160,8 +180,12 @@ impl Writer {
         let copying = if batch.rows.is_empty() { None } else { stage };
         let sink = match copying {
             Some(stage) => {
-                let work =
-                    async { futures::join!(self.client.batch_execute("BEGIN"), self.client.copy_in(stage.copy(batch))) };
+                let work = async {
+                    futures::join!(
+                        self.client.batch_execute("BEGIN"),
+                        self.client.copy_in(stage.copy(batch))
+                    )
+                };
                 let (begun, sink) = limits.wait(doing, work).await?;
                 match begun.and(sink) {
                     Ok(sink) => Some(sink),
@@ -181,9 +205,8 @@ impl Writer {
         let letters = Letters::of(&batch.letters);
 
         let flight = async {
-            let begin = async {
-                if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) }
-            };
+            let begin =
+                async { if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) } };
             let staged = async {
                 match sink {
                     Some(sink) => send(sink, batch, 0..batch.rows.len()).await,
@@ -272,7 +295,8 @@ impl Writer {
         shape: &Arc<TableShape>,
         variant: Variant,
     ) -> Result<Result<usize, Fault>, Fault> {
-        let found = self.stages.iter().position(|s| Arc::ptr_eq(&s.shape, shape) || s.shape == *shape);
+        let found =
+            self.stages.iter().position(|s| Arc::ptr_eq(&s.shape, shape) || s.shape == *shape);
         let index = match found {
             Some(index) => index,
             None => {
@@ -305,7 +329,9 @@ impl Writer {
 
     /// Removes what was made for an older shape of a table.
     async fn drop_stages_of(&mut self, doing: &str, table: &TableName) -> Result<(), Fault> {
-        let Some(index) = self.stages.iter().position(|s| s.shape.table == *table) else { return Ok(()) };
+        let Some(index) = self.stages.iter().position(|s| s.shape.table == *table) else {
+            return Ok(());
+        };
         let old = self.stages.swap_remove(index);
         let sql = format!(
             "{}; {}; {}",
@@ -355,7 +381,12 @@ async fn make_stage(
     client.batch_execute(&stage::create(shape, number)).await?;
     let copy = client.prepare(&stage::copy(shape, number, false)).await?;
     let copy_partial = client.prepare(&stage::copy(shape, number, true)).await?;
-    let fast = make_settle(client, Some(Merging { shape, stage: number, variant: Variant::Fast }), backend).await?;
+    let fast = make_settle(
+        client,
+        Some(Merging { shape, stage: number, variant: Variant::Fast }),
+        backend,
+    )
+    .await?;
     let rows = client
         .query_typed(
             catalogue::KEY_CONSTRAINTS,
@@ -363,10 +394,22 @@ async fn make_stage(
         )
         .await?;
     let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(Stage { shape: Arc::clone(shape), number, copy, copy_partial, fast, full: None, key_constraints })
+    Ok(Stage {
+        shape: Arc::clone(shape),
+        number,
+        copy,
+        copy_partial,
+        fast,
+        full: None,
+        key_constraints,
+    })
 }
 
-async fn make_settle(client: &Client, merging: Option<Merging<'_>>, backend: &Backend) -> Result<Statement, Error> {
+async fn make_settle(
+    client: &Client,
+    merging: Option<Merging<'_>>,
+    backend: &Backend,
+) -> Result<Statement, Error> {
     client.batch_execute(&settle::create(merging, backend)).await?;
     client.prepare(&settle::call(merging)).await
 }
@@ -414,7 +457,10 @@ fn known<T>(doing: &str, result: Result<T, Error>) -> Result<Result<T, Fault>, F
 }
 
 /// The first thing that failed is the cause; what came after it only found the transaction aborted.
-fn first_error<T, const N: usize>(earlier: [Option<Error>; N], last: Result<T, Error>) -> Result<T, Error> {
+fn first_error<T, const N: usize>(
+    earlier: [Option<Error>; N],
+    last: Result<T, Error>,
+) -> Result<T, Error> {
     match earlier.into_iter().flatten().next() {
         Some(error) => Err(error),
         None => last,

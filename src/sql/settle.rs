@@ -8,8 +8,8 @@
 //! - Parameters are written as `$n` and every column is qualified, so that no column name of the user can be taken for a
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
-use super::merge::{self, COUNTER, Names, Variant};
 use super::ident;
+use super::merge::{self, COUNTER, Names, Variant};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 

@@ -1,9 +1,7 @@
 //! What refuses a batch, and what is left behind: fence, repetition, constraints, triggers, poison among good rows.
 
-mod common;
-
-use common::Database;
-use common::rows::{F::*, *};
+use crate::rows::{F::*, *};
+use crate::server::{Database, database};
 use silversink::fault::{Class, Code};
 use silversink::table::{Bookkeeping, TableName};
 use std::sync::Arc;
@@ -13,7 +11,7 @@ const TABLE: &str = "CREATE SCHEMA s; CREATE TABLE s.orders (id bigint PRIMARY K
 const COUNT: &str = "SELECT count(*) FROM s.orders";
 
 async fn lane_with(extra: &str) -> (Database, Lane) {
-    let db = common::database().await;
+    let db = database().await;
     db.sql(TABLE).await;
     let destination = db.destination().await;
     let described = destination
@@ -26,7 +24,7 @@ async fn lane_with(extra: &str) -> (Database, Lane) {
     (db, Lane::open(destination, Arc::new(described.shape), 1).await)
 }
 
-fn row(id: i64, name: &'static str, qty: i32) -> Vec<common::rows::F> {
+fn row(id: i64, name: &'static str, qty: i32) -> Vec<F> {
     vec![I(id), T(name), I4(qty)]
 }
 
@@ -37,7 +35,8 @@ async fn a_worker_that_lost_its_claim_writes_nothing() {
     let successor = claim(&lane.destination, 1).await;
     assert_eq!(successor[0].owner_epoch, lane.ranges[0].owner_epoch + 1);
     assert_eq!(successor[0].from, 1);
-    let fault = lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]).await.unwrap_err();
+    let fault =
+        lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]).await.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Fenced, Code::Fenced));
     assert_eq!(db.rows("SELECT id, name FROM s.orders").await, [["1", "a"]]);
     assert!(!lane.writer.is_broken());
@@ -70,7 +69,10 @@ async fn a_fenced_worker_may_neither_start_nor_mark_its_partition() {
     let (_db, lane) = lane_with("").await;
     let mine = lane.ranges[0].owner_epoch;
     claim(&lane.destination, 1).await;
-    let marked = lane.destination.mark_state(PIPELINE, TOPIC, topic_id(), 0, mine, "stopped", Some("x")).await;
+    let marked = lane
+        .destination
+        .mark_state(PIPELINE, TOPIC, topic_id(), 0, mine, "stopped", Some("x"))
+        .await;
     assert_eq!(marked.unwrap_err().class, Class::Fenced);
     let start = silversink::postgres::BeginAt {
         topic: TOPIC,
@@ -81,7 +83,10 @@ async fn a_fenced_worker_may_neither_start_nor_mark_its_partition() {
         rewound: true,
         reason: "reset",
     };
-    assert_eq!(lane.destination.begin_at(PIPELINE, &[start]).await.unwrap_err().class, Class::Fenced);
+    assert_eq!(
+        lane.destination.begin_at(PIPELINE, &[start]).await.unwrap_err().class,
+        Class::Fenced
+    );
     assert_eq!(lane.destination.positions(PIPELINE).await.unwrap()[0].next_offset, Some(0));
 }
 
@@ -107,7 +112,8 @@ async fn a_trigger_that_swallows_an_insert_stops_the_lane() {
          CREATE TRIGGER swallow BEFORE INSERT OR UPDATE ON s.orders FOR EACH ROW EXECUTE FUNCTION s.swallow()",
     )
     .await;
-    let fault = lane.write(vec![whole(1, row(1, "a", 1)), whole(1, row(2, "a", 1))]).await.unwrap_err();
+    let fault =
+        lane.write(vec![whole(1, row(1, "a", 1)), whole(1, row(2, "a", 1))]).await.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Blocked, Code::RowCountMismatch));
     assert!(fault.hint.is_some());
     assert_eq!(db.value(COUNT).await, "0");
@@ -123,7 +129,8 @@ async fn a_trigger_that_swallows_an_update_stops_the_lane() {
          CREATE TRIGGER swallow BEFORE UPDATE ON s.orders FOR EACH ROW WHEN (OLD.id = 2) EXECUTE FUNCTION s.swallow()",
     )
     .await;
-    let fault = lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]).await.unwrap_err();
+    let fault =
+        lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]).await.unwrap_err();
     assert_eq!(fault.code, Code::RowCountMismatch);
     assert_eq!(db.rows("SELECT name FROM s.orders").await, [["a"], ["a"]]);
 }
@@ -157,7 +164,12 @@ async fn bad_rows_among_good_ones_are_found_exactly() {
         }
         assert_eq!(db.value(COUNT).await, "0", "isolating writes nothing");
         // The rest lands.
-        let rest: Vec<R> = rows.into_iter().enumerate().filter(|(i, _)| !bad.contains(i)).map(|(_, r)| r).collect();
+        let rest: Vec<R> = rows
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| !bad.contains(i))
+            .map(|(_, r)| r)
+            .collect();
         let n = rest.len();
         lane.write(rest).await.unwrap();
         assert_eq!(db.value(COUNT).await, n.to_string());
@@ -190,7 +202,8 @@ async fn isolating_a_good_batch_finds_nothing() {
 #[tokio::test]
 async fn a_secondary_unique_index_blocks_and_is_named() {
     let (_db, mut lane) = lane_with("CREATE UNIQUE INDEX one_name ON s.orders (name)").await;
-    let fault = lane.write(vec![whole(1, row(1, "a", 1)), whole(1, row(2, "a", 1))]).await.unwrap_err();
+    let fault =
+        lane.write(vec![whole(1, row(1, "a", 1)), whole(1, row(2, "a", 1))]).await.unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Blocked, Code::ConstraintUnsupported));
     assert!(fault.text.contains("one_name"), "{fault}");
 }
@@ -200,7 +213,12 @@ async fn two_first_writers_of_a_key_race_and_one_retries() {
     let (db, mut lane) = lane_with("").await;
     // Another session holds the key, uncommitted; it commits once the lane's MERGE waits for it.
     let rival = db.client().await;
-    rival.batch_execute("BEGIN; INSERT INTO s.orders (id, name, _version) VALUES (1, 'rival', '\\x00')").await.unwrap();
+    rival
+        .batch_execute(
+            "BEGIN; INSERT INTO s.orders (id, name, _version) VALUES (1, 'rival', '\\x00')",
+        )
+        .await
+        .unwrap();
     let watch = db.client().await;
     let release = async {
         loop {
@@ -228,7 +246,12 @@ async fn a_concurrent_update_of_the_same_row_does_not_upset_the_count() {
     lane.write(vec![whole(1, row(1, "a", 1)), whole(1, row(2, "a", 1))]).await.unwrap();
     let rival = db.client().await;
     let newer = "\\xff";
-    rival.batch_execute(&format!("BEGIN; UPDATE s.orders SET name = 'rival', _version = '{newer}' WHERE id = 1")).await.unwrap();
+    rival
+        .batch_execute(&format!(
+            "BEGIN; UPDATE s.orders SET name = 'rival', _version = '{newer}' WHERE id = 1"
+        ))
+        .await
+        .unwrap();
     let watch = db.client().await;
     let release = async {
         loop {
@@ -243,7 +266,8 @@ async fn a_concurrent_update_of_the_same_row_does_not_upset_the_count() {
             tokio::task::yield_now().await;
         }
     };
-    let (applied, ()) = tokio::join!(lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]), release);
+    let (applied, ()) =
+        tokio::join!(lane.write(vec![whole(2, row(1, "b", 1)), whole(2, row(2, "b", 1))]), release);
     let applied = applied.unwrap();
     assert_eq!((applied.ranges[0].applied, applied.ranges[0].superseded), (1, 1));
     assert_eq!(db.rows("SELECT name FROM s.orders ORDER BY id").await, [["rival"], ["b"]]);
@@ -293,7 +317,10 @@ async fn a_cancelled_write_leaves_a_broken_writer() {
         result = lane.writer.write(PIPELINE, None, &batch) => panic!("the table is locked, but {result:?}"),
     }
     assert!(lane.writer.is_broken());
-    assert_eq!(lane.writer.write(PIPELINE, None, &batch).await.unwrap_err().class, Class::Transient);
+    assert_eq!(
+        lane.writer.write(PIPELINE, None, &batch).await.unwrap_err().class,
+        Class::Transient
+    );
 }
 
 #[tokio::test]
@@ -301,7 +328,8 @@ async fn a_lock_that_is_not_to_be_had_is_waited_out() {
     let (db, lane) = lane_with("").await;
     let mut config = db.config();
     config.lock_timeout = std::time::Duration::from_millis(100);
-    let destination = silversink::postgres::Destination::connect(&config, 1, "silversink test").await.unwrap();
+    let destination =
+        silversink::postgres::Destination::connect(&config, 1, "silversink test").await.unwrap();
     let mut lane = Lane::open(destination, lane.shape, 1).await;
     let rival = db.client().await;
     rival.batch_execute("BEGIN; LOCK TABLE s.orders").await.unwrap();

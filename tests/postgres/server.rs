@@ -1,14 +1,12 @@
-//! A throw-away PostgreSQL server for the tests of one binary, and one database for each test.
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
-pub mod rows;
+//! A throw-away PostgreSQL server, and one database for each test.
 
 use secrecy::SecretString;
 use silversink::config;
+use silversink::fault::Fault;
 use silversink::postgres::Destination;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -44,17 +42,29 @@ pub async fn database() -> Database {
 impl Server {
     /// Starts a server. `auth` is initdb's authentication method for TCP; user and password are both `postgres`.
     pub fn start(auth: &str, settings: &[&str]) -> Self {
-        let directory = tempfile::Builder::new().prefix("silversink-pg").tempdir().expect("temporary directory");
+        let directory = tempfile::Builder::new()
+            .prefix("silversink-pg")
+            .tempdir()
+            .expect("temporary directory");
         own(directory.path());
         let password = directory.path().join("password");
         std::fs::write(&password, "postgres\n").expect("password file");
         own(&password);
         let data = directory.path().join("data");
-        run(as_postgres("initdb").args(["--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C"])
-            .arg("-A").arg(auth).arg("--pwfile").arg(&password).arg("-D").arg(&data));
+        run(as_postgres("initdb")
+            .args(["--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C"])
+            .arg("-A")
+            .arg(auth)
+            .arg("--pwfile")
+            .arg(&password)
+            .arg("-D")
+            .arg(&data));
         // Port 0 tells a free port; another program may take it before the server does, hence the attempts.
         for attempt in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+            let port = TcpListener::bind("127.0.0.1:0")
+                .and_then(|l| l.local_addr())
+                .expect("a free port")
+                .port();
             let mut options = format!(
                 "-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off -c full_page_writes=off \
                  -c max_connections=200 -c shared_buffers=128MB -c autovacuum=off -c log_statement=none"
@@ -63,23 +73,35 @@ impl Server {
                 options.push_str(" -c ");
                 options.push_str(setting);
             }
-            let started = as_postgres("pg_ctl").arg("start").arg("-w").arg("-D").arg(&data).arg("-o").arg(&options)
-                .arg("-l").arg(directory.path().join("log")).stdout(Stdio::null()).status().expect("pg_ctl");
+            let started = as_postgres("pg_ctl")
+                .arg("start")
+                .arg("-w")
+                .arg("-D")
+                .arg(&data)
+                .arg("-o")
+                .arg(&options)
+                .arg("-l")
+                .arg(directory.path().join("log"))
+                .stdout(Stdio::null())
+                .status()
+                .expect("pg_ctl");
             if started.success() {
                 return Self { directory, port };
             }
-            assert!(attempt < 4, "PostgreSQL does not start: {:?}", std::fs::read_to_string(directory.path().join("log")));
+            assert!(
+                attempt < 4,
+                "PostgreSQL does not start: {:?}",
+                std::fs::read_to_string(directory.path().join("log"))
+            );
         }
         unreachable!("the loop returns or panics")
     }
 
     /// Stops the server at once, as a crash does.
     pub fn stop(&self) {
-        run(as_postgres("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.directory.path().join("data")));
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        run(as_postgres("pg_ctl")
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(self.directory.path().join("data")));
     }
 
     pub async fn database(&self) -> Database {
@@ -94,8 +116,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let data = self.directory.path().join("data");
-        let _ = as_postgres("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(data)
-            .stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = as_postgres("pg_ctl")
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
@@ -113,7 +139,8 @@ impl Database {
     }
 
     pub async fn destination(&self) -> Destination {
-        let destination = Destination::connect(&self.config(), 4, "silversink test").await.expect("connect");
+        let destination =
+            Destination::connect(&self.config(), 4, "silversink test").await.expect("connect");
         destination.ensure_bookkeeping().await.expect("bookkeeping");
         destination
     }
@@ -133,7 +160,12 @@ impl Database {
 
     /// The first column of the first row, as text.
     pub async fn value(&self, query: &str) -> String {
-        self.rows(query).await.into_iter().next().and_then(|row| row.into_iter().next()).expect("a row")
+        self.rows(query)
+            .await
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next())
+            .expect("a row")
     }
 
     /// Every row, each column as text, NULL as `-`.
@@ -142,13 +174,18 @@ impl Database {
         messages
             .iter()
             .filter_map(|m| match m {
-                tokio_postgres::SimpleQueryMessage::Row(row) => Some(
-                    (0..row.len()).map(|i| row.get(i).unwrap_or("-").to_owned()).collect(),
-                ),
+                tokio_postgres::SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|i| row.get(i).unwrap_or("-").to_owned()).collect())
+                }
                 _ => None,
             })
             .collect()
     }
+}
+
+/// A destination as a worker would open it.
+pub async fn connect(url: &str) -> Result<Destination, Fault> {
+    Destination::connect(&config_for(url), 1, "silversink test").await
 }
 
 pub fn config_for(url: &str) -> config::Postgres {
@@ -163,7 +200,9 @@ pub fn config_for(url: &str) -> config::Postgres {
 
 fn binary(name: &str) -> PathBuf {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.filter_map(Result::ok).map(|e| e.path().join("bin").join(name)).collect())
+        .map(|entries| {
+            entries.filter_map(Result::ok).map(|e| e.path().join("bin").join(name)).collect()
+        })
         .unwrap_or_default();
     versions.retain(|path| path.exists());
     versions.sort();
@@ -171,7 +210,9 @@ fn binary(name: &str) -> PathBuf {
 }
 
 fn is_root() -> bool {
-    std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).is_ok_and(|uid| uid == 0)
+    std::fs::metadata("/proc/self")
+        .map(|m| std::os::unix::fs::MetadataExt::uid(&m))
+        .is_ok_and(|uid| uid == 0)
 }
 
 /// initdb and postgres refuse to run as root.
@@ -198,6 +239,7 @@ fn run(command: &mut Command) {
 
 /// Waits outside for the end of the test process (its end of the pipe closes, however it ends), then stops the server.
 fn stop_after_this_process(directory: &Path) {
+    static WATCHER: OnceLock<Child> = OnceLock::new();
     let script = format!(
         "cat >/dev/null; {} '{}' stop -m immediate -D '{}/data' >/dev/null 2>&1; rm -rf '{}'",
         if is_root() { "cd /tmp && runuser -u postgres --" } else { "" },
@@ -205,10 +247,17 @@ fn stop_after_this_process(directory: &Path) {
         directory.display(),
         directory.display()
     );
-    let child = Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).stdout(Stdio::null())
-        .stderr(Stdio::null()).process_group_zero().spawn().expect("sh");
+    let child = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group_zero()
+        .spawn()
+        .expect("sh");
     // The write end of the pipe lives as long as this process.
-    std::mem::forget(child);
+    WATCHER.set(child).expect("one server is shared");
 }
 
 trait OwnGroup {

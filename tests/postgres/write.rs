@@ -1,9 +1,7 @@
 //! The guard: what each kind of row does to a Silver table, against a real PostgreSQL.
 
-mod common;
-
-use common::Database;
-use common::rows::{F::*, *};
+use crate::rows::{F::*, *};
+use crate::server::{Database, database};
 use silversink::batch::DeadLetterRow;
 use silversink::fault::{Class, Code};
 use silversink::record::Coordinates;
@@ -16,7 +14,7 @@ const LOOK: &str = "SELECT id, name, qty, (silversink.version_parts(_version)).k
     _deleted_at IS NOT NULL FROM s.orders ORDER BY id";
 
 async fn lane_with(partitions: i32, table: &str) -> (Database, Lane) {
-    let db = common::database().await;
+    let db = database().await;
     db.sql(table).await;
     let destination = db.destination().await;
     let described = destination
@@ -32,10 +30,10 @@ async fn lane() -> (Database, Lane) {
     lane_with(1, TABLE).await
 }
 
-fn row(id: i64, name: &'static str, qty: i32) -> Vec<common::rows::F> {
+fn row(id: i64, name: &'static str, qty: i32) -> Vec<F> {
     vec![I(id), T(name), I4(qty)]
 }
-fn key(id: i64) -> Vec<common::rows::F> {
+fn key(id: i64) -> Vec<F> {
     vec![I(id), Null, Null]
 }
 
@@ -181,7 +179,11 @@ async fn a_truncate_marks_older_rows_and_leaves_a_floor() {
     let table = TableName::new("s", "orders");
     assert_eq!(lane.destination.truncate_floor(&table).await.unwrap(), Some((version(7), AT)));
     lane.truncate(6).await;
-    assert_eq!(lane.destination.truncate_floor(&table).await.unwrap(), Some((version(7), AT)), "floors only rise");
+    assert_eq!(
+        lane.destination.truncate_floor(&table).await.unwrap(),
+        Some((version(7), AT)),
+        "floors only rise"
+    );
     assert_eq!(lane.destination.truncate_floor(&TableName::new("s", "x")).await.unwrap(), None);
 }
 
@@ -200,7 +202,14 @@ async fn counts_are_told_and_stored_per_partition() {
     assert_eq!(pairs, [(2, 0), (1, 1)]);
     // All superseded, over both partitions.
     let again = lane.batch(vec![whole(6, row(1, "b", 1)), whole(5, row(2, "a", 1)).of_range(1)]);
-    let pairs: Vec<_> = lane.write_batch(&again).await.unwrap().ranges.iter().map(|r| (r.applied, r.superseded)).collect();
+    let pairs: Vec<_> = lane
+        .write_batch(&again)
+        .await
+        .unwrap()
+        .ranges
+        .iter()
+        .map(|r| (r.applied, r.superseded))
+        .collect();
     assert_eq!(pairs, [(0, 1), (0, 1)]);
     let stored = "SELECT partition, next_offset, applied, superseded FROM silversink.position ORDER BY partition";
     assert_eq!(db.rows(stored).await, [["0", "4", "3", "1"], ["1", "4", "2", "2"]]);
@@ -264,8 +273,12 @@ async fn many_rows_cross_chunk_borders_whole() {
     let rows: Vec<R> = (0..20_000).map(|i| whole(5, row(i, "a name of some length", 2))).collect();
     assert_eq!(lane.counts(rows.clone()).await, (20_000, 0));
     assert_eq!(lane.counts(rows).await, (0, 20_000));
-    assert_eq!(db.value("SELECT count(*) FROM s.orders WHERE name = 'a name of some length'").await, "20000");
-    let counts = lane.destination.table_counts(&lane.shape.table, &lane.shape.bookkeeping).await.unwrap();
+    assert_eq!(
+        db.value("SELECT count(*) FROM s.orders WHERE name = 'a name of some length'").await,
+        "20000"
+    );
+    let counts =
+        lane.destination.table_counts(&lane.shape.table, &lane.shape.bookkeeping).await.unwrap();
     assert_eq!((counts.rows, counts.live, counts.deleted), (20_000, 20_000, 0));
 }
 
@@ -275,7 +288,12 @@ async fn a_changed_shape_gets_a_new_stage() {
     lane.counts(vec![whole(5, row(1, "a", 2))]).await;
     lane.counts(vec![partial(6, vec![I(1), Null, I4(3)], &[1], true)]).await;
     db.sql("ALTER TABLE s.orders ADD COLUMN note text").await;
-    let described = lane.destination.describe(&lane.shape.table, &Bookkeeping::default()).await.unwrap().unwrap();
+    let described = lane
+        .destination
+        .describe(&lane.shape.table, &Bookkeeping::default())
+        .await
+        .unwrap()
+        .unwrap();
     lane.shape = Arc::new(described.shape);
     lane.counts(vec![whole(7, vec![I(1), T("b"), I4(4), T("new")])]).await;
     assert_eq!(db.rows("SELECT id, name, note FROM s.orders").await, [["1", "b", "new"]]);
@@ -293,7 +311,8 @@ async fn more_than_64_columns_are_kept_bit_by_bit() {
         ),
     )
     .await;
-    let fields = |n: i32| std::iter::once(I(1)).chain((0..70).map(|i| I4(n + i))).collect::<Vec<_>>();
+    let fields =
+        |n: i32| std::iter::once(I(1)).chain((0..70).map(|i| I4(n + i))).collect::<Vec<_>>();
     lane.counts(vec![whole(5, fields(0))]).await;
     // Columns 63 and 64 stand on both sides of a word's border; column 0 is the key.
     assert_eq!(lane.counts(vec![partial(6, fields(1000), &[1, 63, 64, 70], true)]).await, (1, 0));
@@ -316,7 +335,10 @@ async fn hostile_names_stay_names() {
     lane.counts(vec![whole(5, fields("a"))]).await;
     lane.counts(vec![partial(6, fields("b"), &[4], true)]).await;
     lane.truncate(7).await;
-    assert_eq!(db.rows("SELECT v_applied, \"$fn$ 'quote' $1\", _deleted_at IS NULL FROM s.orders").await, [["b", "q", "f"]]);
+    assert_eq!(
+        db.rows("SELECT v_applied, \"$fn$ 'quote' $1\", _deleted_at IS NULL FROM s.orders").await,
+        [["b", "q", "f"]]
+    );
 }
 
 #[tokio::test]

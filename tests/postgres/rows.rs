@@ -1,7 +1,8 @@
 //! Batches by hand: rows as the decoder and the fold would leave them.
 
-use silversink::batch::{Batch, Kind, OffsetRange, StagedRow, Truncate};
-use silversink::postgres::{BeginAt, ClaimAsk, Destination};
+use silversink::batch::{Applied, Batch, ColumnSet, Kind, OffsetRange, StagedRow, Truncate};
+use silversink::fault::Fault;
+use silversink::postgres::{BeginAt, ClaimAsk, Destination, Writer};
 use silversink::table::TableShape;
 use silversink::version::{Version, VersionParts};
 use std::sync::Arc;
@@ -18,7 +19,12 @@ pub fn topic_id() -> Uuid {
 
 /// A version whose commit position and offset are `n`.
 pub fn version(n: u64) -> Version {
-    Version::new(VersionParts { commit_position: u128::from(n), phase: 1, kafka_offset: n, ..VersionParts::default() })
+    Version::new(VersionParts {
+        commit_position: u128::from(n),
+        phase: 1,
+        kafka_offset: n,
+        ..VersionParts::default()
+    })
 }
 
 /// A field of a row.
@@ -42,7 +48,15 @@ pub struct R {
 }
 
 pub fn whole(v: u64, fields: Vec<F>) -> R {
-    R { kind: Kind::Whole, version: version(v), fields, deleted: false, range: 0, kept: vec![], needs_base: false }
+    R {
+        kind: Kind::Whole,
+        version: version(v),
+        fields,
+        deleted: false,
+        range: 0,
+        kept: vec![],
+        needs_base: false,
+    }
 }
 pub fn delete(v: u64, fields: Vec<F>) -> R {
     R { kind: Kind::Delete, deleted: true, ..whole(v, fields) }
@@ -99,7 +113,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         for &i in &shape.key {
             put(&mut batch.keys, &row.fields[i]);
         }
-        let mut kept = silversink::batch::ColumnSet::default();
+        let mut kept = ColumnSet::default();
         row.kept.iter().for_each(|&i| kept.insert(i));
         batch.rows.push(StagedRow {
             body: body..end(&batch.bytes),
@@ -120,7 +134,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
 /// The destination with partitions claimed and started at 0, and the bookkeeping of who stands where.
 pub struct Lane {
     pub destination: Destination,
-    pub writer: silversink::postgres::Writer,
+    pub writer: Writer,
     pub shape: Arc<TableShape>,
     pub ranges: Vec<OffsetRange>,
 }
@@ -149,12 +163,12 @@ impl Lane {
     }
 
     /// Writes rows; on success the lane moves on.
-    pub async fn write(&mut self, rows: Vec<R>) -> Result<silversink::batch::Applied, silversink::fault::Fault> {
+    pub async fn write(&mut self, rows: Vec<R>) -> Result<Applied, Fault> {
         let batch = self.batch(rows);
         self.write_batch(&batch).await
     }
 
-    pub async fn write_batch(&mut self, batch: &Batch) -> Result<silversink::batch::Applied, silversink::fault::Fault> {
+    pub async fn write_batch(&mut self, batch: &Batch) -> Result<Applied, Fault> {
         let applied = self.writer.write(PIPELINE, None, batch).await?;
         for (mine, done) in self.ranges.iter_mut().zip(&batch.ranges) {
             mine.from = done.next;
@@ -178,7 +192,12 @@ impl Lane {
 /// Claims partitions `0..partitions` and starts them at 0 unless they stand somewhere already.
 pub async fn claim(destination: &Destination, partitions: i32) -> Vec<OffsetRange> {
     let asks: Vec<ClaimAsk> = (0..partitions)
-        .map(|partition| ClaimAsk { topic: TOPIC.into(), topic_id: topic_id(), partition, table: None })
+        .map(|partition| ClaimAsk {
+            topic: TOPIC.into(),
+            topic_id: topic_id(),
+            partition,
+            table: None,
+        })
         .collect();
     let mut claimed = destination.claim(PIPELINE, "worker", &asks).await.expect("claimed");
     claimed.sort_by_key(|c| c.partition);
