@@ -47,7 +47,7 @@ impl Destination {
     ) -> Result<Option<Described>, Fault> {
         let doing = format!("describing table {table}");
         let client = self.client().await?;
-        self.ask(&doing, read(&client, table, names)).await
+        self.ask(&doing, Box::pin(read(&client, table, names))).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Finding the rows of a batch that PostgreSQL refuses, by bisecting under a savepoint (P12). Writes nothing.
 
 use super::sqlstate;
-use super::writer::{Stage, Writer, explain, internal, send, variant};
+use super::stages::{Stage, variant};
+use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::merge;
@@ -68,7 +69,7 @@ impl Writer {
             .map_err(|e| sqlstate::fault(doing, &e))?;
         let mut found = Vec::new();
         // The left half is on top, so that rows are met in order.
-        let mut open: Vec<Range<usize>> = vec![0..batch.rows.len()];
+        let mut open: Vec<Range<usize>> = std::iter::once(0..batch.rows.len()).collect();
         while let Some(rows) = open.pop() {
             if rows.is_empty() {
                 continue;

@@ -17,6 +17,7 @@ mod isolate;
 mod params;
 mod session;
 mod sqlstate;
+mod stages;
 mod status;
 mod writer;
 
