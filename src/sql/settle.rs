@@ -92,6 +92,7 @@ const DECLARE: &str = "
 DECLARE
   owned int8;
   written int8;
+  before int8;
   stale int8 := 0;
   baseless text;
   part record;
@@ -136,10 +137,10 @@ fn apply(m: Merging<'_>) -> String {
     format!(
         "
   IF $12 > 0 THEN
-    PERFORM pg_catalog.setval('{COUNTER}'::pg_catalog.regclass, 1, false);
+    before := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass);
     {merge};
     GET DIAGNOSTICS written = ROW_COUNT;
-    SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO stale FROM {COUNTER} AS q;
+    stale := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass) - before - 1;
     IF written + stale <> $12 THEN{baseless}
       -- A concurrent writer of the same row makes MERGE look twice, and the counter with it: count by what is stored.
       SELECT coalesce(pg_catalog.sum(b.n), 0) INTO stale FROM ({by_range}) AS b;

@@ -226,7 +226,8 @@ fn as_postgres(name: &str) -> Command {
     }
 }
 
-fn own(path: &Path) {
+/// Gives a file to the user that the server runs as.
+pub fn own(path: &Path) {
     if is_root() {
         run(Command::new("chown").arg("postgres").arg(path));
     }

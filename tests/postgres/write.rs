@@ -248,9 +248,9 @@ async fn dead_letters_are_written_with_the_position_and_counted_when_seen_again(
         topic_id: topic_id(),
         code: "undecodable".into(),
         fingerprint: "f".into(),
-        key: Some("{\"id\":1}".into()),
+        key: Some("{\"id\":\0}".into()),
         version: Some(version(3)),
-        reason: "cut short".into(),
+        reason: "cut\0short".into(),
         sqlstate: None,
         dlq_partition: 0,
         dlq_offset: 17,
@@ -261,8 +261,11 @@ async fn dead_letters_are_written_with_the_position_and_counted_when_seen_again(
         batch.ranges[0].dead_lettered = 1;
         lane.write_batch(&batch).await.unwrap();
     }
-    let look = "SELECT \"offset\", code, table_name, count, status FROM silversink.dead_letter";
-    assert_eq!(db.rows(look).await, [["3", "undecodable", "orders", "2", "parked"]]);
+    let look = "SELECT \"offset\", code, table_name, count, status, reason, key FROM silversink.dead_letter";
+    assert_eq!(
+        db.rows(look).await,
+        [["3", "undecodable", "orders", "2", "parked", "cut\u{fffd}short", "-"]]
+    );
     let by_code = lane.destination.dead_letters_by_code(PIPELINE).await.unwrap();
     assert_eq!(by_code, [("undecodable".to_owned(), 1)]);
 }
