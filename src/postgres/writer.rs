@@ -118,6 +118,9 @@ impl Writer {
         if i16::try_from(batch.ranges.len()).is_err() {
             return Err(internal(&doing, "a batch has too many partitions"));
         }
+        if batch.shape.is_none() && (!batch.rows.is_empty() || batch.truncate.is_some()) {
+            return Err(internal(&doing, "a batch without a table holds rows or a truncate"));
+        }
         self.busy = true;
         let result = self.transact(&doing, pipeline, table, batch, &ranges).await;
         if let Ok(Err(fault)) = &result

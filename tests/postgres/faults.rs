@@ -339,3 +339,13 @@ async fn a_lock_that_is_not_to_be_had_is_waited_out() {
     rival.batch_execute("COMMIT").await.unwrap();
     lane.write(vec![whole(1, row(1, "a", 1))]).await.unwrap();
 }
+
+#[tokio::test]
+async fn rows_without_a_table_are_never_dropped() {
+    let (db, mut lane) = lane_with("").await;
+    let mut batch = lane.batch(vec![whole(1, row(1, "a", 1))]);
+    batch.shape = None;
+    let fault = lane.write_batch(&batch).await.unwrap_err();
+    assert_eq!((fault.class, fault.code), (Class::Fatal, Code::Internal));
+    assert_eq!(db.rows("SELECT next_offset FROM silversink.position").await, [["0"]]);
+}
