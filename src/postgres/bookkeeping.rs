@@ -27,7 +27,11 @@ impl Destination {
         let work = async {
             let tx = client.transaction().await?;
             let made = async {
-                tx.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&ledger::LOCK_KEY, Type::INT8)]).await?;
+                tx.query_typed(
+                    "SELECT pg_advisory_xact_lock($1)",
+                    &[(&ledger::LOCK_KEY, Type::INT8)],
+                )
+                .await?;
                 for statement in ledger::CREATE {
                     tx.batch_execute(statement).await?;
                 }
@@ -70,9 +74,14 @@ impl Destination {
         self.ask(doing, work).await.map_err(|fault| {
             // Two workers that create one object at the same time meet in the catalogue's own unique indexes, or find it
             // there in spite of IF NOT EXISTS: the next attempt sees it.
-            let raced = matches!(fault.sqlstate.as_deref(), Some("23505" | "42P06" | "42P07" | "42701" | "42710"));
+            let raced = matches!(
+                fault.sqlstate.as_deref(),
+                Some("23505" | "42P06" | "42P07" | "42701" | "42710")
+            );
             match fault.class {
-                _ if raced => Fault { class: Class::Transient, code: Code::PostgresConflict, ..fault },
+                _ if raced => {
+                    Fault { class: Class::Transient, code: Code::PostgresConflict, ..fault }
+                }
                 Class::Transient | Class::Fatal => fault,
                 // DDL is no record: whatever is wrong with it is the world's.
                 _ => Fault {
@@ -132,7 +141,11 @@ impl Destination {
         let version: &[u8] = row.try_get(0).map_err(read)?;
         let at: i64 = row.try_get(1).map_err(read)?;
         let version = Version::from_bytes(version).ok_or_else(|| {
-            Fault::new(Class::Blocked, Code::Internal, format!("{doing}: the stored version has a wrong length"))
+            Fault::new(
+                Class::Blocked,
+                Code::Internal,
+                format!("{doing}: the stored version has a wrong length"),
+            )
         })?;
         Ok(Some((version, at)))
     }

@@ -47,7 +47,7 @@ impl Destination {
     ) -> Result<Option<Described>, Fault> {
         let doing = format!("describing table {table}");
         let client = self.client().await?;
-        self.ask(&doing, read(&client, table, names)).await
+        self.ask(&doing, Box::pin(read(&client, table, names))).await
     }
 }
 
@@ -92,11 +92,14 @@ async fn read(
     let key_names = key.iter().map(|row| row.try_get(2)).collect::<Result<Vec<String>, _>>()?;
     match key.first() {
         None => findings.no_key(),
-        Some(row) if row.try_get::<_, bool>(1)? => findings.deferrable(&row.try_get::<_, String>(0)?),
+        Some(row) if row.try_get::<_, bool>(1)? => {
+            findings.deferrable(&row.try_get::<_, String>(0)?)
+        }
         Some(_) => {}
     }
     findings.required(&data, &key_names);
-    let columns: Vec<Column> = data.into_iter().map(|a| a.column).filter(|c| !c.generated).collect();
+    let columns: Vec<Column> =
+        data.into_iter().map(|a| a.column).filter(|c| !c.generated).collect();
     let key: Vec<usize> =
         key_names.iter().filter_map(|name| columns.iter().position(|c| c.name == *name)).collect();
     if key.len() != key_names.len() {
@@ -109,7 +112,10 @@ async fn read(
         findings.unique_index(&row.try_get::<_, String>(0)?, row.try_get(1)?, names);
     }
     for row in &triggers {
-        findings.warnings.push(format!("table {table} has trigger {:?}: it runs for every applied change", row.try_get::<_, String>(0)?));
+        findings.warnings.push(format!(
+            "table {table} has trigger {:?}: it runs for every applied change",
+            row.try_get::<_, String>(0)?
+        ));
     }
     for row in &rules {
         findings.rule(&row.try_get::<_, String>(0)?);
@@ -157,13 +163,19 @@ impl Findings<'_> {
     fn relation(&mut self, relation: &Relation) {
         let table = ident::table(self.table);
         if !matches!(relation.kind.as_str(), "r" | "p") {
-            self.refuse(Code::ConstraintUnsupported, "is no table but a view or a foreign table", "route to a table");
+            self.refuse(
+                Code::ConstraintUnsupported,
+                "is no table but a view or a foreign table",
+                "route to a table",
+            );
         }
         if relation.row_security {
             self.refuse(
                 Code::ConstraintUnsupported,
                 "has row level security that applies to the worker's role",
-                format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; or give the role BYPASSRLS"),
+                format!(
+                    "ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; or give the role BYPASSRLS"
+                ),
             );
         }
         for (held, privilege) in
@@ -211,12 +223,19 @@ impl Findings<'_> {
         self.refuse(
             Code::KeyMismatch,
             "has no primary key",
-            format!("ALTER TABLE {} ADD PRIMARY KEY (...); with the columns of the record key", ident::table(self.table)),
+            format!(
+                "ALTER TABLE {} ADD PRIMARY KEY (...); with the columns of the record key",
+                ident::table(self.table)
+            ),
         );
     }
 
     fn generated_key(&mut self) {
-        self.refuse(Code::KeyMismatch, "has a generated column in its primary key", "use a key that the source has");
+        self.refuse(
+            Code::KeyMismatch,
+            "has a generated column in its primary key",
+            "use a key that the source has",
+        );
     }
 
     fn deferrable(&mut self, name: &str) {
@@ -241,13 +260,23 @@ impl Findings<'_> {
 
     fn constraint(&mut self, name: &str, kind: &str) {
         let (what, why) = match kind {
-            "f" => ("foreign key", "tables are applied independently of each other, so a parent may come later"),
-            _ => ("exclusion constraint", "deleted rows stay in the table and would exclude live ones"),
+            "f" => (
+                "foreign key",
+                "tables are applied independently of each other, so a parent may come later",
+            ),
+            _ => (
+                "exclusion constraint",
+                "deleted rows stay in the table and would exclude live ones",
+            ),
         };
         self.refuse(
             Code::ConstraintUnsupported,
             &format!("has {what} {name:?}: {why}"),
-            format!("ALTER TABLE {} DROP CONSTRAINT {};", ident::table(self.table), ident::quote(name)),
+            format!(
+                "ALTER TABLE {} DROP CONSTRAINT {};",
+                ident::table(self.table),
+                ident::quote(name)
+            ),
         );
     }
 

@@ -100,7 +100,11 @@ impl Destination {
             match self.claim_once(pipeline, owner, asks).await {
                 Err(fault) if fault.sqlstate.as_deref() == Some("55P03") && attempt < ATTEMPTS => {
                     let ended = self.terminate_holders(pipeline, asks).await?;
-                    tracing::warn!(ended, attempt, "claim waited too long for a predecessor's transaction");
+                    tracing::warn!(
+                        ended,
+                        attempt,
+                        "claim waited too long for a predecessor's transaction"
+                    );
                     attempt += 1;
                 }
                 other => return other,
@@ -116,8 +120,10 @@ impl Destination {
     ) -> Result<Vec<Claimed>, Fault> {
         let doing = format!("claiming {} partitions", asks.len());
         let keys = Keys::of(asks);
-        let schemas: Vec<Option<&str>> = asks.iter().map(|a| a.table.as_ref().map(|t| t.schema.as_str())).collect();
-        let tables: Vec<Option<&str>> = asks.iter().map(|a| a.table.as_ref().map(|t| t.name.as_str())).collect();
+        let schemas: Vec<Option<&str>> =
+            asks.iter().map(|a| a.table.as_ref().map(|t| t.schema.as_str())).collect();
+        let tables: Vec<Option<&str>> =
+            asks.iter().map(|a| a.table.as_ref().map(|t| t.name.as_str())).collect();
         let mut client = self.client().await?;
         let work = async {
             let tx = client.transaction().await?;
@@ -151,7 +157,9 @@ impl Destination {
                 for row in &others {
                     let (topic, partition): (&str, i32) = (row.try_get(0)?, row.try_get(1)?);
                     let id: Uuid = row.try_get(2)?;
-                    for c in claimed.iter_mut().filter(|c| c.topic == topic && c.partition == partition) {
+                    for c in
+                        claimed.iter_mut().filter(|c| c.topic == topic && c.partition == partition)
+                    {
                         c.other_incarnation = Some(id);
                     }
                 }

@@ -85,7 +85,13 @@ impl Target {
             })
             .collect();
         if hosts.is_empty() {
-            return self.config.get_hostaddrs().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            return self
+                .config
+                .get_hostaddrs()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",");
         }
         hosts.join(",")
     }
@@ -93,7 +99,8 @@ impl Target {
     /// Opens one connection.
     pub(super) async fn open(&self) -> Result<Connection, ConnectError> {
         // Beside the timeout of each address: name resolution and the login have none of their own.
-        let opened = tokio::time::timeout(self.timeout * 2, self.config.connect(self.tls.clone())).await;
+        let opened =
+            tokio::time::timeout(self.timeout * 2, self.config.connect(self.tls.clone())).await;
         let (client, connection) = match opened {
             Ok(result) => result.map_err(ConnectError::Refused)?,
             Err(_) => return Err(ConnectError::Silent),
@@ -157,13 +164,20 @@ impl Target {
                 Code::PostgresUnavailable,
                 format!("{doing}: the server is read-only"),
             )
-            .with_hint("name the primary in [postgres] url, or both servers separated by a comma"));
+            .with_hint(
+                "name the primary in [postgres] url, or both servers separated by a comma",
+            ));
         }
         Ok(())
     }
 
     /// The pool for short questions.
-    pub(super) fn pool(&self, limits: Limits, wait: Duration, writers: usize) -> Result<Pool, Fault> {
+    pub(super) fn pool(
+        &self,
+        limits: Limits,
+        wait: Duration,
+        writers: usize,
+    ) -> Result<Pool, Fault> {
         let manager = Manager::from_config(
             self.config.clone(),
             self.tls.clone(),
@@ -179,10 +193,18 @@ impl Target {
             .runtime(Runtime::Tokio1)
             .post_create(Hook::async_fn(move |client, _| {
                 let settings = settings.clone();
-                Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    client.batch_execute(&settings).await.map_err(HookError::Backend)
+                })
             }))
             .build()
-            .map_err(|error| Fault::new(Class::Fatal, Code::Internal, format!("building the connection pool: {error}")))
+            .map_err(|error| {
+                Fault::new(
+                    Class::Fatal,
+                    Code::Internal,
+                    format!("building the connection pool: {error}"),
+                )
+            })
     }
 }
 
@@ -211,8 +233,9 @@ fn split_ssl(url: &str) -> Result<(String, Ssl), Fault> {
         match pair.split_once('=') {
             Some(("sslmode", mode)) => ssl.mode = Some(mode.to_owned()),
             Some(("sslrootcert", path)) => {
-                let path = percent_decode(path)
-                    .ok_or_else(|| configuration("[postgres] url: sslrootcert is not percent-encoded text"))?;
+                let path = percent_decode(path).ok_or_else(|| {
+                    configuration("[postgres] url: sslrootcert is not percent-encoded text")
+                })?;
                 ssl.root = Some(PathBuf::from(path));
             }
             _ => rest.push(pair),
@@ -238,7 +261,8 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 fn tls(verify: Verify, root: Option<PathBuf>) -> Result<MakeTlsConnector, Fault> {
-    let failed = |error: openssl::error::ErrorStack| configuration(format!("setting up TLS: {error}"));
+    let failed =
+        |error: openssl::error::ErrorStack| configuration(format!("setting up TLS: {error}"));
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
     if let Some(path) = root {
         builder.set_ca_file(&path).map_err(|_| {
@@ -269,15 +293,20 @@ mod tests {
 
     #[test]
     fn ssl_settings_are_taken_out_of_the_url() {
-        let (url, ssl) =
-            split_ssl("postgresql://u:p@h/db?sslmode=verify-full&options=-c%20x%3D1&sslrootcert=/a%20b.pem").unwrap();
+        let (url, ssl) = split_ssl(
+            "postgresql://u:p@h/db?sslmode=verify-full&options=-c%20x%3D1&sslrootcert=/a%20b.pem",
+        )
+        .unwrap();
         assert_eq!(url, "postgresql://u:p@h/db?options=-c%20x%3D1");
         assert_eq!(ssl, Ssl { mode: Some("verify-full".into()), root: Some("/a b.pem".into()) });
     }
 
     #[test]
     fn a_url_without_query_stays_as_it_is() {
-        assert_eq!(split_ssl("postgresql://h/db").unwrap(), ("postgresql://h/db".to_owned(), Ssl::default()));
+        assert_eq!(
+            split_ssl("postgresql://h/db").unwrap(),
+            ("postgresql://h/db".to_owned(), Ssl::default())
+        );
     }
 
     #[test]
@@ -298,7 +327,11 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_refused_without_being_quoted() {
-        for url in ["postgresql://u:hunter2@h:notaport/db", "hunter2", "postgresql://u:hunter2@h/db?sslmode=maybe"] {
+        for url in [
+            "postgresql://u:hunter2@h:notaport/db",
+            "hunter2",
+            "postgresql://u:hunter2@h/db?sslmode=maybe",
+        ] {
             let fault = target(url).err().unwrap();
             assert_eq!(fault.class, Class::Fatal);
             assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");

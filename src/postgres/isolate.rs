@@ -1,7 +1,8 @@
 //! Finding the rows of a batch that PostgreSQL refuses, by bisecting under a savepoint (P12). Writes nothing.
 
 use super::sqlstate;
-use super::writer::{Stage, Writer, explain, internal, send, variant};
+use super::stages::{Stage, variant};
+use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::merge;
@@ -24,11 +25,21 @@ impl Writer {
     ///
     /// # Errors
     /// Whatever is no property of a row: then nothing can be said about any of them.
-    pub async fn isolate(&mut self, pipeline: &str, batch: &Batch) -> Result<Vec<(usize, Fault)>, Fault> {
+    pub async fn isolate(
+        &mut self,
+        pipeline: &str,
+        batch: &Batch,
+    ) -> Result<Vec<(usize, Fault)>, Fault> {
         let Some(shape) = &batch.shape else { return Ok(Vec::new()) };
-        let doing = format!("isolating rows of batch {} of pipeline {pipeline} for {}", batch.number, shape.table);
+        let doing = format!(
+            "isolating rows of batch {} of pipeline {pipeline} for {}",
+            batch.number, shape.table
+        );
         if self.is_broken() {
-            return Err(Fault::transient(Code::PostgresUnavailable, format!("{doing}: the connection is broken")));
+            return Err(Fault::transient(
+                Code::PostgresUnavailable,
+                format!("{doing}: the connection is broken"),
+            ));
         }
         self.busy = true;
         let index = match self.stage(&doing, shape, variant(batch)).await? {
@@ -45,7 +56,12 @@ impl Writer {
         found
     }
 
-    async fn bisect(&self, doing: &str, index: usize, batch: &Batch) -> Result<Vec<(usize, Fault)>, Fault> {
+    async fn bisect(
+        &self,
+        doing: &str,
+        index: usize,
+        batch: &Batch,
+    ) -> Result<Vec<(usize, Fault)>, Fault> {
         let stage = self.stage_at(index).ok_or_else(|| internal(doing, "a stage is missing"))?;
         self.limits
             .wait(doing, self.client.batch_execute("BEGIN; SAVEPOINT silversink_bisect"))
@@ -53,7 +69,7 @@ impl Writer {
             .map_err(|e| sqlstate::fault(doing, &e))?;
         let mut found = Vec::new();
         // The left half is on top, so that rows are met in order.
-        let mut open: Vec<Range<usize>> = vec![0..batch.rows.len()];
+        let mut open: Vec<Range<usize>> = std::iter::once(0..batch.rows.len()).collect();
         while let Some(rows) = open.pop() {
             if rows.is_empty() {
                 continue;
@@ -76,7 +92,13 @@ impl Writer {
     }
 
     /// Stages and merges a stretch, and takes it back, in one flight.
-    async fn attempt(&self, doing: &str, stage: &Stage, batch: &Batch, rows: Range<usize>) -> Result<Verdict, Fault> {
+    async fn attempt(
+        &self,
+        doing: &str,
+        stage: &Stage,
+        batch: &Batch,
+        rows: Range<usize>,
+    ) -> Result<Verdict, Fault> {
         let merge = merge::merge(&stage.shape, stage.number, variant(batch));
         let without_base = merge::rows_without_base(&stage.shape, stage.number);
         let work = async {
@@ -101,7 +123,9 @@ impl Writer {
         match self.limits.wait(doing, work).await? {
             Ok(rows) => {
                 let rows = rows.unwrap_or_default();
-                Ok(Verdict::Accepted { without_base: rows.split(',').filter_map(|row| row.parse().ok()).collect() })
+                Ok(Verdict::Accepted {
+                    without_base: rows.split(',').filter_map(|row| row.parse().ok()).collect(),
+                })
             }
             Err(error) => {
                 let fault = explain(doing, &error, Some(stage));

@@ -18,11 +18,13 @@ mod params;
 pub mod readback;
 mod session;
 mod sqlstate;
+mod stages;
 mod status;
 mod writer;
 
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;
 
@@ -100,9 +102,10 @@ impl Destination {
 
     async fn client(&self) -> Result<deadpool_postgres::Client, Fault> {
         self.pool.get().await.map_err(|error| match error {
-            deadpool_postgres::PoolError::Backend(error) => {
-                sqlstate::fault(&format!("connecting to PostgreSQL at {}", self.target.name()), &error)
-            }
+            deadpool_postgres::PoolError::Backend(error) => sqlstate::fault(
+                &format!("connecting to PostgreSQL at {}", self.target.name()),
+                &error,
+            ),
             other => Fault::transient(
                 Code::PostgresUnavailable,
                 format!("connecting to PostgreSQL at {}: {other}", self.target.name()),

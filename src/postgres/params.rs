@@ -2,6 +2,7 @@
 
 use crate::batch::{Batch, DeadLetterRow};
 use crate::fault::{Class, Code, Fault};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The ranges of a batch, field by field.
@@ -46,10 +47,10 @@ pub(super) struct Letters<'b> {
     pub(super) partitions: Vec<i32>,
     pub(super) offsets: Vec<i64>,
     pub(super) codes: Vec<&'b str>,
-    pub(super) fingerprints: Vec<&'b str>,
+    pub(super) fingerprints: Vec<Cow<'b, str>>,
     pub(super) keys: Vec<Option<&'b str>>,
     pub(super) versions: Vec<Option<&'b [u8]>>,
-    pub(super) reasons: Vec<&'b str>,
+    pub(super) reasons: Vec<Cow<'b, str>>,
     pub(super) sqlstates: Vec<Option<&'b str>>,
     pub(super) dlq_partitions: Vec<i32>,
     pub(super) dlq_offsets: Vec<i64>,
@@ -64,11 +65,11 @@ impl<'b> Letters<'b> {
             fields.partitions.push(letter.at.partition);
             fields.offsets.push(letter.at.offset);
             fields.codes.push(&letter.code);
-            fields.fingerprints.push(&letter.fingerprint);
-            // A text of PostgreSQL cannot hold NUL; the letter itself keeps the key as it is.
+            fields.fingerprints.push(without_nul(&letter.fingerprint));
+            // The letter itself keeps the key as it is.
             fields.keys.push(letter.key.as_deref().filter(|key| !key.contains('\0')));
             fields.versions.push(letter.version.as_ref().map(|v| v.as_bytes().as_slice()));
-            fields.reasons.push(&letter.reason);
+            fields.reasons.push(without_nul(&letter.reason));
             fields.sqlstates.push(letter.sqlstate.as_deref());
             fields.dlq_partitions.push(letter.dlq_partition);
             fields.dlq_offsets.push(letter.dlq_offset);
@@ -77,7 +78,17 @@ impl<'b> Letters<'b> {
     }
 }
 
+/// A text of PostgreSQL cannot hold NUL, and a letter must not become poison itself.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// A count as PostgreSQL's `bigint`.
 pub(super) fn count(n: u64) -> Result<i64, Fault> {
-    i64::try_from(n).map_err(|_| Fault::new(Class::Fatal, Code::Internal, "a count of a batch exceeds 2^63"))
+    i64::try_from(n)
+        .map_err(|_| Fault::new(Class::Fatal, Code::Internal, "a count of a batch exceeds 2^63"))
 }

@@ -19,7 +19,7 @@ pub(super) fn settings(limits: Limits) -> String {
 /// The four planner switches keep MERGE on the key's index whatever the statistics say; with them the stage's scan is
 /// "forbidden" and so expensive that it would be compiled for every batch: hence `jit`. `row_security = off` turns a policy
 /// that would hide rows into an error.
-pub(super) const WRITER: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+pub const WRITER_SETTINGS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
      SET enable_material = off; SET jit = off; SET row_security = off";
 
 /// PostgreSQL reads 0 as "no limit".

@@ -22,13 +22,16 @@ pub(super) fn classify(sqlstate: &str) -> (Class, Code) {
         (_, "21000") => (Class::Blocked, Code::KeyMismatch),
         ("40", _) | (_, "55P03" | "57014") => (Class::Transient, Code::PostgresConflict),
         ("08" | "53" | "58", _)
-        | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P02" | "25P03" | "25P04" | "26000") => {
-            (Class::Transient, Code::PostgresUnavailable)
-        }
+        | (
+            _,
+            "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P02" | "25P03" | "25P04" | "26000",
+        ) => (Class::Transient, Code::PostgresUnavailable),
         ("28", _) | (_, "3D000") => (Class::Transient, Code::PostgresLogin),
         (_, "42P01" | "3F000") => (Class::Blocked, Code::TableMissing),
         (_, "42703") => (Class::Blocked, Code::ColumnMissing),
-        (_, "42804" | "42883" | "42846" | "428C9" | "42704") => (Class::Blocked, Code::TypeMismatch),
+        (_, "42804" | "42883" | "42846" | "428C9" | "42704") => {
+            (Class::Blocked, Code::TypeMismatch)
+        }
         (_, "42501") => (Class::Blocked, Code::PrivilegeMissing),
         (_, "0A000") => (Class::Blocked, Code::ConstraintUnsupported),
         _ => (Class::Blocked, Code::SqlstateUnknown),
@@ -43,11 +46,17 @@ pub(super) fn fault(doing: &str, error: &tokio_postgres::Error) -> Fault {
     let sqlstate = db.code().code();
     let (class, code) = classify(sqlstate);
     let mut text = match sqlstate {
-        settle::FENCED => format!("{doing}: another worker owns a partition of the batch, or its position moved"),
-        settle::ROW_COUNT_MISMATCH => {
-            format!("{doing}: rows offered are not rows applied plus rows superseded; nothing was written")
+        settle::FENCED => {
+            format!("{doing}: another worker owns a partition of the batch, or its position moved")
         }
-        settle::WITHOUT_BASE => format!("{doing}: unchanged columns of rows that the Silver table does not have"),
+        settle::ROW_COUNT_MISMATCH => {
+            format!(
+                "{doing}: rows offered are not rows applied plus rows superseded; nothing was written"
+            )
+        }
+        settle::WITHOUT_BASE => {
+            format!("{doing}: unchanged columns of rows that the Silver table does not have")
+        }
         _ => format!("{doing}: refused by PostgreSQL with SQLSTATE {sqlstate}"),
     };
     for (what, name) in [
@@ -71,18 +80,24 @@ pub(super) fn fault(doing: &str, error: &tokio_postgres::Error) -> Fault {
 /// The fault of a failed login at start, when waiting would only hide a mistake in the configuration.
 pub(super) fn login(doing: &str, error: &tokio_postgres::Error) -> Fault {
     let mut fault = fault(doing, error);
-    let refused = error.code().is_some_and(|c| {
-        c.code().starts_with("28") || c.code() == "3D000" || c.code() == "42501"
-    });
+    let refused = error
+        .code()
+        .is_some_and(|c| c.code().starts_with("28") || c.code() == "3D000" || c.code() == "42501");
     if refused || is_configuration(error) {
         fault.class = Class::Fatal;
         fault.code = Code::PostgresLogin;
         fault.hint = Some(
             match error.code().map(tokio_postgres::error::SqlState::code) {
-                Some("3D000") => "the database of [postgres] url does not exist: create it or correct the URL",
+                Some("3D000") => {
+                    "the database of [postgres] url does not exist: create it or correct the URL"
+                }
                 Some("42501") => "the role may not connect: GRANT CONNECT ON DATABASE ... TO ...",
-                Some(_) => "check user and password of [postgres] url, and pg_hba.conf on the server",
-                None => "[postgres] url lacks a password or another setting that the server asks for",
+                Some(_) => {
+                    "check user and password of [postgres] url, and pg_hba.conf on the server"
+                }
+                None => {
+                    "[postgres] url lacks a password or another setting that the server asks for"
+                }
             }
             .to_owned(),
         );
@@ -100,9 +115,20 @@ fn client_side(doing: &str, error: &tokio_postgres::Error) -> Fault {
     // tokio-postgres keeps the kind of its errors to itself; these prefixes are the kinds that a correct program never
     // meets (`error/mod.rs`, `Display`).
     let text = error.to_string();
-    let ours = ["error serializing", "error deserializing", "invalid column", "expected ", "error encoding", "query returned"];
+    let ours = [
+        "error serializing",
+        "error deserializing",
+        "invalid column",
+        "expected ",
+        "error encoding",
+        "query returned",
+    ];
     if ours.iter().any(|prefix| text.starts_with(prefix)) {
-        return Fault::new(Class::Fatal, Code::Internal, format!("{doing}: the client misused the protocol"));
+        return Fault::new(
+            Class::Fatal,
+            Code::Internal,
+            format!("{doing}: the client misused the protocol"),
+        );
     }
     let mut chain = text;
     let mut source = std::error::Error::source(error);
@@ -119,15 +145,21 @@ fn client_side(doing: &str, error: &tokio_postgres::Error) -> Fault {
 
 fn hint(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
-        settle::ROW_COUNT_MISMATCH => {
-            Some("look for triggers, rules or policies on the Silver table that swallow or redirect writes")
-        }
+        settle::ROW_COUNT_MISMATCH => Some(
+            "look for triggers, rules or policies on the Silver table that swallow or redirect writes",
+        ),
         "25006" => Some("the server is read-only: a standby, or a primary that was demoted"),
-        "26000" => Some("a connection pooler in transaction mode drops prepared statements: connect to PostgreSQL itself"),
-        "21000" => Some("two source keys are equal in the type of the Silver table's key: widen the key column"),
+        "26000" => Some(
+            "a connection pooler in transaction mode drops prepared statements: connect to PostgreSQL itself",
+        ),
+        "21000" => Some(
+            "two source keys are equal in the type of the Silver table's key: widen the key column",
+        ),
         "42501" => Some("grant the worker's role the privilege on the table named"),
         "53100" => Some("the destination's disk is full"),
-        "53300" => Some("the server has no connection left: lower [limits] writers or raise max_connections"),
+        "53300" => Some(
+            "the server has no connection left: lower [limits] writers or raise max_connections",
+        ),
         _ => None,
     }
 }
@@ -140,8 +172,8 @@ mod tests {
     #[test]
     fn the_environment_is_never_poison() {
         for sqlstate in [
-            "08000", "08006", "53100", "53200", "53300", "57P01", "57P02", "57P03", "40001", "40P01", "55P03", "57014",
-            "25006", "25P02", "26000", "58030", "28P01",
+            "08000", "08006", "53100", "53200", "53300", "57P01", "57P02", "57P03", "40001",
+            "40P01", "55P03", "57014", "25006", "25P02", "26000", "58030", "28P01",
         ] {
             assert_eq!(classify(sqlstate).0, Class::Transient, "{sqlstate}");
         }

@@ -81,9 +81,15 @@ impl Destination {
     ) -> Result<TableCounts, Fault> {
         let doing = format!("counting rows of {table}");
         let client = self.client().await?;
-        let row = self.ask(&doing, client.query_typed_one(&ledger::table_counts(table, names), &[])).await?;
+        let row = self
+            .ask(&doing, client.query_typed_one(&ledger::table_counts(table, names), &[]))
+            .await?;
         let counts = || {
-            Ok(TableCounts { rows: row.try_get(0)?, live: row.try_get(1)?, deleted: row.try_get(2)? })
+            Ok(TableCounts {
+                rows: row.try_get(0)?,
+                live: row.try_get(1)?,
+                deleted: row.try_get(2)?,
+            })
         };
         counts().map_err(|e| sqlstate::fault(&doing, &e))
     }

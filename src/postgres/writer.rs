@@ -3,17 +3,17 @@
 use super::connect::{Connection, Target};
 use super::copy::Frames;
 use super::params::{Letters, Ranges, count};
+use super::stages::{Stage, has_partial, variant};
 use super::{Limits, session, sqlstate};
-use crate::batch::{Applied, Batch, Kind, Settled};
+use crate::batch::{Applied, Batch, Settled};
 use crate::fault::{Class, Code, Fault};
-use crate::sql::merge::{CREATE_COUNTER, Variant};
-use crate::sql::settle::{self, Backend, Merging};
-use crate::sql::{catalogue, ledger, stage};
-use crate::table::{TableName, TableShape};
+use crate::sql::ledger;
+use crate::sql::merge::CREATE_COUNTER;
+use crate::sql::settle::{self, Backend};
+use crate::table::TableName;
 use bytes::Bytes;
 use futures::SinkExt;
 use std::pin::pin;
-use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, CopyInSink, Error, Row, Statement};
@@ -23,29 +23,21 @@ pub struct Writer {
     pub(super) client: Client,
     driver: JoinHandle<()>,
     pub(super) limits: Limits,
-    backend: Backend,
-    stages: Vec<Stage>,
+    pub(super) backend: Backend,
+    pub(super) stages: Vec<Stage>,
     /// Number of the next stage: never used twice, so that a dropped stage's plans cannot be met again.
-    next: u32,
-    positions: Option<Statement>,
+    pub(super) next: u32,
+    pub(super) positions: Option<Statement>,
     /// Set while a transaction is under way, and left set when its end is unknown.
     pub(super) busy: bool,
 }
 
-/// Session objects of one table shape.
-pub(super) struct Stage {
-    pub(super) shape: Arc<TableShape>,
-    pub(super) number: u32,
-    copy: Statement,
-    copy_partial: Statement,
-    fast: Statement,
-    full: Option<Statement>,
-    key_constraints: Vec<String>,
-}
-
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("backend", &self.backend.pid).field("busy", &self.busy).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("backend", &self.backend.pid)
+            .field("busy", &self.busy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,9 +50,14 @@ impl Drop for Writer {
 
 impl Writer {
     pub(super) async fn open(target: &Target, limits: Limits) -> Result<Self, Fault> {
-        let Connection { client, driver } = target.open().await.map_err(|e| target.fault(&e, false))?;
+        let Connection { client, driver } =
+            target.open().await.map_err(|e| target.fault(&e, false))?;
         let doing = format!("opening a writer's session at {}", target.name());
-        let settings = format!("{}; {}; {CREATE_COUNTER}", session::settings(limits), session::WRITER);
+        let settings = format!(
+            "{}; {}; {CREATE_COUNTER}",
+            session::settings(limits),
+            session::WRITER_SETTINGS
+        );
         let work = async {
             client.batch_execute(&settings).await?;
             let row = client
@@ -72,7 +69,16 @@ impl Writer {
             Ok(Backend { pid: row.try_get(0)?, start: row.try_get(1)? })
         };
         let backend = limits.wait(&doing, work).await?.map_err(|e| sqlstate::fault(&doing, &e))?;
-        Ok(Self { client, driver, limits, backend, stages: Vec::new(), next: 0, positions: None, busy: false })
+        Ok(Self {
+            client,
+            driver,
+            limits,
+            backend,
+            stages: Vec::new(),
+            next: 0,
+            positions: None,
+            busy: false,
+        })
     }
 
     /// True when the connection is gone, or when a transaction was cut off so that its state is unknown.
@@ -103,11 +109,17 @@ impl Writer {
             None => format!("writing batch {}", batch.number),
         };
         if self.is_broken() {
-            return Err(Fault::transient(Code::PostgresUnavailable, format!("{doing}: the connection is broken")));
+            return Err(Fault::transient(
+                Code::PostgresUnavailable,
+                format!("{doing}: the connection is broken"),
+            ));
         }
         let ranges = Ranges::of(batch)?;
         if i16::try_from(batch.ranges.len()).is_err() {
             return Err(internal(&doing, "a batch has too many partitions"));
+        }
+        if batch.shape.is_none() && (!batch.rows.is_empty() || batch.truncate.is_some()) {
+            return Err(internal(&doing, "a batch without a table holds rows or a truncate"));
         }
         self.busy = true;
         let result = self.transact(&doing, pipeline, table, batch, &ranges).await;
@@ -160,8 +172,12 @@ impl Writer {
         let copying = if batch.rows.is_empty() { None } else { stage };
         let sink = match copying {
             Some(stage) => {
-                let work =
-                    async { futures::join!(self.client.batch_execute("BEGIN"), self.client.copy_in(stage.copy(batch))) };
+                let work = async {
+                    futures::join!(
+                        self.client.batch_execute("BEGIN"),
+                        self.client.copy_in(stage.copy(batch))
+                    )
+                };
                 let (begun, sink) = limits.wait(doing, work).await?;
                 match begun.and(sink) {
                     Ok(sink) => Some(sink),
@@ -181,9 +197,8 @@ impl Writer {
         let letters = Letters::of(&batch.letters);
 
         let flight = async {
-            let begin = async {
-                if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) }
-            };
+            let begin =
+                async { if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) } };
             let staged = async {
                 match sink {
                     Some(sink) => send(sink, batch, 0..batch.rows.len()).await,
@@ -264,111 +279,6 @@ impl Writer {
             .await?
             .map_err(|e| sqlstate::fault(doing, &e))
     }
-
-    /// Index of the session objects for a shape; made when they are missing. Errors as in [`Writer::transact`].
-    pub(super) async fn stage(
-        &mut self,
-        doing: &str,
-        shape: &Arc<TableShape>,
-        variant: Variant,
-    ) -> Result<Result<usize, Fault>, Fault> {
-        let found = self.stages.iter().position(|s| Arc::ptr_eq(&s.shape, shape) || s.shape == *shape);
-        let index = match found {
-            Some(index) => index,
-            None => {
-                self.drop_stages_of(doing, &shape.table).await?;
-                self.next += 1;
-                let made = make_stage(&self.client, shape, self.next, &self.backend);
-                match known(doing, self.limits.wait(doing, made).await?)? {
-                    Ok(stage) => {
-                        self.stages.push(stage);
-                        self.stages.len() - 1
-                    }
-                    Err(fault) => return Ok(Err(fault)),
-                }
-            }
-        };
-        let Some(stage) = self.stages.get_mut(index) else { return Ok(Ok(index)) };
-        if variant == Variant::Full && stage.full.is_none() {
-            let made = make_settle(&self.client, Some(stage.merging(Variant::Full)), &self.backend);
-            match known(doing, self.limits.wait(doing, made).await?)? {
-                Ok(statement) => stage.full = Some(statement),
-                Err(fault) => return Ok(Err(fault)),
-            }
-        }
-        Ok(Ok(index))
-    }
-
-    pub(super) fn stage_at(&self, index: usize) -> Option<&Stage> {
-        self.stages.get(index)
-    }
-
-    /// Removes what was made for an older shape of a table.
-    async fn drop_stages_of(&mut self, doing: &str, table: &TableName) -> Result<(), Fault> {
-        let Some(index) = self.stages.iter().position(|s| s.shape.table == *table) else { return Ok(()) };
-        let old = self.stages.swap_remove(index);
-        let sql = format!(
-            "{}; {}; {}",
-            settle::drop(Some(old.merging(Variant::Fast))),
-            settle::drop(Some(old.merging(Variant::Full))),
-            stage::drop(old.number)
-        );
-        self.limits
-            .wait(doing, self.client.batch_execute(&sql))
-            .await?
-            .map_err(|e| sqlstate::fault(doing, &e))
-    }
-
-    async fn positions_call(&mut self, doing: &str) -> Result<Result<Statement, Fault>, Fault> {
-        if let Some(statement) = &self.positions {
-            return Ok(Ok(statement.clone()));
-        }
-        let made = make_settle(&self.client, None, &self.backend);
-        let made = known(doing, self.limits.wait(doing, made).await?)?;
-        Ok(made.inspect(|statement| self.positions = Some(statement.clone())))
-    }
-}
-
-impl Stage {
-    fn merging(&self, variant: Variant) -> Merging<'_> {
-        Merging { shape: &self.shape, stage: self.number, variant }
-    }
-
-    fn settle(&self, variant: Variant) -> Option<&Statement> {
-        match variant {
-            Variant::Fast => Some(&self.fast),
-            Variant::Full => self.full.as_ref(),
-        }
-    }
-
-    pub(super) fn copy(&self, batch: &Batch) -> &Statement {
-        if has_partial(batch) { &self.copy_partial } else { &self.copy }
-    }
-}
-
-async fn make_stage(
-    client: &Client,
-    shape: &Arc<TableShape>,
-    number: u32,
-    backend: &Backend,
-) -> Result<Stage, Error> {
-    client.batch_execute(&stage::create(shape, number)).await?;
-    let copy = client.prepare(&stage::copy(shape, number, false)).await?;
-    let copy_partial = client.prepare(&stage::copy(shape, number, true)).await?;
-    let fast = make_settle(client, Some(Merging { shape, stage: number, variant: Variant::Fast }), backend).await?;
-    let rows = client
-        .query_typed(
-            catalogue::KEY_CONSTRAINTS,
-            &[(&shape.table.schema, Type::TEXT), (&shape.table.name, Type::TEXT)],
-        )
-        .await?;
-    let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(Stage { shape: Arc::clone(shape), number, copy, copy_partial, fast, full: None, key_constraints })
-}
-
-async fn make_settle(client: &Client, merging: Option<Merging<'_>>, backend: &Backend) -> Result<Statement, Error> {
-    client.batch_execute(&settle::create(merging, backend)).await?;
-    client.prepare(&settle::call(merging)).await
 }
 
 /// Sends a stretch of a batch's rows and ends the COPY.
@@ -404,17 +314,11 @@ pub(super) fn explain(doing: &str, error: &Error, stage: Option<&Stage>) -> Faul
     fault.with_hint("drop the unique index, or make it partial over live rows")
 }
 
-/// Splits a failure with a known end from one that leaves the session in an unknown state.
-fn known<T>(doing: &str, result: Result<T, Error>) -> Result<Result<T, Fault>, Fault> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) if error.as_db_error().is_some() => Ok(Err(sqlstate::fault(doing, &error))),
-        Err(error) => Err(sqlstate::fault(doing, &error)),
-    }
-}
-
 /// The first thing that failed is the cause; what came after it only found the transaction aborted.
-fn first_error<T, const N: usize>(earlier: [Option<Error>; N], last: Result<T, Error>) -> Result<T, Error> {
+fn first_error<T, const N: usize>(
+    earlier: [Option<Error>; N],
+    last: Result<T, Error>,
+) -> Result<T, Error> {
     match earlier.into_iter().flatten().next() {
         Some(error) => Err(error),
         None => last,
@@ -431,15 +335,6 @@ fn read_counts(row: &Row) -> Result<Applied, Error> {
         .map(|(a, s)| Settled { applied: whole(a), superseded: whole(s) })
         .collect();
     Ok(Applied { ranges, already: false })
-}
-
-pub(super) fn has_partial(batch: &Batch) -> bool {
-    batch.rows.iter().any(|row| row.kind == Kind::Partial)
-}
-
-pub(super) fn variant(batch: &Batch) -> Variant {
-    let plain = batch.rows.iter().all(|row| matches!(row.kind, Kind::Whole | Kind::Delete));
-    if plain { Variant::Fast } else { Variant::Full }
 }
 
 pub(super) fn internal(doing: &str, what: &str) -> Fault {

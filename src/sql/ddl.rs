@@ -101,7 +101,11 @@ pub fn add_column(table: &TableName, column: &ProposedColumn) -> Result<Vec<Stri
 /// What would help when a column's type cannot hold the source column: text for a hint, never executed.
 #[must_use]
 pub fn alter_type(table: &TableName, column: &str, sql_type: &str) -> String {
-    format!("ALTER TABLE {} ALTER COLUMN {} TYPE {sql_type};", ident::table(table), ident::quote(column))
+    format!(
+        "ALTER TABLE {} ALTER COLUMN {} TYPE {sql_type};",
+        ident::table(table),
+        ident::quote(column)
+    )
 }
 
 /// Statements as one text for a hint.
@@ -126,7 +130,11 @@ fn comment(table: &TableName, column: &ProposedColumn) -> Option<String> {
     })
 }
 
-fn check_columns(table: &TableName, columns: &[ProposedColumn], names: &Bookkeeping) -> Result<(), Fault> {
+fn check_columns(
+    table: &TableName,
+    columns: &[ProposedColumn],
+    names: &Bookkeeping,
+) -> Result<(), Fault> {
     let mut seen: Vec<&str> = names.names().to_vec();
     for name in &seen {
         ident::check(name)?;
@@ -159,7 +167,8 @@ mod tests {
     #[test]
     fn the_key_stands_in_the_order_of_the_record_key() {
         let columns = [column("a", Some(1)), column("b", Some(0)), column("c", None)];
-        let ddl = create_table(&TableName::new("s", "t"), &columns, &Bookkeeping::default()).unwrap();
+        let ddl =
+            create_table(&TableName::new("s", "t"), &columns, &Bookkeeping::default()).unwrap();
         assert!(ddl[1].contains("PRIMARY KEY (\"b\", \"a\")"), "{}", ddl[1]);
         assert!(ddl[1].contains("\"c\" bigint,"), "{}", ddl[1]);
     }
@@ -167,13 +176,15 @@ mod tests {
     #[test]
     fn a_source_column_named_like_bookkeeping_is_refused() {
         let columns = [column("_version", Some(0))];
-        let fault = create_table(&TableName::new("s", "t"), &columns, &Bookkeeping::default()).unwrap_err();
+        let fault =
+            create_table(&TableName::new("s", "t"), &columns, &Bookkeeping::default()).unwrap_err();
         assert_eq!(fault.code, Code::TypeMismatch);
     }
 
     #[test]
     fn a_table_without_key_is_refused() {
-        let fault = create_table(&TableName::new("s", "t"), &[column("a", None)], &Bookkeeping::default());
+        let fault =
+            create_table(&TableName::new("s", "t"), &[column("a", None)], &Bookkeeping::default());
         assert_eq!(fault.unwrap_err().code, Code::KeyMismatch);
     }
 }

@@ -4,11 +4,12 @@
 //! - It is a session-temporary function, so that every check that must prevent the COMMIT is made where the COMMIT is,
 //!   and the server never waits for the client while it holds a lock on a shared row (I6).
 //! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it.
+//! - `unnest` of several arrays is a form of the grammar and may not be qualified.
 //! - Parameters are written as `$n` and every column is qualified, so that no column name of the user can be taken for a
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
-use super::merge::{self, COUNTER, Names, Variant};
 use super::ident;
+use super::merge::{self, COUNTER, Names, Variant};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 
@@ -91,6 +92,7 @@ const DECLARE: &str = "
 DECLARE
   owned int8;
   written int8;
+  before int8;
   stale int8 := 0;
   baseless text;
   part record;
@@ -99,7 +101,7 @@ BEGIN
 ";
 
 const FENCE: &str = "
-  PERFORM 1 FROM pg_catalog.unnest($2, $3, $4, $5, $6) AS r(topic, topic_id, part, epoch, expected)
+  PERFORM 1 FROM unnest($2, $3, $4, $5, $6) AS r(topic, topic_id, part, epoch, expected)
     JOIN silversink.position AS p
       ON p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part
     WHERE p.owner_epoch = r.epoch AND p.next_offset = r.expected
@@ -107,7 +109,7 @@ const FENCE: &str = "
   GET DIAGNOSTICS owned = ROW_COUNT;
   IF owned <> pg_catalog.cardinality($4) THEN
     SELECT pg_catalog.count(*) INTO owned
-      FROM pg_catalog.unnest($2, $3, $4, $5, $7) AS r(topic, topic_id, part, epoch, next)
+      FROM unnest($2, $3, $4, $5, $7) AS r(topic, topic_id, part, epoch, next)
       JOIN silversink.position AS p
         ON p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part
       WHERE p.owner_epoch = r.epoch AND p.next_offset = r.next;
@@ -135,10 +137,10 @@ fn apply(m: Merging<'_>) -> String {
     format!(
         "
   IF $12 > 0 THEN
-    PERFORM pg_catalog.setval('{COUNTER}'::pg_catalog.regclass, 1, false);
+    before := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass);
     {merge};
     GET DIAGNOSTICS written = ROW_COUNT;
-    SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO stale FROM {COUNTER} AS q;
+    stale := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass) - before - 1;
     IF written + stale <> $12 THEN{baseless}
       -- A concurrent writer of the same row makes MERGE look twice, and the counter with it: count by what is stored.
       SELECT coalesce(pg_catalog.sum(b.n), 0) INTO stale FROM ({by_range}) AS b;
@@ -194,12 +196,12 @@ fn advance(backend: &Backend) -> String {
     format!(
         "
   v_applied := ARRAY(SELECT c.changes - c.superseded
-    FROM pg_catalog.unnest($8, v_superseded) WITH ORDINALITY AS c(changes, superseded, i) ORDER BY c.i);
+    FROM unnest($8, v_superseded) WITH ORDINALITY AS c(changes, superseded, i) ORDER BY c.i);
   UPDATE silversink.position AS p
     SET next_offset = r.next, applied = p.applied + r.applied, superseded = p.superseded + r.superseded,
       skipped = p.skipped + r.skipped, dead_lettered = p.dead_lettered + r.letters,
       state = 'running', reason = NULL, backend_pid = {}, backend_start = {}, updated_at = pg_catalog.now()
-    FROM pg_catalog.unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
+    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
       AS r(topic, topic_id, part, next, applied, superseded, skipped, letters)
     WHERE p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part;
 ",

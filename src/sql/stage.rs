@@ -7,7 +7,8 @@ use crate::decode::convert::{Staging, staging};
 use crate::table::{ColumnType, TableShape};
 
 /// Bookkeeping columns of every staged row, in COPY order, after the data columns.
-pub const BOOKKEEPING: [&str; 6] = ["_kind", "_version", "_deleted_at", "_source_ts", "_range", "_row"];
+pub const BOOKKEEPING: [&str; 6] =
+    ["_kind", "_version", "_deleted_at", "_source_ts", "_range", "_row"];
 
 /// Number of 64-bit words that hold one bit per data column.
 #[must_use]
@@ -25,8 +26,12 @@ pub fn name(number: u32) -> String {
 /// a crash.
 #[must_use]
 pub fn create(shape: &TableShape, number: u32) -> String {
-    let mut columns: Vec<String> =
-        shape.columns.iter().enumerate().map(|(i, c)| format!("c{i} {}", column_type(&c.ty))).collect();
+    let mut columns: Vec<String> = shape
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, c)| format!("c{i} {}", column_type(&c.ty)))
+        .collect();
     columns.extend(
         [
             "_kind \"char\" NOT NULL",
@@ -81,7 +86,12 @@ pub fn same_key(shape: &TableShape) -> String {
     let parts: Vec<String> = shape
         .key
         .iter()
-        .filter_map(|&i| shape.columns.get(i).map(|c| format!("t.{} = {}", ident::quote(&c.name), value(shape, i))))
+        .filter_map(|&i| {
+            shape
+                .columns
+                .get(i)
+                .map(|c| format!("t.{} = {}", ident::quote(&c.name), value(shape, i)))
+        })
         .collect();
     parts.join(" AND ")
 }

@@ -1,0 +1,12 @@
+//! The destination against a real PostgreSQL: one throw-away server for the binary, one database for each test.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod claims;
+mod connecting;
+mod faults;
+mod plans;
+mod rows;
+mod server;
+mod tables;
+mod write;
