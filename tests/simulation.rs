@@ -254,22 +254,34 @@ fn histories() -> u64 {
     std::env::var("SILVERSINK_SIM_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
 }
 
-/// Runs the seeds, panics with the end of the story at the first that breaks an invariant.
-fn run_all(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u64> {
-    let mut seen = BTreeMap::new();
+/// What many histories showed: how often which event was seen, and which seeds broke an invariant after how many events.
+#[derive(Default)]
+struct Outcome {
+    seen: BTreeMap<&'static str, u64>,
+    broken: Vec<(u64, u64, String)>,
+}
+
+fn run_all(seeds: std::ops::Range<u64>) -> Outcome {
+    let mut outcome = Outcome::default();
     for seed in seeds {
         let world = History::new(seed, false).run();
-        if world.violation.is_some() {
-            let again = History::new(seed, true).run();
-            let trace = again.trace.unwrap_or_default();
-            let tail = trace[trace.len().saturating_sub(60)..].join("\n");
-            panic!("{tail}\nseed {seed}: {}", again.violation.unwrap_or_default());
+        if let Some(violation) = world.violation {
+            outcome.broken.push((world.notes, seed, violation));
         }
         for (what, times) in world.seen {
-            *seen.entry(what).or_default() += times;
+            *outcome.seen.entry(what).or_default() += times;
         }
     }
-    seen
+    outcome
+}
+
+/// Tells the end of the shortest history that broke an invariant.
+fn panic_if_broken(mut broken: Vec<(u64, u64, String)>) {
+    broken.sort();
+    let Some((_, seed, violation)) = broken.first() else { return };
+    let trace = History::new(*seed, true).run().trace.unwrap_or_default();
+    let tail = trace[trace.len().saturating_sub(60)..].join("\n");
+    panic!("{tail}\n{} histories are broken, the shortest is seed {seed}: {violation}", broken.len());
 }
 
 #[test]
@@ -277,12 +289,15 @@ fn every_history_keeps_the_invariants_and_settles_once_healed() {
     let count = histories();
     let first: u64 = std::env::var("SILVERSINK_SIM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let middle = first + count / 2;
-    let (mut seen, more) = std::thread::scope(|scope| {
+    let (mut outcome, more) = std::thread::scope(|scope| {
         let other = scope.spawn(move || run_all(middle..first + count));
-        let seen = run_all(first..middle);
-        (seen, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let outcome = run_all(first..middle);
+        (outcome, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    for (what, times) in more {
+    outcome.broken.extend(more.broken);
+    panic_if_broken(outcome.broken);
+    let mut seen = outcome.seen;
+    for (what, times) in more.seen {
         *seen.entry(what).or_default() += times;
     }
     println!("{count} histories: {seen:#?}");

@@ -212,8 +212,12 @@ impl Core {
     fn lost(&mut self, partitions: &[PartitionId]) {
         self.out.push(Action::Refuse(partitions.to_vec()));
         self.abandon(partitions);
-        self.revocations.retain(|r| !r.partitions.iter().any(|id| partitions.contains(id)));
+        for revocation in &mut self.revocations {
+            revocation.partitions.retain(|id| !partitions.contains(id));
+        }
+        self.revocations.retain(|revocation| !revocation.partitions.is_empty());
         self.out.push(Action::Release(partitions.to_vec()));
+        self.release_what_is_settled();
     }
 
     /// Gives partitions up together with what their lanes hold of them; what stays is read again.

@@ -120,6 +120,8 @@ pub struct World {
     sequence: u64,
     pub seen: BTreeMap<&'static str, u64>,
     pub hash: u64,
+    /// Number of things that happened.
+    pub notes: u64,
     pub trace: Option<Vec<String>>,
     pub violation: Option<String>,
 }
@@ -157,6 +159,7 @@ impl World {
             sequence: 0,
             seen: BTreeMap::new(),
             hash: seed,
+            notes: 0,
             trace: traced.then(Vec::new),
             violation: None,
             rng,
@@ -187,6 +190,7 @@ impl World {
 
     /// Notes what happened: into the hash always, as text when traced.
     pub fn note(&mut self, number: u64, text: impl FnOnce() -> String) {
+        self.notes += 1;
         self.hash = mix(self.hash ^ mix(number ^ (self.now << 20)));
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>6} {}", self.now, text()));
