@@ -264,7 +264,7 @@ impl Core {
     }
 
     fn read_rest(&mut self, id: LaneId) {
-        let orphaned = self.lanes.get(&id).is_some_and(|lane| lane.orphan.is_some());
+        let orphaned = self.lane_is_orphaned(id);
         if orphaned {
             let members = self.running_members(id);
             self.out.push(Action::Refuse(members));

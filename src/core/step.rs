@@ -159,7 +159,8 @@ impl Core {
                     gathered: offset,
                 });
                 let lane = partition.lane;
-                if self.stopping.is_none() && self.lane_is_open(lane) {
+                // While an orphan is out, the whole lane is read again as soon as it lands.
+                if self.stopping.is_none() && self.lane_is_open(lane) && !self.lane_is_orphaned(lane) {
                     self.out.push(Action::Read(vec![(id, offset)]));
                     if self.lanes.get(&lane).is_some_and(|lane| lane.paused) {
                         self.out.push(Action::Pause(vec![id]));
@@ -327,6 +328,10 @@ impl Core {
 
     pub(super) fn lane_is_open(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.gate == Gate::Open)
+    }
+
+    pub(super) fn lane_is_orphaned(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.orphan.is_some())
     }
 
     /// Doubling wait, with a spread so that lanes do not retry in step.
