@@ -189,7 +189,6 @@ impl Core {
         }
         self.out.push(Action::Drop { lane: id, batch });
         self.read_rest(id);
-        self.try_resolve(id);
     }
 
     fn retry_later(&mut self, id: LaneId, fault: Fault) {
@@ -271,6 +270,7 @@ impl Core {
         }
         if orphaned || self.stopping.is_some() || !self.lane_is_open(id) {
             self.release_what_is_settled();
+            self.try_resolve(id);
             return;
         }
         let starts: Vec<_> = self
