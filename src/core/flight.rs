@@ -149,11 +149,8 @@ impl Core {
     fn settled_batch(&mut self, id: LaneId, batch: u64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let Some(sealed) = lane.sealed.take() else { return };
-        let recovered = std::mem::take(&mut lane.attempt) > 0;
         lane.last_stop = None;
-        if recovered {
-            self.out.push(Action::Recovered { lane: Some(id) });
-        }
+        self.recovered(id);
         self.settle(sealed.stretches);
         self.out.push(Action::Drop { lane: id, batch });
         self.release_what_is_settled();
@@ -200,6 +197,13 @@ impl Core {
             sealed.stage = Stage::Backoff(at);
         }
         self.out.push(Action::Waiting { lane: Some(id), fault, attempt });
+    }
+
+    /// Whatever the lane was waiting for came, or is waited for no longer.
+    fn recovered(&mut self, id: LaneId) {
+        if self.lanes.get_mut(&id).is_some_and(|lane| std::mem::take(&mut lane.attempt) > 0) {
+            self.out.push(Action::Recovered { lane: Some(id) });
+        }
     }
 
     pub(super) fn isolated(&mut self, id: LaneId, batch: u64, outcome: Result<usize, Fault>) {
@@ -287,6 +291,7 @@ impl Core {
 
     /// Forgets the open and the sealed batch; partitions fall back to what is settled.
     fn forget_batches(&mut self, id: LaneId) {
+        self.recovered(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         self.out.push(Action::Discard(id));
         match lane.sealed.take() {
@@ -297,7 +302,6 @@ impl Core {
             None => {}
         }
         lane.forget_open();
-        lane.attempt = 0;
         lane.resend_at = None;
         for member in lane.members.clone() {
             if let Some(p) = self.partitions.get_mut(&member).and_then(Partition::progress_mut) {
@@ -359,9 +363,7 @@ impl Core {
         match outcome {
             Ok(()) => {
                 lane.gate = Gate::Open;
-                if std::mem::take(&mut lane.attempt) > 0 {
-                    self.out.push(Action::Recovered { lane: Some(id) });
-                }
+                self.recovered(id);
                 self.read_rest(id);
             }
             Err(fault) if fault.class == Class::Transient => {
@@ -403,11 +405,8 @@ impl Core {
         sealed.letters = sealed.letters.saturating_sub(1);
         if sealed.letters == 0 && sealed.stage == Stage::Letters {
             sealed.stage = Stage::Writing;
-            let recovered = std::mem::take(&mut lane.attempt) > 0;
             lane.resend_at = None;
-            if recovered {
-                self.out.push(Action::Recovered { lane: Some(id) });
-            }
+            self.recovered(id);
             self.out.push(Action::Write { lane: id, batch });
         }
     }

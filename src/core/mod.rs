@@ -250,7 +250,7 @@ pub enum Action {
         /// How many times it was tried.
         attempt: u32,
     },
-    /// An outage is over.
+    /// An outage is over, or what was being retried was given up: every `Waiting` is followed by one `Recovered`.
     Recovered {
         /// The lane.
         lane: Option<LaneId>,

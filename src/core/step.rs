@@ -139,13 +139,12 @@ impl Core {
     }
 
     fn claimed(&mut self, id: PartitionId, generation: Generation, outcome: Result<Claim, Fault>) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(partition) = self.partitions.get(&id) else { return };
         if partition.generation != generation || !matches!(partition.phase, Phase::Claiming { .. }) {
             return;
         }
-        if std::mem::take(&mut self.claim_attempt) > 0 {
-            self.out.push(Action::Recovered { lane: None });
-        }
+        self.claims_recovered();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
         match outcome {
             Err(fault) => {
                 partition.phase = Phase::Stopped;
@@ -171,17 +170,28 @@ impl Core {
     }
 
     fn claim_failed(&mut self, ids: &[PartitionId], generation: Generation, fault: Fault) {
-        self.claim_attempt += 1;
-        let retry_at = Some(self.backoff(self.claim_attempt));
+        let retry_at = Some(self.backoff(self.claim_attempt + 1));
+        let mut waiting = false;
         for id in ids {
             if let Some(partition) = self.partitions.get_mut(id)
                 && partition.generation == generation
                 && matches!(partition.phase, Phase::Claiming { .. })
             {
                 partition.phase = Phase::Claiming { retry_at };
+                waiting = true;
             }
         }
+        if !waiting {
+            return;
+        }
+        self.claim_attempt += 1;
         self.out.push(Action::Waiting { lane: None, fault, attempt: self.claim_attempt });
+    }
+
+    fn claims_recovered(&mut self) {
+        if std::mem::take(&mut self.claim_attempt) > 0 {
+            self.out.push(Action::Recovered { lane: None });
+        }
     }
 
     /// Waits for what the partitions have in flight, then gives them back (I2, I6: the next owner starts from our
@@ -282,6 +292,10 @@ impl Core {
 
     fn tick(&mut self) {
         self.retry_claims();
+        if !self.partitions.values().any(|p| matches!(p.phase, Phase::Claiming { .. })) {
+            // The partitions that could not be claimed are gone.
+            self.claims_recovered();
+        }
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.retry_lane(lane);
         }
