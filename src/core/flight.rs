@@ -405,7 +405,6 @@ impl Core {
         sealed.letters = sealed.letters.saturating_sub(1);
         if sealed.letters == 0 && sealed.stage == Stage::Letters {
             sealed.stage = Stage::Writing;
-            lane.resend_at = None;
             self.recovered(id);
             self.out.push(Action::Write { lane: id, batch });
         }
@@ -413,7 +412,8 @@ impl Core {
 
     pub(super) fn letters_failed(&mut self, id: LaneId, fault: Fault) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if lane.resend_at.is_some() {
+        let awaited = lane.open_letters + lane.sealed.as_ref().map_or(0, |sealed| sealed.letters);
+        if awaited == 0 || lane.resend_at.is_some() {
             return;
         }
         lane.attempt += 1;
