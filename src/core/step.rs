@@ -49,9 +49,12 @@ impl Core {
         std::mem::swap(&mut self.out, out);
     }
 
-    /// When the core wants to be woken, if nothing else happens.
+    /// When the core wants to be woken, if nothing else happens: always later than the last step.
     #[must_use]
     pub fn next_wake(&self) -> Option<Tick> {
+        if self.exited {
+            return None;
+        }
         let partitions = self.partitions.values().filter_map(|p| match p.phase {
             Phase::Claiming { retry_at } => retry_at,
             _ => None,
@@ -60,7 +63,7 @@ impl Core {
             let gate = match &lane.gate {
                 Gate::Open => None,
                 Gate::Resolving { retry_at, .. } => *retry_at,
-                Gate::Stopped { recheck_at, .. } => *recheck_at,
+                Gate::Stopped { recheck_at, .. } => recheck_at.filter(|_| self.stopping.is_none()),
             };
             let stage = lane.sealed.as_ref().and_then(|sealed| match sealed.stage {
                 Stage::Backoff(at) => Some(at),

@@ -36,6 +36,9 @@ impl World {
         if !worker.alive {
             return;
         }
+        if worker.core.next_wake().is_some_and(|at| at.0 <= self.now) {
+            return self.violate("the core wants to be woken for what it does not do".to_owned());
+        }
         for id in worker.consumed.keys() {
             if let Some(settled) = worker.core.settled(*id)
                 && settled > self.positions[id].next_offset
