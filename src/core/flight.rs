@@ -117,7 +117,11 @@ impl Core {
 
     pub(super) fn written(&mut self, id: LaneId, batch: u64, outcome: Result<(), Fault>) {
         if self.sealed_mut(id, batch).is_none() {
-            return self.orphan_landed(id, batch, outcome.is_ok());
+            match outcome {
+                Err(fault) if fault.class == Class::Fatal => self.exit(Err(fault)),
+                _ => self.orphan_landed(id, batch, outcome.is_ok()),
+            }
+            return;
         }
         match outcome {
             Ok(()) => self.settled_batch(id, batch),
@@ -174,7 +178,9 @@ impl Core {
                 mirrored.push(stretch);
             }
         }
-        self.out.push(Action::Mirror(mirrored));
+        if !mirrored.is_empty() {
+            self.out.push(Action::Mirror(mirrored));
+        }
     }
 
     /// The outcome of a batch that was given up: only now is it known from where to read again.

@@ -56,7 +56,7 @@ impl Core {
             return None;
         }
         let partitions = self.partitions.values().filter_map(|p| match p.phase {
-            Phase::Claiming { retry_at } => retry_at,
+            Phase::Claiming { retry_at } => retry_at.filter(|_| self.stopping.is_none()),
             _ => None,
         });
         let lanes = self.lanes.values().flat_map(|lane| {
@@ -130,6 +130,9 @@ impl Core {
         if self.stopping.is_some() || partitions.is_empty() {
             return;
         }
+        // An assignment without a revocation before it: what was gathered under the old one has no position any more.
+        let known: Vec<_> = partitions.iter().map(|(id, _)| *id).collect();
+        self.abandon(&known);
         self.generation.0 += 1;
         for (partition, lane) in partitions {
             self.lanes.entry(*lane).or_insert_with(Lane::new).members.insert(*partition);
@@ -137,8 +140,7 @@ impl Core {
             self.partitions
                 .insert(*partition, Partition { lane: *lane, generation: self.generation, phase });
         }
-        let partitions = partitions.iter().map(|(partition, _)| *partition).collect();
-        self.out.push(Action::Claim { partitions, generation: self.generation });
+        self.out.push(Action::Claim { partitions: known, generation: self.generation });
     }
 
     fn claimed(&mut self, id: PartitionId, generation: Generation, outcome: Result<Claim, Fault>) {
@@ -311,6 +313,10 @@ impl Core {
     }
 
     fn retry_claims(&mut self) {
+        if self.stopping.is_some() {
+            // It would only fence off the next owner.
+            return;
+        }
         let now = self.now;
         let mut due: BTreeMap<Generation, Vec<PartitionId>> = BTreeMap::new();
         for (id, partition) in &mut self.partitions {

@@ -149,6 +149,7 @@ impl Worker {
                 }
             }
             Action::Resume(partitions) => {
+                world.see("fetching resumed");
                 for id in partitions {
                     if let Some(consumed) = self.consumed.get_mut(&id) {
                         consumed.paused = false;
@@ -216,7 +217,7 @@ impl Worker {
                 }
             }
             Action::LaneStopped { lane, fault, .. } => {
-                world.see("lane stopped");
+                world.see(if fault.code == Code::DeadLetterFlood { "flooded by letters" } else { "lane stopped" });
                 self.lane(lane).stopped = Some(fault.code);
             }
             Action::LaneRetried(lane) => {
@@ -234,7 +235,10 @@ impl Worker {
                     world.violate(format!("{lane:?} recovered without having waited"));
                 }
             }
-            Action::Exit(_) => {
+            Action::Exit(outcome) => {
+                if outcome.is_err() {
+                    world.see("fatal");
+                }
                 world.see("exit");
                 self.alive = false;
                 world.later(30, Event::Restart { worker });
@@ -305,7 +309,7 @@ impl Worker {
         if world.fault() {
             match world.rng.u32(0..5) {
                 0 => result = Some(TxResult::Transient),
-                1 => result = Some(TxResult::Blocked),
+                1 => result = Some(if world.one_in(5) { TxResult::Fatal } else { TxResult::Blocked }),
                 _ => answer_lost = true,
             }
         }
@@ -447,6 +451,7 @@ impl Worker {
                     Some(TxResult::Committed | TxResult::Already) => Ok(()),
                     Some(TxResult::Fenced) => Err(fault(FaultClass::Fenced, Code::Fenced)),
                     Some(TxResult::Poison) => Err(fault(FaultClass::Poison, Code::ConstraintViolation)),
+                    Some(TxResult::Fatal) => Err(fault(FaultClass::Fatal, Code::PostgresLogin)),
                     Some(TxResult::Blocked) => Err(fault(FaultClass::Blocked, Code::ColumnMissing)),
                     Some(TxResult::Transient) | None => Err(fault(FaultClass::Transient, Code::PostgresUnavailable)),
                 };

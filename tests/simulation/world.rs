@@ -75,6 +75,7 @@ pub enum TxResult {
     Poison,
     Transient,
     Blocked,
+    Fatal,
 }
 
 /// Who has a partition, as the coordinator sees it.
@@ -108,6 +109,10 @@ pub struct World {
     pub faults: bool,
     /// The mutant: a destination that does not check the fence.
     pub without_fence: bool,
+    /// The mutant: letters are acknowledged and not stored.
+    pub forgets_letters: bool,
+    /// The mutant: positions move without the last effect of their batch.
+    pub forgets_effects: bool,
     pub fault_rate: u32,
     pub schema_period: i64,
     pub logs: BTreeMap<PartitionId, Log>,
@@ -147,6 +152,8 @@ impl World {
             now: 0,
             faults: true,
             without_fence: false,
+            forgets_letters: false,
+            forgets_effects: false,
             fault_rate: [3, 10, 25][rng.usize(0..3)],
             schema_period: [6, 15, 1000][rng.usize(0..3)],
             positions: logs.keys().map(|id| (*id, Position::default())).collect(),
@@ -281,6 +288,9 @@ impl World {
             let position = self.positions.get_mut(&stretch.partition).expect("partitions are fixed");
             let entries = transaction.entries.iter().filter(|entry| entry.at.0 == stretch.partition);
             position.ledger.extend(entries);
+            if self.forgets_effects {
+                position.ledger.pop();
+            }
             position.next_offset = stretch.next;
         }
         for stretch in &transaction.stretches {
