@@ -435,7 +435,8 @@ impl Arena {
         Layer {
             body,
             kind: if whole { Kind::Whole } else { Kind::Partial },
-            needs_base: !whole && newer.needs_base && older.needs_base,
+            // The older change is the base of the newer one; what it lacks itself is asked of the target.
+            needs_base: !whole && older.kind == Kind::Partial && older.needs_base,
             kept,
             ..newer
         }
