@@ -9,7 +9,8 @@ mod shell;
 mod world;
 
 use shell::Worker;
-use silversink::core::{Input, LaneId, PartitionId, Tick};
+use silversink::core::{Claim, Core, Generation, Input, LaneId, PartitionId, Tick};
+use silversink::fault::{Class, Code, Fault};
 use std::collections::BTreeMap;
 use world::{Event, Owner, World};
 
@@ -53,8 +54,8 @@ impl History {
             98 => self.stop(worker),
             99 if self.world.faults => {
                 let lane = LaneId(self.world.rng.u32(0..2));
-                let fault = silversink::fault::Fault::blocked(
-                    silversink::fault::Code::TypeMismatch,
+                let fault = Fault::blocked(
+                    Code::TypeMismatch,
                     "simulated",
                     "none",
                 );
@@ -171,6 +172,16 @@ impl History {
         }
     }
 
+    /// Stops a worker that has all the time it wants.
+    fn drain(&mut self, worker: usize) {
+        if self.workers[worker].alive && self.workers[worker].stop_by.is_none() {
+            let deadline = self.world.now + 100_000_000;
+            self.workers[worker].stop_by = Some(deadline);
+            self.workers[worker].drains = true;
+            self.workers[worker].step(&mut self.world, Input::Stop { deadline: Tick(deadline) });
+        }
+    }
+
     /// Lets the next thing happen that was going to happen: an event, or a core that wants to be woken.
     fn advance(&mut self) {
         let wake = self.workers.iter().enumerate().filter(|(_, worker)| worker.alive);
@@ -206,7 +217,7 @@ impl History {
                     let claim = if reaches {
                         self.world.claim(*id)
                     } else {
-                        silversink::core::Claim { owner_epoch: 0, offset: 0 }
+                        Claim { owner_epoch: 0, offset: 0 }
                     };
                     (*id, claim)
                 });
@@ -236,8 +247,12 @@ impl History {
         }
     }
 
-    /// No faults any more: everything must be settled to the end of its log (I15).
+    /// No faults any more: everything must be settled to the end of its log (I15), and whoever is asked to stop drains
+    /// and leaves without waiting for the deadline (I16).
     fn heal(&mut self) {
+        if self.world.rng.bool() {
+            self.drain(0);
+        }
         for _ in 0..3_000 {
             self.assign(4);
             for worker in 0..self.workers.len() {
@@ -258,6 +273,12 @@ impl History {
         }
         for id in self.world.logs.keys().copied().collect::<Vec<_>>() {
             self.world.check_ledger(id);
+        }
+        for worker in 0..self.workers.len() {
+            self.drain(worker);
+            if self.workers[worker].alive {
+                self.world.violate("I16: an idle worker does not leave at once".to_owned());
+            }
         }
     }
 }
@@ -343,6 +364,55 @@ fn every_history_keeps_the_invariants_and_settles_once_healed() {
         "assigned twice",
     ] {
         assert!(seen.contains_key(what), "no history saw: {what}");
+    }
+}
+
+/// One input of any kind, naming what may or may not exist.
+fn any_input(rng: &mut fastrand::Rng, now: u64) -> Input {
+    let lane = LaneId(rng.u32(0..3));
+    let partition = PartitionId(rng.u32(0..4));
+    let generation = Generation(rng.u64(0..6));
+    let batch = rng.u64(0..8);
+    let class = [Class::Transient, Class::Poison, Class::Blocked, Class::Fenced][rng.usize(0..4)];
+    let fault = Fault::new(class, Code::ALL[rng.usize(0..Code::ALL.len())], "simulated");
+    let outcome = if rng.bool() { Ok(()) } else { Err(fault.clone()) };
+    match rng.u32(0..16) {
+        0 => Input::Assigned(vec![(partition, lane), (PartitionId(rng.u32(0..4)), lane)]),
+        1 => Input::Revoked(vec![partition]),
+        2 => Input::Lost(vec![partition]),
+        3..6 => {
+            let claim = Claim { owner_epoch: rng.i64(0..9), offset: rng.i64(0..9) };
+            Input::Claimed { partition, generation, outcome: outcome.map(|()| claim) }
+        }
+        6 => Input::ClaimFailed { partitions: vec![partition], generation, fault },
+        7 | 8 => Input::Gathered { lane, progress: vec![(partition, rng.i64(0..99))], rows: rng.usize(0..20), bytes: 300 },
+        9 => Input::PlanNeeded(lane),
+        10 => Input::Planned { lane, outcome },
+        11 => Input::LetterSent(lane),
+        12 => Input::LetterAcknowledged { lane, batch },
+        13 => Input::LettersFailed { lane, fault },
+        14 => Input::Written { lane, batch, outcome },
+        _ => match rng.u32(0..8) {
+            0 => Input::Stop { deadline: Tick(now + rng.u64(0..2_000)) },
+            1 => Input::LaneFailed { lane, fault },
+            2..5 => Input::Isolated { lane, batch, outcome: outcome.map(|()| rng.usize(0..3)) },
+            _ => Input::Woke,
+        },
+    }
+}
+
+#[test]
+fn any_input_is_accepted_in_any_state() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut core = Core::new(shell::settings(20));
+        let mut actions = Vec::new();
+        let mut now = 0;
+        for _ in 0..200 {
+            now += rng.u64(0..100);
+            core.step(Tick(now), any_input(&mut rng, now), &mut actions);
+            assert!(core.next_wake().is_none_or(|at| at > Tick(now)), "seed {seed}: would spin at {now}");
+        }
     }
 }
 

@@ -361,7 +361,13 @@ impl Arena {
         for (_, at) in order {
             let entry = entries[at as usize].take().expect("each entry stands once in the order");
             let key = entry.key.clone();
-            let top = self.merge(entry);
+            let mut top = self.merge(entry);
+            // What came before the truncate in this batch was folded without knowing of it.
+            if let Some(floor) = self.truncate.and(self.floor)
+                && top.version < floor.version
+            {
+                top.deleted_at = top.deleted_at.or(Some(floor.at));
+            }
             rows.push(StagedRow {
                 body: top.body,
                 key,
@@ -436,7 +442,7 @@ impl Arena {
             body,
             kind: if whole { Kind::Whole } else { Kind::Partial },
             // The older change is the base of the newer one; what it lacks itself is asked of the target.
-            needs_base: !whole && older.kind == Kind::Partial && older.needs_base,
+            needs_base: !whole && older.needs_base,
             kept,
             ..newer
         }

@@ -399,6 +399,36 @@ fn a_placeholder_that_an_older_change_fills_needs_no_base() {
 }
 
 #[test]
+fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
+    let texts = ["", "a", "a\0", "aa", "aaaaaaaa", "aaaaaaaab", "aaaaaaaaaa", "b"];
+    let key = |text: &str| [&u32::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat();
+    let mut rng = fastrand::Rng::with_seed(3);
+    for _ in 0..50 {
+        let mut arrival = [texts, texts].concat();
+        rng.shuffle(&mut arrival);
+        let mut arena = arena();
+        for (offset, text) in arrival.iter().enumerate() {
+            let change = change(Kind::Whole, offset as u64, offset as i64);
+            arena.fold(Incoming {
+                body: &encoded(&change.image()),
+                key: &key(text),
+                kind: Kind::Whole,
+                version: change.version(),
+                deleted_at: None,
+                source_ts: None,
+                kept: &ColumnSet::default(),
+                needs_base: false,
+                slot: 0,
+                offset: change.offset,
+            });
+        }
+        let batch = arena.seal(1, Vec::new());
+        let order: Vec<_> = batch.rows.iter().map(|row| String::from_utf8_lossy(&batch.key(row)[4..])).collect();
+        assert_eq!(order, texts);
+    }
+}
+
+#[test]
 fn what_is_discarded_leaves_no_trace() {
     let mut arena = arena();
     fold(&mut arena, &change(Kind::Delete, 1, 4));

@@ -48,6 +48,8 @@ pub struct Worker {
     pub losing: BTreeSet<PartitionId>,
     pub revoked: BTreeMap<PartitionId, u64>,
     pub stop_by: Option<u64>,
+    /// It was asked to stop in a world without faults.
+    pub drains: bool,
     pub waiting: BTreeSet<Option<LaneId>>,
 }
 
@@ -84,6 +86,7 @@ impl Worker {
             losing: BTreeSet::new(),
             revoked: BTreeMap::new(),
             stop_by: None,
+            drains: false,
             waiting: BTreeSet::new(),
         }
     }
@@ -240,6 +243,9 @@ impl Worker {
                     world.see("fatal");
                 }
                 world.see("exit");
+                if self.drains && self.stop_by.is_some_and(|deadline| world.now >= deadline) {
+                    world.violate("I16: drained only by its deadline".to_owned());
+                }
                 self.alive = false;
                 world.later(30, Event::Restart { worker });
             }
