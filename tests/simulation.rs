@@ -3,6 +3,10 @@
 
 #[path = "simulation/checker.rs"]
 mod checker;
+#[path = "simulation/intake.rs"]
+mod intake;
+#[path = "simulation/outcomes.rs"]
+mod outcomes;
 #[path = "simulation/shell.rs"]
 mod shell;
 #[path = "simulation/world.rs"]
@@ -54,11 +58,7 @@ impl History {
             98 => self.stop(worker),
             99 if self.world.faults => {
                 let lane = LaneId(self.world.rng.u32(0..2));
-                let fault = Fault::blocked(
-                    Code::TypeMismatch,
-                    "simulated",
-                    "none",
-                );
+                let fault = Fault::blocked(Code::TypeMismatch, "simulated", "none");
                 if self.workers[worker].lanes.contains_key(&lane) {
                     self.workers[worker].step(&mut self.world, Input::LaneFailed { lane, fault });
                 }
@@ -112,7 +112,8 @@ impl History {
 
     fn revoke(&mut self) {
         let worker = self.world.rng.usize(0..self.workers.len());
-        let all: Vec<_> = self.world.owners.iter().filter(|(_, o)| **o == Owner::Worker(worker)).collect();
+        let all: Vec<_> =
+            self.world.owners.iter().filter(|(_, o)| **o == Owner::Worker(worker)).collect();
         let mut chosen: Vec<_> = all.into_iter().map(|(id, _)| *id).collect();
         self.world.rng.shuffle(&mut chosen);
         chosen.truncate(self.world.rng.usize(1..3));
@@ -144,7 +145,11 @@ impl History {
         let mine = self.world.owners.iter().filter(|(_, owner)| **owner == Owner::Worker(worker));
         let mine: Vec<_> = mine.map(|(id, _)| *id).take(2).collect();
         let held = mine.iter().all(|id| self.workers[worker].consumed.contains_key(id));
-        if self.workers[worker].alive && self.workers[worker].stop_by.is_none() && !mine.is_empty() && held {
+        if self.workers[worker].alive
+            && self.workers[worker].stop_by.is_none()
+            && !mine.is_empty()
+            && held
+        {
             self.world.see("assigned twice");
             self.workers[worker].assigned(&mut self.world, &mine);
         }
@@ -222,7 +227,8 @@ impl History {
                     (*id, claim)
                 });
                 let granted = granted.collect();
-                let (worker, incarnation, generation, fails) = (*worker, *incarnation, *generation, *fails);
+                let (worker, incarnation, generation, fails) =
+                    (*worker, *incarnation, *generation, *fails);
                 let delay = self.world.delay();
                 let claimed = Event::Claimed { worker, incarnation, granted, generation, fails };
                 return self.world.later(delay, claimed);
@@ -264,7 +270,8 @@ impl History {
             if self.world.violation.is_some() {
                 return;
             }
-            if self.world.next_event_at().is_none() && self.world.unsettled(&self.workers).is_none() {
+            if self.world.next_event_at().is_none() && self.world.unsettled(&self.workers).is_none()
+            {
                 break;
             }
         }
@@ -314,13 +321,17 @@ fn panic_if_broken(mut broken: Vec<(u64, u64, String)>) {
     let Some((_, seed, violation)) = broken.first() else { return };
     let trace = History::new(*seed, true).run().trace.unwrap_or_default();
     let tail = trace[trace.len().saturating_sub(60)..].join("\n");
-    panic!("{tail}\n{} histories are broken, the shortest is seed {seed}: {violation}", broken.len());
+    panic!(
+        "{tail}\n{} histories are broken, the shortest is seed {seed}: {violation}",
+        broken.len()
+    );
 }
 
 #[test]
 fn every_history_keeps_the_invariants_and_settles_once_healed() {
     let count = histories();
-    let first: u64 = std::env::var("SILVERSINK_SIM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let first: u64 =
+        std::env::var("SILVERSINK_SIM_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let middle = first + count / 2;
     let (mut outcome, more) = std::thread::scope(|scope| {
         let other = scope.spawn(move || run_all(middle..first + count));
@@ -385,7 +396,12 @@ fn any_input(rng: &mut fastrand::Rng, now: u64) -> Input {
             Input::Claimed { partition, generation, outcome: outcome.map(|()| claim) }
         }
         6 => Input::ClaimFailed { partitions: vec![partition], generation, fault },
-        7 | 8 => Input::Gathered { lane, progress: vec![(partition, rng.i64(0..99))], rows: rng.usize(0..20), bytes: 300 },
+        7 | 8 => Input::Gathered {
+            lane,
+            progress: vec![(partition, rng.i64(0..99))],
+            rows: rng.usize(0..20),
+            bytes: 300,
+        },
         9 => Input::PlanNeeded(lane),
         10 => Input::Planned { lane, outcome },
         11 => Input::LetterSent(lane),
@@ -411,7 +427,10 @@ fn any_input_is_accepted_in_any_state() {
         for _ in 0..200 {
             now += rng.u64(0..100);
             core.step(Tick(now), any_input(&mut rng, now), &mut actions);
-            assert!(core.next_wake().is_none_or(|at| at > Tick(now)), "seed {seed}: would spin at {now}");
+            assert!(
+                core.next_wake().is_none_or(|at| at > Tick(now)),
+                "seed {seed}: would spin at {now}"
+            );
         }
     }
 }

@@ -11,7 +11,14 @@ type Image = [Option<u8>; COLUMNS];
 fn shape() -> Arc<TableShape> {
     let column = |name: &str| Column {
         name: name.to_owned(),
-        ty: ColumnType { oid: 17, base_oid: 17, element_oid: 0, typtype: 'b', typmod: -1, sql: "bytea".to_owned() },
+        ty: ColumnType {
+            oid: 17,
+            base_oid: 17,
+            element_oid: 0,
+            typtype: 'b',
+            typmod: -1,
+            sql: "bytea".to_owned(),
+        },
         not_null: false,
         generated: false,
         identity_always: false,
@@ -43,10 +50,16 @@ impl Change {
         // A tombstone knows its place in the log and nothing else.
         let rank = if self.kind == Kind::Tombstone { 0 } else { self.rank };
         let kafka_offset = self.offset.cast_unsigned();
-        Version::new(VersionParts { commit_position: rank.into(), phase: 1, kafka_offset, ..VersionParts::default() })
+        Version::new(VersionParts {
+            commit_position: rank.into(),
+            phase: 1,
+            kafka_offset,
+            ..VersionParts::default()
+        })
     }
     fn deleted_at(&self) -> Option<i64> {
-        let deletes = matches!(self.kind, Kind::Delete | Kind::Tombstone) || self.marked && self.kind == Kind::Whole;
+        let deletes = matches!(self.kind, Kind::Delete | Kind::Tombstone)
+            || self.marked && self.kind == Kind::Whole;
         deletes.then(|| 1_000 + self.offset)
     }
     fn image(&self) -> Image {
@@ -129,7 +142,12 @@ fn apply_batch(table: &mut Table, batch: &Batch, truncate_first: bool) {
     for row in &batch.rows {
         let image = fields(batch.body(row));
         let key = fields::<1>(batch.key(row))[0].expect("keys are not null");
-        let new = Row { image, version: row.version, deleted_at: row.deleted_at, source_ts: row.source_ts };
+        let new = Row {
+            image,
+            version: row.version,
+            deleted_at: row.deleted_at,
+            source_ts: row.source_ts,
+        };
         write(table, key, row.kind, new, |column| row.kept.contains(column));
     }
     if !truncate_first {
@@ -192,7 +210,10 @@ fn seal(arena: &mut Arena) -> Batch {
     // Ranges stand in another order than slots.
     let ranges = (0..SLOTS).rev().map(|slot| SealedRange { slot, range: range(slot) });
     let batch = arena.seal(1, ranges.collect());
-    assert!(batch.rows.windows(2).all(|pair| batch.key(&pair[0]) < batch.key(&pair[1])), "sorted and unique");
+    assert!(
+        batch.rows.windows(2).all(|pair| batch.key(&pair[0]) < batch.key(&pair[1])),
+        "sorted and unique"
+    );
     batch
 }
 
@@ -200,7 +221,8 @@ fn seal(arena: &mut Arena) -> Batch {
 fn check_counts(batch: &Batch, records: &[Change]) {
     for (at, range) in batch.ranges.iter().enumerate() {
         let rows = batch.rows.iter().filter(|row| usize::from(row.range) == at).count() as u64;
-        let mine = records.iter().filter(|change| i32::from(change.slot) == range.partition).count() as u64;
+        let mine = records.iter().filter(|change| i32::from(change.slot) == range.partition).count()
+            as u64;
         assert_eq!(range.changes, rows + range.folded, "{range:?}");
         assert_eq!(range.changes + range.skipped, mine, "{range:?}");
     }
@@ -228,15 +250,24 @@ fn kinds(tombstones: bool) -> impl Strategy<Value = Kind> {
 
 /// Changes whose rank is their place in the history; each key lives in one partition when `homed`.
 fn histories(tombstones: bool, homed: bool) -> impl Strategy<Value = Vec<Change>> {
-    let change = (0..4_u8, kinds(tombstones), any::<[Option<u8>; 3]>(), 1..8_u8, prop::bool::weighted(0.1), 0..SLOTS);
+    let change = (
+        0..4_u8,
+        kinds(tombstones),
+        any::<[Option<u8>; 3]>(),
+        1..8_u8,
+        prop::bool::weighted(0.1),
+        0..SLOTS,
+    );
     prop::collection::vec(change, 1..24).prop_map(move |changes| {
         let mut next = [0; SLOTS as usize];
-        let changes = changes.into_iter().enumerate().map(|(rank, (key, kind, values, kept, marked, slot))| {
-            let slot = if homed { Slot::from(key) % SLOTS } else { slot };
-            let offset = next[usize::from(slot)];
-            next[usize::from(slot)] += 1;
-            Change { key, kind, values, kept, marked, rank: rank as u64 + 1, slot, offset }
-        });
+        let changes = changes.into_iter().enumerate().map(
+            |(rank, (key, kind, values, kept, marked, slot))| {
+                let slot = if homed { Slot::from(key) % SLOTS } else { slot };
+                let offset = next[usize::from(slot)];
+                next[usize::from(slot)] += 1;
+                Change { key, kind, values, kept, marked, rank: rank as u64 + 1, slot, offset }
+            },
+        );
         changes.collect()
     })
 }
@@ -342,7 +373,16 @@ proptest! {
 }
 
 fn change(kind: Kind, rank: u64, offset: i64) -> Change {
-    Change { key: 7, kind, values: [Some(1), Some(2), Some(3)], kept: 0, marked: false, rank, slot: 0, offset }
+    Change {
+        key: 7,
+        kind,
+        values: [Some(1), Some(2), Some(3)],
+        kept: 0,
+        marked: false,
+        rank,
+        slot: 0,
+        offset,
+    }
 }
 
 #[test]
@@ -401,7 +441,9 @@ fn a_placeholder_that_an_older_change_fills_needs_no_base() {
 #[test]
 fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
     let texts = ["", "a", "a\0", "aa", "aaaaaaaa", "aaaaaaaab", "aaaaaaaaaa", "b"];
-    let key = |text: &str| [&u32::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat();
+    let key = |text: &str| {
+        [&u32::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat()
+    };
     let mut rng = fastrand::Rng::with_seed(3);
     for _ in 0..50 {
         let mut arrival = [texts, texts].concat();
@@ -423,7 +465,8 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
             });
         }
         let batch = arena.seal(1, Vec::new());
-        let order: Vec<_> = batch.rows.iter().map(|row| String::from_utf8_lossy(&batch.key(row)[4..])).collect();
+        let order: Vec<_> =
+            batch.rows.iter().map(|row| String::from_utf8_lossy(&batch.key(row)[4..])).collect();
         assert_eq!(order, texts);
     }
 }
@@ -434,7 +477,14 @@ fn what_is_discarded_leaves_no_trace() {
     fold(&mut arena, &change(Kind::Delete, 1, 4));
     arena.truncate(0, Truncate { version: change(Kind::Whole, 9, 9).version(), at: 0 });
     arena.discard();
-    assert_eq!(fold(&mut arena, &change(Kind::Tombstone, 0, 5)), Folded::Kept, "the delete is gone");
+    assert_eq!(
+        fold(&mut arena, &change(Kind::Tombstone, 0, 5)),
+        Folded::Kept,
+        "the delete is gone"
+    );
     let batch = seal(&mut arena);
-    assert_eq!((batch.truncate, batch.ranges.iter().map(|range| range.changes).sum::<u64>()), (None, 1));
+    assert_eq!(
+        (batch.truncate, batch.ranges.iter().map(|range| range.changes).sum::<u64>()),
+        (None, 1)
+    );
 }

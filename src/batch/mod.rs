@@ -3,6 +3,7 @@
 //! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
 
 pub mod arena;
+mod layer;
 
 use crate::record::Coordinates;
 use crate::table::TableShape;

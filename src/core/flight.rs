@@ -40,7 +40,8 @@ impl Core {
         let stretches: Vec<_> = self
             .members(lane)
             .filter_map(|(partition, p)| {
-                let progress = p.progress().filter(|progress| progress.gathered > progress.sealed)?;
+                let progress =
+                    p.progress().filter(|progress| progress.gathered > progress.sealed)?;
                 Some(Stretch {
                     partition,
                     generation: p.generation,
@@ -54,7 +55,9 @@ impl Core {
             return;
         }
         for stretch in &stretches {
-            if let Some(p) = self.partitions.get_mut(&stretch.partition).and_then(Partition::progress_mut) {
+            if let Some(p) =
+                self.partitions.get_mut(&stretch.partition).and_then(Partition::progress_mut)
+            {
                 p.sealed = p.gathered;
             }
         }
@@ -352,7 +355,10 @@ impl Core {
     fn try_resolve(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
         let drained = lane.is_landed()
-            && self.members(lane).filter_map(|(_, p)| p.progress()).all(|p| p.settled == p.gathered);
+            && self
+                .members(lane)
+                .filter_map(|(_, p)| p.progress())
+                .all(|p| p.settled == p.gathered);
         if !drained {
             return;
         }
@@ -407,7 +413,9 @@ impl Core {
             lane.open_letters = lane.open_letters.saturating_sub(1);
             return;
         }
-        let Some(sealed) = lane.sealed.as_mut().filter(|sealed| sealed.number == batch) else { return };
+        let Some(sealed) = lane.sealed.as_mut().filter(|sealed| sealed.number == batch) else {
+            return;
+        };
         sealed.letters = sealed.letters.saturating_sub(1);
         if sealed.letters == 0 && sealed.stage == Stage::Letters {
             sealed.stage = Stage::Writing;

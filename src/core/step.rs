@@ -81,7 +81,11 @@ impl Core {
     pub fn is_idle(&self) -> bool {
         self.partitions.values().all(|p| !matches!(p.phase, Phase::Claiming { .. }))
             && self.lanes.values().all(|lane| lane.is_landed() && lane.open_rows == 0)
-            && self.partitions.values().filter_map(Partition::progress).all(|p| p.settled == p.gathered)
+            && self
+                .partitions
+                .values()
+                .filter_map(Partition::progress)
+                .all(|p| p.settled == p.gathered)
     }
 
     /// The settled position of a running partition.
@@ -95,7 +99,10 @@ impl Core {
     pub fn is_stopped(&self, partition: PartitionId) -> bool {
         self.partitions.get(&partition).is_some_and(|p| {
             p.phase == Phase::Stopped
-                || self.lanes.get(&p.lane).is_some_and(|lane| matches!(lane.gate, Gate::Stopped { .. }))
+                || self
+                    .lanes
+                    .get(&p.lane)
+                    .is_some_and(|lane| matches!(lane.gate, Gate::Stopped { .. }))
         })
     }
 
@@ -145,7 +152,8 @@ impl Core {
 
     fn claimed(&mut self, id: PartitionId, generation: Generation, outcome: Result<Claim, Fault>) {
         let Some(partition) = self.partitions.get(&id) else { return };
-        if partition.generation != generation || !matches!(partition.phase, Phase::Claiming { .. }) {
+        if partition.generation != generation || !matches!(partition.phase, Phase::Claiming { .. })
+        {
             return;
         }
         self.claims_recovered();
@@ -164,7 +172,10 @@ impl Core {
                 });
                 let lane = partition.lane;
                 // While an orphan is out, the whole lane is read again as soon as it lands.
-                if self.stopping.is_none() && self.lane_is_open(lane) && !self.lane_is_orphaned(lane) {
+                if self.stopping.is_none()
+                    && self.lane_is_open(lane)
+                    && !self.lane_is_orphaned(lane)
+                {
                     self.out.push(Action::Read(vec![(id, offset)]));
                     if self.lanes.get(&lane).is_some_and(|lane| lane.paused) {
                         self.out.push(Action::Pause(vec![id]));
@@ -335,7 +346,11 @@ impl Core {
     fn try_exit(&mut self) {
         let Some(deadline) = self.stopping else { return };
         let drained = self.lanes.values().all(Lane::is_landed)
-            && self.partitions.values().filter_map(Partition::progress).all(|p| p.settled == p.gathered);
+            && self
+                .partitions
+                .values()
+                .filter_map(Partition::progress)
+                .all(|p| p.settled == p.gathered);
         if drained || deadline <= self.now {
             let all = self.partitions.keys().copied().collect();
             self.out.push(Action::Release(all));

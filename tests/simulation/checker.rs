@@ -23,9 +23,12 @@ impl World {
                 Nature::Skipped => Class::Skipped,
                 Nature::Undecodable | Nature::Refused => Class::DeadLettered,
             };
-            let acknowledged = entry.class != Class::DeadLettered || self.letters.contains(&entry.at);
+            let acknowledged =
+                entry.class != Class::DeadLettered || self.letters.contains(&entry.at);
             if entry.at != (id, offset as i64) || entry.class != expected || !acknowledged {
-                let text = format!("I1, I5, I8: {entry:?} at offset {offset} of {id:?}, expected {expected:?}");
+                let text = format!(
+                    "I1, I5, I8: {entry:?} at offset {offset} of {id:?}, expected {expected:?}"
+                );
                 return self.violate(text);
             }
         }
@@ -43,7 +46,8 @@ impl World {
             if let Some(settled) = worker.core.settled(*id)
                 && settled > self.positions[id].next_offset
             {
-                return self.violate(format!("I2: {id:?} settled {settled}, ahead of the destination"));
+                return self
+                    .violate(format!("I2: {id:?} settled {settled}, ahead of the destination"));
             }
         }
         for (id, deadline) in &worker.revoked {
@@ -55,7 +59,8 @@ impl World {
             self.violate("I16: no exit by the deadline".to_owned());
         }
         for (lane, state) in &worker.lanes {
-            let rows = state.open.entries.iter().filter(|entry| entry.class == Class::Applied).count();
+            let rows =
+                state.open.entries.iter().filter(|entry| entry.class == Class::Applied).count();
             if rows > 40 {
                 return self.violate(format!("I14: {rows} rows gathered in {lane:?}"));
             }
@@ -66,9 +71,13 @@ impl World {
     pub fn unsettled(&self, workers: &[Worker]) -> Option<String> {
         for (id, log) in &self.logs {
             let at = self.positions[id].next_offset;
-            let stopped = log.forbidden || workers.iter().any(|w| w.alive && w.is_stopped_for_good(*id));
+            let stopped =
+                log.forbidden || workers.iter().any(|w| w.alive && w.is_stopped_for_good(*id));
             if at != log.end && !stopped {
-                return Some(format!("I15: {id:?} is at {at} of {} ({:?})", log.end, self.owners[id]));
+                return Some(format!(
+                    "I15: {id:?} is at {at} of {} ({:?})",
+                    log.end, self.owners[id]
+                ));
             }
         }
         for (number, worker) in workers.iter().enumerate().filter(|(_, worker)| worker.alive) {

@@ -1,49 +1,51 @@
 //! A small model of the shell: performs what a core asks for, as the docs of the vocabulary say, and no better.
 
-use super::world::{At, Class, Entry, Event, Nature, Owner, Transaction, TxResult, World};
-use silversink::core::{Action, Core, Generation, Input, LaneId, PartitionId, Settings, Stretch, Tick};
-use silversink::fault::{Class as FaultClass, Code, Fault};
+use super::world::{At, Entry, Event, Owner, Transaction, TxResult, World};
+use silversink::core::{
+    Action, Core, Generation, Input, LaneId, PartitionId, Settings, Stretch, Tick,
+};
+use silversink::fault::Code;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the consumer knows of an assigned partition.
 #[derive(Debug)]
 pub struct Consumed {
-    lane: LaneId,
-    generation: Option<Generation>,
-    position: i64,
-    accepted: bool,
-    paused: bool,
+    pub lane: LaneId,
+    pub generation: Option<Generation>,
+    pub position: i64,
+    pub accepted: bool,
+    pub paused: bool,
     /// Records that were fetched before the pause.
-    prefetched: u32,
+    pub prefetched: u32,
 }
 
 #[derive(Debug, Default)]
 pub struct Batch {
-    stretches: Vec<Stretch>,
+    pub stretches: Vec<Stretch>,
     pub entries: Vec<Entry>,
-    unacknowledged: BTreeSet<At>,
-    in_flight: bool,
+    pub unacknowledged: BTreeSet<At>,
+    pub in_flight: bool,
 }
 
 #[derive(Debug)]
 pub struct ShellLane {
-    number: u64,
+    pub number: u64,
     pub open: Batch,
-    held: BTreeMap<u64, Batch>,
-    plans: BTreeSet<i64>,
-    wanted: Option<i64>,
-    stopped: Option<Code>,
+    pub held: BTreeMap<u64, Batch>,
+    pub plans: BTreeSet<i64>,
+    pub wanted: Option<i64>,
+    pub stopped: Option<Code>,
 }
 
 /// One process: a core and its shell.
 pub struct Worker {
-    number: usize,
+    pub number: usize,
     pub incarnation: u64,
     pub alive: bool,
     pub core: Core,
     pub consumed: BTreeMap<PartitionId, Consumed>,
     pub lanes: BTreeMap<LaneId, ShellLane>,
-    condemned: BTreeSet<At>,
+    pub condemned: BTreeSet<At>,
     /// Partitions that the coordinator took away without the worker having heard of it.
     pub losing: BTreeSet<PartitionId>,
     pub revoked: BTreeMap<PartitionId, u64>,
@@ -69,10 +71,6 @@ pub fn settings(letters_per_minute: u32) -> Settings {
     }
 }
 
-fn fault(class: FaultClass, code: Code) -> Fault {
-    Fault::new(class, code, "simulated")
-}
-
 impl Worker {
     pub fn new(number: usize, incarnation: u64, letters_per_minute: u32) -> Self {
         Self {
@@ -93,10 +91,11 @@ impl Worker {
 
     pub fn is_stopped_for_good(&self, id: PartitionId) -> bool {
         let lane = self.consumed.get(&id).and_then(|consumed| self.lanes.get(&consumed.lane));
-        self.core.is_stopped(id) && lane.is_some_and(|lane| lane.stopped == Some(Code::DeadLetterFlood))
+        self.core.is_stopped(id)
+            && lane.is_some_and(|lane| lane.stopped == Some(Code::DeadLetterFlood))
     }
 
-    fn lane(&mut self, id: LaneId) -> &mut ShellLane {
+    pub fn lane(&mut self, id: LaneId) -> &mut ShellLane {
         self.lanes.entry(id).or_insert_with(|| ShellLane {
             number: 1,
             open: Batch::default(),
@@ -139,13 +138,20 @@ impl Worker {
                 }
                 let fails = world.fault();
                 let delay = world.delay();
-                world.later(delay, Event::ClaimApply { worker, incarnation, partitions, generation, fails });
+                world.later(
+                    delay,
+                    Event::ClaimApply { worker, incarnation, partitions, generation, fails },
+                );
             }
-            Action::Read(starts) => starts.into_iter().for_each(|(id, offset)| self.read(world, id, offset)),
+            Action::Read(starts) => {
+                starts.into_iter().for_each(|(id, offset)| self.read(world, id, offset))
+            }
             Action::Pause(partitions) => {
                 for id in partitions {
                     let fetched = world.rng.u32(0..4);
-                    if let Some(consumed) = self.consumed.get_mut(&id).filter(|consumed| !consumed.paused) {
+                    if let Some(consumed) =
+                        self.consumed.get_mut(&id).filter(|consumed| !consumed.paused)
+                    {
                         consumed.paused = true;
                         consumed.prefetched = fetched;
                     }
@@ -193,7 +199,10 @@ impl Worker {
                 world.see("letters sent again");
                 let state = self.lane(lane);
                 let open = state.open.unacknowledged.iter().map(|at| (state.number, *at));
-                let held = state.held.iter().flat_map(|(n, b)| b.unacknowledged.iter().map(|at| (*n, *at)));
+                let held = state
+                    .held
+                    .iter()
+                    .flat_map(|(n, b)| b.unacknowledged.iter().map(|at| (*n, *at)));
                 let letters: Vec<_> = open.chain(held).collect();
                 for (batch, at) in letters {
                     self.send_letter(world, lane, batch, at);
@@ -220,7 +229,11 @@ impl Worker {
                 }
             }
             Action::LaneStopped { lane, fault, .. } => {
-                world.see(if fault.code == Code::DeadLetterFlood { "flooded by letters" } else { "lane stopped" });
+                world.see(if fault.code == Code::DeadLetterFlood {
+                    "flooded by letters"
+                } else {
+                    "lane stopped"
+                });
                 self.lane(lane).stopped = Some(fault.code);
             }
             Action::LaneRetried(lane) => {
@@ -252,8 +265,10 @@ impl Worker {
         }
     }
 
-    fn holds(&self, stretch: &Stretch) -> bool {
-        self.consumed.get(&stretch.partition).is_some_and(|c| c.generation == Some(stretch.generation))
+    pub fn holds(&self, stretch: &Stretch) -> bool {
+        self.consumed
+            .get(&stretch.partition)
+            .is_some_and(|c| c.generation == Some(stretch.generation))
     }
 
     fn read(&mut self, world: &mut World, id: PartitionId, offset: i64) {
@@ -281,7 +296,10 @@ impl Worker {
         }
         let covered: i64 = stretches.iter().map(|stretch| stretch.next - stretch.from).sum();
         if usize::try_from(covered).ok() != Some(batch.entries.len()) {
-            world.violate(format!("{stretches:?} do not cover the {} records gathered", batch.entries.len()));
+            world.violate(format!(
+                "{stretches:?} do not cover the {} records gathered",
+                batch.entries.len()
+            ));
         }
         batch.stretches = stretches;
         self.lane(id).held.insert(number, batch);
@@ -298,9 +316,15 @@ impl Worker {
             return None;
         };
         batch.in_flight = true;
-        let copy = Batch { stretches: batch.stretches.clone(), entries: batch.entries.clone(), ..Batch::default() };
+        let copy = Batch {
+            stretches: batch.stretches.clone(),
+            entries: batch.entries.clone(),
+            ..Batch::default()
+        };
         if !batch.unacknowledged.is_empty() {
-            world.violate(format!("I8: writes batch {number} of {id:?} before its letters are acknowledged"));
+            world.violate(format!(
+                "I8: writes batch {number} of {id:?} before its letters are acknowledged"
+            ));
         }
         if !copy.stretches.iter().all(|stretch| self.holds(stretch)) {
             world.violate(format!("writes what was released: {:?}", copy.stretches));
@@ -315,7 +339,9 @@ impl Worker {
         if world.fault() {
             match world.rng.u32(0..5) {
                 0 => result = Some(TxResult::Transient),
-                1 => result = Some(if world.one_in(5) { TxResult::Fatal } else { TxResult::Blocked }),
+                1 => {
+                    result = Some(if world.one_in(5) { TxResult::Fatal } else { TxResult::Blocked })
+                }
                 _ => answer_lost = true,
             }
         }
@@ -338,7 +364,8 @@ impl Worker {
 
     fn isolate(&mut self, world: &mut World, lane: LaneId, number: u64) {
         let Some(batch) = self.take_off(world, lane, number) else { return };
-        let mut culprits: Vec<_> = batch.entries.iter().filter(|e| world.is_poison(e)).map(|e| e.at).collect();
+        let mut culprits: Vec<_> =
+            batch.entries.iter().filter(|e| world.is_poison(e)).map(|e| e.at).collect();
         if world.fault() && world.one_in(4) {
             culprits.clear();
             world.see("no culprit found");
@@ -349,86 +376,19 @@ impl Worker {
         world.later(delay, Event::Isolated { worker, incarnation, lane, batch: number, culprits });
     }
 
-    fn send_letter(&mut self, world: &mut World, lane: LaneId, batch: u64, at: At) {
-        let (worker, incarnation) = (self.number, self.incarnation);
-        let fails = world.fault();
-        let delay = world.delay();
-        world.later(delay, Event::Letter { worker, incarnation, lane, batch, at, fails });
-        if world.fault() {
-            let delay = world.delay();
-            world.later(delay, Event::Letter { worker, incarnation, lane, batch, at, fails: false });
-        }
-    }
-
-    /// Takes a burst of records of one lane, as the intake does.
-    pub fn burst(&mut self, world: &mut World, id: LaneId) {
-        let mut progress = BTreeMap::new();
-        let number = self.lane(id).number;
-        for _ in 0..world.rng.u32(1..6) {
-            let ready: Vec<_> = self
-                .consumed
-                .iter()
-                .filter(|(p, c)| c.lane == id && c.accepted && c.position < world.logs[p].end)
-                .filter(|(_, c)| !c.paused || c.prefetched > 0)
-                .map(|(p, _)| *p)
-                .collect();
-            if ready.is_empty() {
-                break;
-            }
-            let partition = ready[world.rng.usize(0..ready.len())];
-            let consumed = self.consumed.get_mut(&partition).expect("it is ready");
-            let at = (partition, consumed.position);
-            let schema = world.schema(at);
-            if !self.lane(id).plans.contains(&schema) {
-                self.lane(id).wanted = Some(schema);
-                self.gathered(world, id, &progress);
-                for consumed in self.consumed.values_mut().filter(|consumed| consumed.lane == id) {
-                    consumed.accepted = false;
-                }
-                world.see("plan needed");
-                return self.step(world, Input::PlanNeeded(id));
-            }
-            let consumed = self.consumed.get_mut(&partition).expect("it is ready");
-            consumed.position += 1;
-            consumed.prefetched = if consumed.paused { consumed.prefetched - 1 } else { 0 };
-            progress.insert(partition, consumed.position);
-            let nature = world.nature(at);
-            let class = match nature {
-                Nature::Skipped => Class::Skipped,
-                Nature::Undecodable => Class::DeadLettered,
-                Nature::Refused if self.condemned.contains(&at) => Class::DeadLettered,
-                Nature::Plain | Nature::Refused => Class::Applied,
-            };
-            self.lane(id).open.entries.push(Entry { at, class });
-            if class == Class::DeadLettered {
-                self.lane(id).open.unacknowledged.insert(at);
-                self.send_letter(world, id, number, at);
-                self.step(world, Input::LetterSent(id));
-                if self.lane(id).number != number {
-                    return;
-                }
-            }
-        }
-        self.gathered(world, id, &progress);
-    }
-
-    fn gathered(&mut self, world: &mut World, lane: LaneId, progress: &BTreeMap<PartitionId, i64>) {
-        if progress.is_empty() {
-            return;
-        }
-        let open = &self.lane(lane).open.entries;
-        let rows = open.iter().filter(|entry| entry.class == Class::Applied).count();
-        let bytes = rows * 10 + open.len();
-        let progress = progress.iter().map(|(p, next)| (*p, *next)).collect();
-        self.step(world, Input::Gathered { lane, progress, rows, bytes });
-    }
-
     pub fn assigned(&mut self, world: &mut World, partitions: &[PartitionId]) {
         let mut assigned = Vec::new();
         for id in partitions {
             let lane = world.logs[id].lane;
             world.owners.insert(*id, Owner::Worker(self.number));
-            let consumed = Consumed { lane, generation: None, position: 0, accepted: false, paused: true, prefetched: 0 };
+            let consumed = Consumed {
+                lane,
+                generation: None,
+                position: 0,
+                accepted: false,
+                paused: true,
+                prefetched: 0,
+            };
             self.consumed.insert(*id, consumed);
             assigned.push((*id, lane));
         }
@@ -443,100 +403,6 @@ impl Worker {
         self.step(world, Input::Revoked(partitions.clone()));
         if partitions.iter().any(|id| self.revoked.contains_key(id)) {
             world.see("revocation waits for a batch");
-        }
-    }
-
-    /// An outcome arrives.
-    pub fn hear(&mut self, world: &mut World, event: Event) {
-        match event {
-            Event::Answer(index) => {
-                let transaction = &world.transactions[index];
-                let (lane, batch) = (transaction.lane, transaction.batch);
-                let result = if transaction.answer_lost { None } else { transaction.result };
-                let outcome = match result {
-                    Some(TxResult::Committed | TxResult::Already) => Ok(()),
-                    Some(TxResult::Fenced) => Err(fault(FaultClass::Fenced, Code::Fenced)),
-                    Some(TxResult::Poison) => Err(fault(FaultClass::Poison, Code::ConstraintViolation)),
-                    Some(TxResult::Fatal) => Err(fault(FaultClass::Fatal, Code::PostgresLogin)),
-                    Some(TxResult::Blocked) => Err(fault(FaultClass::Blocked, Code::ColumnMissing)),
-                    Some(TxResult::Transient) | None => Err(fault(FaultClass::Transient, Code::PostgresUnavailable)),
-                };
-                self.landed(lane, batch);
-                let held = self.lanes.get(&lane).and_then(|state| state.held.get(&batch));
-                let orphan = held.is_some_and(|batch| !batch.stretches.iter().all(|stretch| self.holds(stretch)));
-                if orphan {
-                    world.see("orphaned batch");
-                }
-                self.step(world, Input::Written { lane, batch, outcome });
-            }
-            Event::Isolated { lane, batch, culprits, .. } => {
-                self.landed(lane, batch);
-                let outcome = match culprits {
-                    Ok(culprits) => {
-                        if !culprits.is_empty() {
-                            world.see("poison isolated");
-                        }
-                        let count = culprits.len();
-                        self.condemned.extend(culprits);
-                        Ok(count)
-                    }
-                    Err(()) => Err(fault(FaultClass::Transient, Code::PostgresUnavailable)),
-                };
-                self.step(world, Input::Isolated { lane, batch, outcome });
-            }
-            Event::Claimed { granted, generation, fails, .. } => {
-                if fails {
-                    let partitions = granted.into_iter().map(|(id, _)| id).collect();
-                    let fault = fault(FaultClass::Transient, Code::PostgresUnavailable);
-                    return self.step(world, Input::ClaimFailed { partitions, generation, fault });
-                }
-                for (partition, claim) in granted {
-                    let forbidden = world.logs[&partition].forbidden;
-                    let outcome =
-                        if forbidden { Err(fault(FaultClass::Blocked, Code::RetentionGap)) } else { Ok(claim) };
-                    self.step(world, Input::Claimed { partition, generation, outcome });
-                }
-            }
-            Event::Planned { lane, wanted, fails, .. } => {
-                let outcome = if fails {
-                    world.see("plan failed");
-                    Err(fault(FaultClass::Transient, Code::RegistryUnavailable))
-                } else {
-                    self.lane(lane).plans.extend(wanted);
-                    Ok(())
-                };
-                self.step(world, Input::Planned { lane, outcome });
-            }
-            Event::Letter { lane, batch, at, fails, .. } => {
-                if fails {
-                    world.see("letter failed");
-                    let fault = fault(FaultClass::Transient, Code::DeadLetterUnacknowledged);
-                    return self.step(world, Input::LettersFailed { lane, fault });
-                }
-                let state = self.lane(lane);
-                let open = (state.number == batch).then_some(&mut state.open);
-                let known = open.or_else(|| state.held.get_mut(&batch)).is_some_and(|b| b.unacknowledged.remove(&at));
-                // A repeated acknowledgement ends in the shell, which knows the letters.
-                if known {
-                    self.step(world, Input::LetterAcknowledged { lane, batch });
-                } else {
-                    world.see("letter acknowledged twice or too late");
-                }
-            }
-            Event::Lost { partitions, .. } => {
-                for id in &partitions {
-                    self.losing.remove(id);
-                }
-                world.see("lost");
-                self.step(world, Input::Lost(partitions));
-            }
-            Event::Apply(_) | Event::ClaimApply { .. } | Event::Restart { .. } => {}
-        }
-    }
-
-    fn landed(&mut self, lane: LaneId, batch: u64) {
-        if let Some(batch) = self.lane(lane).held.get_mut(&batch) {
-            batch.in_flight = false;
         }
     }
 }

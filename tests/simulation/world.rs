@@ -92,13 +92,50 @@ pub enum Owner {
 pub enum Event {
     Apply(usize),
     Answer(usize),
-    Isolated { worker: usize, incarnation: u64, lane: LaneId, batch: u64, culprits: Result<Vec<At>, ()> },
-    ClaimApply { worker: usize, incarnation: u64, partitions: Vec<PartitionId>, generation: Generation, fails: bool },
-    Claimed { worker: usize, incarnation: u64, granted: Vec<(PartitionId, Claim)>, generation: Generation, fails: bool },
-    Planned { worker: usize, incarnation: u64, lane: LaneId, wanted: Option<i64>, fails: bool },
-    Letter { worker: usize, incarnation: u64, lane: LaneId, batch: u64, at: At, fails: bool },
-    Lost { worker: usize, incarnation: u64, partitions: Vec<PartitionId> },
-    Restart { worker: usize },
+    Isolated {
+        worker: usize,
+        incarnation: u64,
+        lane: LaneId,
+        batch: u64,
+        culprits: Result<Vec<At>, ()>,
+    },
+    ClaimApply {
+        worker: usize,
+        incarnation: u64,
+        partitions: Vec<PartitionId>,
+        generation: Generation,
+        fails: bool,
+    },
+    Claimed {
+        worker: usize,
+        incarnation: u64,
+        granted: Vec<(PartitionId, Claim)>,
+        generation: Generation,
+        fails: bool,
+    },
+    Planned {
+        worker: usize,
+        incarnation: u64,
+        lane: LaneId,
+        wanted: Option<i64>,
+        fails: bool,
+    },
+    Letter {
+        worker: usize,
+        incarnation: u64,
+        lane: LaneId,
+        batch: u64,
+        at: At,
+        fails: bool,
+    },
+    Lost {
+        worker: usize,
+        incarnation: u64,
+        partitions: Vec<PartitionId>,
+    },
+    Restart {
+        worker: usize,
+    },
 }
 
 /// Everything outside the cores.
@@ -143,7 +180,11 @@ impl World {
         let lanes = rng.u32(1..=2);
         let logs: BTreeMap<_, _> = (0..rng.u32(2..=4))
             .map(|n| {
-                let log = Log { lane: LaneId(n % lanes), end: rng.i64(0..12), forbidden: rng.u32(0..40) == 0 };
+                let log = Log {
+                    lane: LaneId(n % lanes),
+                    end: rng.i64(0..12),
+                    forbidden: rng.u32(0..40) == 0,
+                };
                 (PartitionId(n), log)
             })
             .collect();
@@ -231,7 +272,11 @@ impl World {
 
     /// A delay: mostly short, sometimes long enough to be overtaken by anything.
     pub fn delay(&mut self) -> u64 {
-        if self.faults && self.rng.u32(0..8) == 0 { self.rng.u64(50..900) } else { self.rng.u64(0..20) }
+        if self.faults && self.rng.u32(0..8) == 0 {
+            self.rng.u64(50..900)
+        } else {
+            self.rng.u64(0..20)
+        }
     }
 
     /// Raises the owner epoch: the destination's half of a claim.
@@ -269,7 +314,9 @@ impl World {
         match result {
             TxResult::Already => self.see("answered already"),
             TxResult::Fenced => self.see("fenced write"),
-            TxResult::Committed if transaction.answer_lost => self.see("unknown outcome, committed"),
+            TxResult::Committed if transaction.answer_lost => {
+                self.see("unknown outcome, committed")
+            }
             _ if transaction.answer_lost => self.see("unknown outcome, not committed"),
             _ => {}
         }
@@ -285,8 +332,10 @@ impl World {
 
     fn commit(&mut self, transaction: &Transaction) {
         for stretch in &transaction.stretches {
-            let position = self.positions.get_mut(&stretch.partition).expect("partitions are fixed");
-            let entries = transaction.entries.iter().filter(|entry| entry.at.0 == stretch.partition);
+            let position =
+                self.positions.get_mut(&stretch.partition).expect("partitions are fixed");
+            let entries =
+                transaction.entries.iter().filter(|entry| entry.at.0 == stretch.partition);
             position.ledger.extend(entries);
             if self.forgets_effects {
                 position.ledger.pop();
