@@ -291,7 +291,7 @@ impl History {
 }
 
 fn histories() -> u64 {
-    std::env::var("SILVERSINK_SIM_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
+    std::env::var("SILVERSINK_SIM_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000)
 }
 
 /// What many histories showed: how often which event was seen, and which seeds broke an invariant after how many events.

@@ -65,7 +65,14 @@ impl Worker {
                     } else {
                         Ok(claim)
                     };
+                    let current = self.consumed.get(&partition).and_then(|c| c.generation);
+                    let before = self.core.settled(partition);
                     self.step(world, Input::Claimed { partition, generation, outcome });
+                    if current != Some(generation) && self.core.settled(partition) != before {
+                        world.violate(format!(
+                            "takes a claim of another assignment of {partition:?}"
+                        ));
+                    }
                 }
             }
             Event::Planned { lane, wanted, fails, .. } => {

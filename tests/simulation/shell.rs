@@ -180,11 +180,13 @@ impl Worker {
             Action::Seal { lane, batch, stretches } => self.seal(world, lane, batch, stretches),
             Action::Write { lane, batch } => self.write(world, lane, batch),
             Action::Isolate { lane, batch } => self.isolate(world, lane, batch),
-            Action::Drop { lane, batch } => {
-                if self.lane(lane).held.remove(&batch).is_none() {
-                    world.violate(format!("drops unknown batch {batch} of {lane:?}"));
+            Action::Drop { lane, batch } => match self.lane(lane).held.remove(&batch) {
+                None => world.violate(format!("drops unknown batch {batch} of {lane:?}")),
+                Some(held) if held.in_flight => {
+                    world.violate(format!("drops batch {batch} of {lane:?} under the writer"));
                 }
-            }
+                Some(_) => {}
+            },
             Action::Resolve(lane) => {
                 let state = self.lane(lane);
                 let wanted = state.wanted;
