@@ -8,6 +8,7 @@
 //!   column when the batch is sealed (I9). Whole rows, the common case, never have layers.
 //! - The order among layers is the version, never the order of arrival, so a late older record cannot win.
 
+use super::layer::{Layer, append, merge};
 use super::{Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, StagedRow, Truncate};
 use crate::table::TableShape;
 use crate::version::{Version, VersionParts};
@@ -54,20 +55,6 @@ pub enum Folded {
     Superseded,
     /// A tombstone behind its delete event: nothing to do (rule `tombstone`).
     RedundantTombstone,
-}
-
-/// One change of a key that has a newer, incomplete one above it, or that newest one itself.
-#[derive(Clone, Debug)]
-struct Layer {
-    body: Range<u32>,
-    kind: Kind,
-    version: Version,
-    deleted_at: Option<i64>,
-    source_ts: Option<i64>,
-    slot: Slot,
-    offset: i64,
-    kept: ColumnSet,
-    needs_base: bool,
 }
 
 #[derive(Debug)]
@@ -197,7 +184,9 @@ impl Arena {
         let found = self.find(hash, change.key);
         if let Some(at) = found {
             let top = &self.entries[at].top;
-            if change.version <= top.version && (change.version == top.version || top.kind == Kind::Whole) {
+            if change.version <= top.version
+                && (change.version == top.version || top.kind == Kind::Whole)
+            {
                 self.progress(change.slot).folded += 1;
                 return Folded::Superseded;
             }
@@ -210,7 +199,11 @@ impl Arena {
             source_ts: change.source_ts,
             slot: change.slot,
             offset: change.offset,
-            kept: if change.kind == Kind::Partial { change.kept.clone() } else { ColumnSet::default() },
+            kept: if change.kind == Kind::Partial {
+                change.kept.clone()
+            } else {
+                ColumnSet::default()
+            },
             needs_base: change.needs_base,
         };
         let Some(at) = found else {
@@ -241,9 +234,13 @@ impl Arena {
     /// A null value. Behind its delete event it says nothing new; alone (compaction removed the event, or the topic marks
     /// deletes by tombstones only) it is the delete (I10).
     fn fold_tombstone(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
-        if self.last_delete.get(usize::from(change.slot)).copied().flatten().is_some_and(
-            |(offset, key)| offset + 1 == change.offset && key == hash,
-        ) {
+        if self
+            .last_delete
+            .get(usize::from(change.slot))
+            .copied()
+            .flatten()
+            .is_some_and(|(offset, key)| offset + 1 == change.offset && key == hash)
+        {
             self.skip(change.slot);
             return Folded::RedundantTombstone;
         }
@@ -319,7 +316,8 @@ impl Arena {
             if place.len() <= usize::from(slot) {
                 place.resize(usize::from(slot) + 1, u16::MAX);
             }
-            place[usize::from(slot)] = u16::try_from(at).expect("a lane has fewer than 2^16 partitions");
+            place[usize::from(slot)] =
+                u16::try_from(at).expect("a lane has fewer than 2^16 partitions");
             sealed.push(range);
         }
         let mut rows = self.rows_in_key_order();
@@ -357,11 +355,18 @@ impl Arena {
             })
         });
         let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
+        let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
         let mut rows = Vec::with_capacity(order.len());
         for (_, at) in order {
             let entry = entries[at as usize].take().expect("each entry stands once in the order");
             let key = entry.key.clone();
-            let top = self.merge(entry);
+            let mut top = merge(&mut self.bytes, columns, entry.top, entry.below);
+            // What came before the truncate in this batch was folded without knowing of it.
+            if let Some(floor) = self.truncate.and(self.floor)
+                && top.version < floor.version
+            {
+                top.deleted_at = top.deleted_at.or(Some(floor.at));
+            }
             rows.push(StagedRow {
                 body: top.body,
                 key,
@@ -377,78 +382,6 @@ impl Arena {
         }
         rows
     }
-
-    /// Applies an entry's layers one by one, oldest first.
-    fn merge(&mut self, entry: Entry) -> Layer {
-        let Entry { top, mut below, .. } = entry;
-        if below.is_empty() {
-            return top;
-        }
-        below.sort_by_key(|layer| layer.version);
-        below.push(top);
-        let mut layers = below.into_iter();
-        let mut state = layers.next().expect("top was pushed");
-        for next in layers {
-            state = self.merge_two(state, next);
-        }
-        state
-    }
-
-    fn merge_two(&mut self, older: Layer, newer: Layer) -> Layer {
-        match newer.kind {
-            Kind::Whole => newer,
-            // The image stays, the mark is new.
-            Kind::Delete | Kind::Tombstone => match older.kind {
-                Kind::Whole | Kind::Partial => {
-                    Layer { body: older.body, kind: older.kind, kept: older.kept, needs_base: older.needs_base, ..newer }
-                }
-                Kind::Delete | Kind::Tombstone => newer,
-            },
-            Kind::Partial => match older.kind {
-                Kind::Delete | Kind::Tombstone => newer,
-                Kind::Whole | Kind::Partial => self.overlay(&older, newer),
-            },
-        }
-    }
-
-    /// Column by column: what the newer row does not give comes from the older one.
-    fn overlay(&mut self, older: &Layer, newer: Layer) -> Layer {
-        let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
-        let start = self.bytes.len();
-        let mut kept = ColumnSet::default();
-        let (mut from_older, mut from_newer) = (older.body.start, newer.body.start);
-        for column in 0..columns {
-            let old = self.field(&mut from_older);
-            let new = self.field(&mut from_newer);
-            let taken = if newer.kept.contains(column) {
-                if older.kind == Kind::Partial && older.kept.contains(column) {
-                    kept.insert(column);
-                }
-                old
-            } else {
-                new
-            };
-            self.bytes.extend_from_within(taken.start as usize..taken.end as usize);
-        }
-        let body = to_u32(start)..to_u32(self.bytes.len());
-        let whole = kept.is_empty();
-        Layer {
-            body,
-            kind: if whole { Kind::Whole } else { Kind::Partial },
-            needs_base: !whole && newer.needs_base && older.needs_base,
-            kept,
-            ..newer
-        }
-    }
-
-    /// The next encoded field of a row body: its range, length word included; advances `at` past it.
-    fn field(&self, at: &mut u32) -> Range<u32> {
-        let start = *at;
-        let word = self.bytes.get(start as usize..start as usize + 4);
-        let length = word.and_then(|w| w.try_into().ok()).map_or(-1, i32::from_be_bytes);
-        *at = start + 4 + u32::try_from(length).unwrap_or(0);
-        start..*at
-    }
 }
 
 trait MaxByVersion {
@@ -462,16 +395,6 @@ impl MaxByVersion for Option<Truncate> {
             (a, b) => a.or(b),
         }
     }
-}
-
-fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).expect("a batch holds less than 4 GiB")
-}
-
-fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Range<u32> {
-    let start = to_u32(buffer.len());
-    buffer.extend_from_slice(bytes);
-    start..to_u32(buffer.len())
 }
 
 fn slice<'a>(buffer: &'a [u8], range: &Range<u32>) -> &'a [u8] {

@@ -1,1 +1,490 @@
-//! Tests of the fold.
+//! Tests of the fold: whatever it makes of a history must change a table as the history itself would, change by change.
+
+use super::*;
+use crate::table::{Bookkeeping, Column, ColumnType, TableName};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const COLUMNS: usize = 4;
+type Image = [Option<u8>; COLUMNS];
+
+fn shape() -> Arc<TableShape> {
+    let column = |name: &str| Column {
+        name: name.to_owned(),
+        ty: ColumnType {
+            oid: 17,
+            base_oid: 17,
+            element_oid: 0,
+            typtype: 'b',
+            typmod: -1,
+            sql: "bytea".to_owned(),
+        },
+        not_null: false,
+        generated: false,
+        identity_always: false,
+    };
+    Arc::new(TableShape {
+        table: TableName::new("public", "t"),
+        columns: ["k", "a", "b", "c"].map(column).to_vec(),
+        key: vec![0],
+        bookkeeping: Bookkeeping::default(),
+    })
+}
+
+/// One change, as the tests think of it.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    key: u8,
+    kind: Kind,
+    values: [Option<u8>; COLUMNS - 1],
+    /// Bit n: data column n + 1 is not given. Partial only.
+    kept: u8,
+    marked: bool,
+    rank: u64,
+    slot: Slot,
+    offset: i64,
+}
+
+impl Change {
+    fn version(&self) -> Version {
+        // A tombstone knows its place in the log and nothing else.
+        let rank = if self.kind == Kind::Tombstone { 0 } else { self.rank };
+        let kafka_offset = self.offset.cast_unsigned();
+        Version::new(VersionParts {
+            commit_position: rank.into(),
+            phase: 1,
+            kafka_offset,
+            ..VersionParts::default()
+        })
+    }
+    fn deleted_at(&self) -> Option<i64> {
+        let deletes = matches!(self.kind, Kind::Delete | Kind::Tombstone)
+            || self.marked && self.kind == Kind::Whole;
+        deletes.then(|| 1_000 + self.offset)
+    }
+    fn image(&self) -> Image {
+        let mut image = [Some(self.key), None, None, None];
+        if matches!(self.kind, Kind::Whole | Kind::Partial) {
+            for (n, value) in self.values.iter().enumerate() {
+                image[n + 1] = value.filter(|_| !self.keeps(n + 1));
+            }
+        }
+        image
+    }
+    fn keeps(&self, column: usize) -> bool {
+        self.kind == Kind::Partial && column > 0 && self.kept & (1 << (column - 1)) != 0
+    }
+}
+
+/// A row of the table in the model.
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    image: Image,
+    version: Version,
+    deleted_at: Option<i64>,
+    source_ts: Option<i64>,
+}
+
+type Table = BTreeMap<u8, Row>;
+
+/// The guarded write, for one change or one staged row alike; says whether it was applied.
+fn write(table: &mut Table, key: u8, kind: Kind, new: Row, keeps: impl Fn(usize) -> bool) -> bool {
+    let Some(row) = table.get_mut(&key) else {
+        table.insert(key, new);
+        return true;
+    };
+    if kind == Kind::Tombstone {
+        let parts = row.version.parts();
+        let offset = new.version.parts().kafka_offset;
+        if row.deleted_at.is_some() || parts.kafka_offset >= offset {
+            return false;
+        }
+        row.version = Version::new(VersionParts { kafka_offset: offset, ..parts });
+        row.deleted_at = new.deleted_at;
+        row.source_ts = new.source_ts;
+        return true;
+    }
+    if new.version <= row.version {
+        return false;
+    }
+    for column in 0..COLUMNS {
+        if kind == Kind::Whole || kind == Kind::Partial && !keeps(column) {
+            row.image[column] = new.image[column];
+        }
+    }
+    *row = Row { image: row.image, ..new };
+    true
+}
+
+fn apply_one(table: &mut Table, change: &Change, floor: Option<Version>) {
+    let below_floor = floor.is_some_and(|floor| change.version() < floor).then_some(0);
+    let new = Row {
+        image: change.image(),
+        version: change.version(),
+        deleted_at: change.deleted_at().or(below_floor),
+        source_ts: Some(change.offset),
+    };
+    write(table, change.key, change.kind, new, |column| change.keeps(column));
+}
+
+fn mark_below(table: &mut Table, version: Version) {
+    for row in table.values_mut().filter(|row| row.version < version) {
+        row.deleted_at = row.deleted_at.or(Some(0));
+    }
+}
+
+/// Applies a batch as the destination does.
+fn apply_batch(table: &mut Table, batch: &Batch, truncate_first: bool) {
+    let truncate = batch.truncate.map(|truncate| truncate.version);
+    if truncate_first {
+        truncate.into_iter().for_each(|version| mark_below(table, version));
+    }
+    for row in &batch.rows {
+        let image = fields(batch.body(row));
+        let key = fields::<1>(batch.key(row))[0].expect("keys are not null");
+        let new = Row {
+            image,
+            version: row.version,
+            deleted_at: row.deleted_at,
+            source_ts: row.source_ts,
+        };
+        write(table, key, row.kind, new, |column| row.kept.contains(column));
+    }
+    if !truncate_first {
+        truncate.into_iter().for_each(|version| mark_below(table, version));
+    }
+}
+
+fn fields<const N: usize>(mut bytes: &[u8]) -> [Option<u8>; N] {
+    let decoded = std::array::from_fn(|_| {
+        let (length, rest) = bytes.split_at(4);
+        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
+        assert!(length == -1 || length == 1, "a field of {length} bytes");
+        bytes = if length == 1 { &rest[1..] } else { rest };
+        (length == 1).then(|| rest[0])
+    });
+    assert!(bytes.is_empty(), "more fields than columns");
+    decoded
+}
+
+fn encoded(fields: &[Option<u8>]) -> Vec<u8> {
+    let one = |field: &Option<u8>| match field {
+        Some(byte) => vec![0, 0, 0, 1, *byte],
+        None => (-1_i32).to_be_bytes().to_vec(),
+    };
+    fields.iter().flat_map(one).collect()
+}
+
+fn fold(arena: &mut Arena, change: &Change) -> Folded {
+    let mut kept = ColumnSet::default();
+    (0..COLUMNS).filter(|column| change.keeps(*column)).for_each(|column| kept.insert(column));
+    arena.fold(Incoming {
+        body: &encoded(&change.image()),
+        key: &encoded(&[Some(change.key)]),
+        kind: change.kind,
+        version: change.version(),
+        deleted_at: change.deleted_at(),
+        source_ts: Some(change.offset),
+        kept: &kept,
+        needs_base: change.kind == Kind::Partial && change.marked,
+        slot: change.slot,
+        offset: change.offset,
+    })
+}
+
+const SLOTS: Slot = 3;
+
+fn seal(arena: &mut Arena) -> Batch {
+    let range = |slot: Slot| OffsetRange {
+        topic: "t".to_owned(),
+        topic_id: uuid::Uuid::nil(),
+        partition: slot.into(),
+        owner_epoch: 1,
+        from: 0,
+        next: 0,
+        changes: 0,
+        folded: 0,
+        skipped: 0,
+        dead_lettered: 0,
+    };
+    // Ranges stand in another order than slots.
+    let ranges = (0..SLOTS).rev().map(|slot| SealedRange { slot, range: range(slot) });
+    let batch = arena.seal(1, ranges.collect());
+    assert!(
+        batch.rows.windows(2).all(|pair| batch.key(&pair[0]) < batch.key(&pair[1])),
+        "sorted and unique"
+    );
+    batch
+}
+
+/// Every record of the batch is counted once, and the rows of a range are what the fold left of its changes (I1).
+fn check_counts(batch: &Batch, records: &[Change]) {
+    for (at, range) in batch.ranges.iter().enumerate() {
+        let rows = batch.rows.iter().filter(|row| usize::from(row.range) == at).count() as u64;
+        let mine = records.iter().filter(|change| i32::from(change.slot) == range.partition).count()
+            as u64;
+        assert_eq!(range.changes, rows + range.folded, "{range:?}");
+        assert_eq!(range.changes + range.skipped, mine, "{range:?}");
+    }
+    let from_winner = |row: &StagedRow| {
+        let slot = batch.ranges[usize::from(row.range)].partition;
+        records.iter().any(|change| i32::from(change.slot) == slot && change.offset == row.offset)
+    };
+    assert!(batch.rows.iter().all(from_winner));
+}
+
+fn arena() -> Arena {
+    let mut arena = Arena::default();
+    arena.set_shape(shape());
+    arena
+}
+
+fn kinds(tombstones: bool) -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        3 => Just(Kind::Whole),
+        3 => Just(Kind::Partial),
+        2 => Just(Kind::Delete),
+        if tombstones { 2 } else { 0 } => Just(Kind::Tombstone),
+    ]
+}
+
+/// Changes whose rank is their place in the history; each key lives in one partition when `homed`.
+fn histories(tombstones: bool, homed: bool) -> impl Strategy<Value = Vec<Change>> {
+    let change = (
+        0..4_u8,
+        kinds(tombstones),
+        any::<[Option<u8>; 3]>(),
+        1..8_u8,
+        prop::bool::weighted(0.1),
+        0..SLOTS,
+    );
+    prop::collection::vec(change, 1..24).prop_map(move |changes| {
+        let mut next = [0; SLOTS as usize];
+        let changes = changes.into_iter().enumerate().map(
+            |(rank, (key, kind, values, kept, marked, slot))| {
+                let slot = if homed { Slot::from(key) % SLOTS } else { slot };
+                let offset = next[usize::from(slot)];
+                next[usize::from(slot)] += 1;
+                Change { key, kind, values, kept, marked, rank: rank as u64 + 1, slot, offset }
+            },
+        );
+        changes.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The order of arrival does not matter inside a batch, nor do repetitions: the order is the version.
+    #[test]
+    fn a_batch_equals_its_changes_one_by_one_in_version_order(
+        history in histories(false, false),
+        repeated in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        order in any::<u64>(),
+    ) {
+        let mut arrival = history.clone();
+        arrival.extend(repeated.iter().map(|at| *at.get(&history)));
+        fastrand::Rng::with_seed(order).shuffle(&mut arrival);
+
+        let mut arena = arena();
+        arrival.iter().for_each(|change| { fold(&mut arena, change); });
+        let batch = seal(&mut arena);
+        check_counts(&batch, &arrival);
+
+        let (mut folded, mut expected) = (Table::new(), Table::new());
+        apply_batch(&mut folded, &batch, false);
+        history.iter().for_each(|change| apply_one(&mut expected, change, None));
+        prop_assert_eq!(folded, expected);
+    }
+
+    /// Wherever the batches are cut, whatever the table holds already, and however often a stretch is read again.
+    #[test]
+    fn batches_equal_their_changes_one_by_one(
+        history in histories(true, true),
+        cuts in prop::collection::vec(1..8_usize, 1..24),
+        rewinds in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..3),
+    ) {
+        let mut stretches = Vec::new();
+        let (mut from, mut cuts) = (0, cuts.iter().cycle());
+        while from < history.len() {
+            let next = (from + cuts.next().expect("a cycle")).min(history.len());
+            stretches.push(from..next);
+            from = next;
+        }
+        for (at, back) in rewinds {
+            // After the batch `at`, everything from `back` on is read again, in one batch as far as it had come.
+            let at = at.index(stretches.len());
+            let next = stretches[at].end;
+            stretches.insert(at + 1, back.index(next)..next);
+        }
+
+        let (mut arena, mut folded, mut expected) = (arena(), Table::new(), Table::new());
+        for stretch in stretches {
+            let records = &history[stretch];
+            records.iter().for_each(|change| { fold(&mut arena, change); });
+            let batch = seal(&mut arena);
+            check_counts(&batch, records);
+            apply_batch(&mut folded, &batch, false);
+            records.iter().for_each(|change| apply_one(&mut expected, change, None));
+            prop_assert_eq!(&folded, &expected);
+        }
+    }
+
+    /// Truncates at any place in the order of versions, which is not the order of arrival. When a row was marked is not
+    /// compared: of two truncates the batch keeps the later one.
+    #[test]
+    fn a_truncate_marks_what_is_below_it_and_nothing_else(
+        history in histories(false, false),
+        truncates in prop::collection::vec(0..24_u64, 1..3),
+        order in any::<u64>(),
+        cut in any::<prop::sample::Index>(),
+        truncate_first in any::<bool>(),
+    ) {
+        let at = |rank: u64| Truncate {
+            version: Version::new(VersionParts { commit_position: rank.into(), phase: 2, ..VersionParts::default() }),
+            at: 0,
+        };
+        let mut expected = Table::new();
+        for change in &history {
+            let floor = truncates.iter().map(|rank| at(*rank).version).max();
+            apply_one(&mut expected, change, floor);
+        }
+
+        let mut arrival: Vec<_> = history.iter().map(Ok).chain(truncates.iter().map(Err)).collect();
+        fastrand::Rng::with_seed(order).shuffle(&mut arrival);
+        // Only rows that carry every column survive any order of arrival across batches.
+        let whole = history.iter().all(|change| change.kind == Kind::Whole);
+        let cut = if whole { cut.index(arrival.len()) } else { 0 };
+        let (mut arena, mut folded) = (arena(), Table::new());
+        for part in [&arrival[..cut], &arrival[cut..]] {
+            for arrived in part {
+                match arrived {
+                    Ok(change) => { fold(&mut arena, change); }
+                    Err(rank) => arena.truncate(0, at(**rank)),
+                }
+            }
+            apply_batch(&mut folded, &seal(&mut arena), truncate_first);
+        }
+        let marks = |table: Table| -> Vec<_> {
+            table.into_iter().map(|(k, row)| (k, row.image, row.version, row.deleted_at.is_some())).collect()
+        };
+        prop_assert_eq!(marks(folded), marks(expected));
+    }
+}
+
+fn change(kind: Kind, rank: u64, offset: i64) -> Change {
+    Change {
+        key: 7,
+        kind,
+        values: [Some(1), Some(2), Some(3)],
+        kept: 0,
+        marked: false,
+        rank,
+        slot: 0,
+        offset,
+    }
+}
+
+#[test]
+fn a_tombstone_behind_its_delete_is_skipped_even_in_the_next_batch() {
+    let mut arena = arena();
+    assert_eq!(fold(&mut arena, &change(Kind::Delete, 1, 4)), Folded::Kept);
+    assert_eq!(seal(&mut arena).rows.len(), 1);
+    assert_eq!(fold(&mut arena, &change(Kind::Tombstone, 0, 5)), Folded::RedundantTombstone);
+    let batch = seal(&mut arena);
+    assert!(batch.rows.is_empty());
+    assert_eq!(batch.ranges.iter().map(|range| range.skipped).sum::<u64>(), 1);
+}
+
+#[test]
+fn a_tombstone_alone_is_the_delete() {
+    let mut arena = arena();
+    fold(&mut arena, &change(Kind::Whole, 1, 4));
+    assert_eq!(fold(&mut arena, &change(Kind::Tombstone, 0, 6)), Folded::Kept);
+    let batch = seal(&mut arena);
+    let row = &batch.rows[0];
+    assert_eq!((row.kind, row.deleted_at, row.offset), (Kind::Whole, Some(1_006), 6));
+    assert_eq!(row.version.parts().commit_position, 1);
+}
+
+#[test]
+fn a_late_update_does_not_revive_and_a_new_insert_does() {
+    let mut arena = arena();
+    fold(&mut arena, &change(Kind::Delete, 5, 5));
+    assert_eq!(fold(&mut arena, &change(Kind::Whole, 4, 6)), Folded::Superseded);
+    let batch = seal(&mut arena);
+    assert_eq!(batch.rows[0].deleted_at, Some(1_005));
+    fold(&mut arena, &change(Kind::Delete, 5, 5));
+    assert_eq!(fold(&mut arena, &change(Kind::Whole, 6, 7)), Folded::Kept);
+    assert_eq!(seal(&mut arena).rows[0].deleted_at, None);
+}
+
+#[test]
+fn a_placeholder_below_an_absent_column_still_needs_its_base() {
+    let mut arena = arena();
+    fold(&mut arena, &Change { kept: 0b001, marked: true, ..change(Kind::Partial, 1, 0) });
+    fold(&mut arena, &Change { kept: 0b011, marked: false, ..change(Kind::Partial, 2, 1) });
+    let batch = seal(&mut arena);
+    assert!(batch.rows[0].needs_base && batch.rows[0].kept.contains(1));
+    assert!(!batch.rows[0].kept.contains(2), "the older change gives it");
+}
+
+#[test]
+fn a_placeholder_that_an_older_change_fills_needs_no_base() {
+    let mut arena = arena();
+    fold(&mut arena, &change(Kind::Whole, 1, 0));
+    fold(&mut arena, &Change { kept: 0b101, marked: true, ..change(Kind::Partial, 2, 1) });
+    let row = &seal(&mut arena).rows[0];
+    assert_eq!((row.kind, row.needs_base, row.kept.is_empty()), (Kind::Whole, false, true));
+}
+
+#[test]
+fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
+    let texts = ["", "a", "a\0", "aa", "aaaaaaaa", "aaaaaaaab", "aaaaaaaaaa", "b"];
+    let key = |text: &str| {
+        [&u32::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat()
+    };
+    let mut rng = fastrand::Rng::with_seed(3);
+    for _ in 0..50 {
+        let mut arrival = [texts, texts].concat();
+        rng.shuffle(&mut arrival);
+        let mut arena = arena();
+        for (offset, text) in arrival.iter().enumerate() {
+            let change = change(Kind::Whole, offset as u64, offset as i64);
+            arena.fold(Incoming {
+                body: &encoded(&change.image()),
+                key: &key(text),
+                kind: Kind::Whole,
+                version: change.version(),
+                deleted_at: None,
+                source_ts: None,
+                kept: &ColumnSet::default(),
+                needs_base: false,
+                slot: 0,
+                offset: change.offset,
+            });
+        }
+        let batch = arena.seal(1, Vec::new());
+        let order: Vec<_> =
+            batch.rows.iter().map(|row| String::from_utf8_lossy(&batch.key(row)[4..])).collect();
+        assert_eq!(order, texts);
+    }
+}
+
+#[test]
+fn what_is_discarded_leaves_no_trace() {
+    let mut arena = arena();
+    fold(&mut arena, &change(Kind::Delete, 1, 4));
+    arena.truncate(0, Truncate { version: change(Kind::Whole, 9, 9).version(), at: 0 });
+    arena.discard();
+    assert_eq!(
+        fold(&mut arena, &change(Kind::Tombstone, 0, 5)),
+        Folded::Kept,
+        "the delete is gone"
+    );
+    let batch = seal(&mut arena);
+    assert_eq!(
+        (batch.truncate, batch.ranges.iter().map(|range| range.changes).sum::<u64>()),
+        (None, 1)
+    );
+}

@@ -3,6 +3,7 @@
 //! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
 
 pub mod arena;
+mod layer;
 
 use crate::record::Coordinates;
 use crate::table::TableShape;
@@ -83,7 +84,8 @@ pub struct StagedRow {
     /// Where the row's encoded data columns stand in [`Batch::bytes`]: for each column of the shape, in order, an `i32`
     /// length (big-endian, -1 for NULL or not given) and that many bytes: exactly the fields of a COPY BINARY tuple.
     pub body: Range<u32>,
-    /// Where the row's key stands in [`Batch::keys`]: the key columns' encoded fields. Rows are sorted by these bytes.
+    /// Where the row's key stands in [`Batch::keys`]: the key columns' encoded fields. Rows are sorted by the first eight
+    /// bytes behind the first length word, then by all bytes: one total order for every batch and every writer.
     pub key: Range<u32>,
     /// What to do.
     pub kind: Kind,
@@ -118,7 +120,7 @@ pub struct OffsetRange {
     pub from: i64,
     /// Position after the batch.
     pub next: i64,
-    /// Changes that became or joined a staged row.
+    /// Changes that became or joined a staged row, and truncates (which leave no row).
     pub changes: u64,
     /// Of those, changes that a newer one of the same key replaced in the fold: superseded before they were sent.
     pub folded: u64,
@@ -173,7 +175,7 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// Encoded keys.
     pub keys: Vec<u8>,
-    /// At most one row per key, sorted by key bytes.
+    /// At most one row per key, in the order of [`StagedRow::key`].
     pub rows: Vec<StagedRow>,
     /// What the batch settles, one entry per partition, sorted by (topic, partition).
     pub ranges: Vec<OffsetRange>,

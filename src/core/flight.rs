@@ -44,7 +44,8 @@ impl Core {
         let stretches: Vec<_> = self
             .members(lane)
             .filter_map(|(partition, p)| {
-                let progress = p.progress().filter(|progress| progress.gathered > progress.sealed)?;
+                let progress =
+                    p.progress().filter(|progress| progress.gathered > progress.sealed)?;
                 Some(Stretch {
                     partition,
                     generation: p.generation,
@@ -58,7 +59,9 @@ impl Core {
             return;
         }
         for stretch in &stretches {
-            if let Some(p) = self.partitions.get_mut(&stretch.partition).and_then(Partition::progress_mut) {
+            if let Some(p) =
+                self.partitions.get_mut(&stretch.partition).and_then(Partition::progress_mut)
+            {
                 p.sealed = p.gathered;
             }
         }
@@ -121,7 +124,11 @@ impl Core {
 
     pub(super) fn written(&mut self, id: LaneId, batch: u64, outcome: Result<(), Fault>) {
         if self.sealed_mut(id, batch).is_none() {
-            return self.orphan_landed(id, batch, outcome.is_ok());
+            match outcome {
+                Err(fault) if fault.class == Class::Fatal => self.exit(Err(fault)),
+                _ => self.orphan_landed(id, batch, outcome.is_ok()),
+            }
+            return;
         }
         match outcome {
             Ok(()) => self.settled_batch(id, batch),
@@ -153,11 +160,8 @@ impl Core {
     fn settled_batch(&mut self, id: LaneId, batch: u64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let Some(sealed) = lane.sealed.take() else { return };
-        let recovered = std::mem::take(&mut lane.attempt) > 0;
         lane.last_stop = None;
-        if recovered {
-            self.out.push(Action::Recovered { lane: Some(id) });
-        }
+        self.recovered(id);
         self.settle(sealed.stretches);
         self.out.push(Action::Drop { lane: id, batch });
         self.release_what_is_settled();
@@ -181,7 +185,9 @@ impl Core {
                 mirrored.push(stretch);
             }
         }
-        self.out.push(Action::Mirror(mirrored));
+        if !mirrored.is_empty() {
+            self.out.push(Action::Mirror(mirrored));
+        }
     }
 
     /// The outcome of a batch that was given up: only now is it known from where to read again.
@@ -193,7 +199,6 @@ impl Core {
         }
         self.out.push(Action::Drop { lane: id, batch });
         self.read_rest(id);
-        self.try_resolve(id);
     }
 
     fn retry_later(&mut self, id: LaneId, fault: Fault) {
@@ -205,6 +210,13 @@ impl Core {
             sealed.stage = Stage::Backoff(at);
         }
         self.out.push(Action::Waiting { lane: Some(id), fault, attempt });
+    }
+
+    /// Whatever the lane was waiting for came, or is waited for no longer.
+    fn recovered(&mut self, id: LaneId) {
+        if self.lanes.get_mut(&id).is_some_and(|lane| std::mem::take(&mut lane.attempt) > 0) {
+            self.out.push(Action::Recovered { lane: Some(id) });
+        }
     }
 
     pub(super) fn isolated(&mut self, id: LaneId, batch: u64, outcome: Result<usize, Fault>) {
@@ -268,13 +280,14 @@ impl Core {
     }
 
     fn read_rest(&mut self, id: LaneId) {
-        let orphaned = self.lanes.get(&id).is_some_and(|lane| lane.orphan.is_some());
+        let orphaned = self.lane_is_orphaned(id);
         if orphaned {
             let members = self.running_members(id);
             self.out.push(Action::Refuse(members));
         }
         if orphaned || self.stopping.is_some() || !self.lane_is_open(id) {
             self.release_what_is_settled();
+            self.try_resolve(id);
             return;
         }
         let starts: Vec<_> = self
@@ -291,6 +304,7 @@ impl Core {
 
     /// Forgets the open and the sealed batch; partitions fall back to what is settled.
     fn forget_batches(&mut self, id: LaneId) {
+        self.recovered(id);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         self.out.push(Action::Discard(id));
         match lane.sealed.take() {
@@ -301,7 +315,6 @@ impl Core {
             None => {}
         }
         lane.forget_open();
-        lane.attempt = 0;
         lane.resend_at = None;
         for member in lane.members.clone() {
             if let Some(p) = self.partitions.get_mut(&member).and_then(Partition::progress_mut) {
@@ -346,7 +359,10 @@ impl Core {
     fn try_resolve(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
         let drained = lane.is_landed()
-            && self.members(lane).filter_map(|(_, p)| p.progress()).all(|p| p.settled == p.gathered);
+            && self
+                .members(lane)
+                .filter_map(|(_, p)| p.progress())
+                .all(|p| p.settled == p.gathered);
         if !drained {
             return;
         }
@@ -363,9 +379,7 @@ impl Core {
         match outcome {
             Ok(()) => {
                 lane.gate = Gate::Open;
-                if std::mem::take(&mut lane.attempt) > 0 {
-                    self.out.push(Action::Recovered { lane: Some(id) });
-                }
+                self.recovered(id);
                 self.read_rest(id);
             }
             Err(fault) if fault.class == Class::Transient => {
@@ -403,22 +417,21 @@ impl Core {
             lane.open_letters = lane.open_letters.saturating_sub(1);
             return;
         }
-        let Some(sealed) = lane.sealed.as_mut().filter(|sealed| sealed.number == batch) else { return };
+        let Some(sealed) = lane.sealed.as_mut().filter(|sealed| sealed.number == batch) else {
+            return;
+        };
         sealed.letters = sealed.letters.saturating_sub(1);
         if sealed.letters == 0 && sealed.stage == Stage::Letters {
             sealed.stage = Stage::Writing;
-            let recovered = std::mem::take(&mut lane.attempt) > 0;
-            lane.resend_at = None;
-            if recovered {
-                self.out.push(Action::Recovered { lane: Some(id) });
-            }
+            self.recovered(id);
             self.out.push(Action::Write { lane: id, batch });
         }
     }
 
     pub(super) fn letters_failed(&mut self, id: LaneId, fault: Fault) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if lane.resend_at.is_some() {
+        let awaited = lane.open_letters + lane.sealed.as_ref().map_or(0, |sealed| sealed.letters);
+        if awaited == 0 || lane.resend_at.is_some() {
             return;
         }
         lane.attempt += 1;

@@ -9,6 +9,11 @@
 //!   its stretch again from the destination's position. Records are never patched in place.
 //! - Batch numbers of a lane only grow, so an outcome or an acknowledgement of something forgotten names a number that
 //!   nobody waits for, and falls away.
+//! - The shell numbers a lane's open batch as the core does: the first is 1; after [`Action::Seal`] it is the sealed number
+//!   plus one, after [`Action::Discard`] it is one more.
+//! - A burst reports in this order: its letters ([`Input::LetterSent`]), then what it gathered ([`Input::Gathered`]), then
+//!   the plan it ended at ([`Input::PlanNeeded`]). A burst whose open batch is discarded on the way reports nothing more.
+//! - Every write, isolation, claim and plan that was asked for is answered exactly once, also when its batch was given up.
 
 mod flight;
 mod lane;
@@ -116,7 +121,7 @@ pub enum Input {
     },
     /// A dead letter of the lane's open batch was handed to the producer.
     LetterSent(LaneId),
-    /// A dead letter was acknowledged.
+    /// A dead letter was acknowledged; once per letter, repeats end in the shell.
     LetterAcknowledged {
         /// The lane.
         lane: LaneId,
@@ -250,7 +255,7 @@ pub enum Action {
         /// How many times it was tried.
         attempt: u32,
     },
-    /// An outage is over.
+    /// An outage is over, or what was being retried was given up: every `Waiting` is followed by one `Recovered`.
     Recovered {
         /// The lane.
         lane: Option<LaneId>,

@@ -49,18 +49,21 @@ impl Core {
         std::mem::swap(&mut self.out, out);
     }
 
-    /// When the core wants to be woken, if nothing else happens.
+    /// When the core wants to be woken, if nothing else happens: always later than the last step.
     #[must_use]
     pub fn next_wake(&self) -> Option<Tick> {
+        if self.exited {
+            return None;
+        }
         let partitions = self.partitions.values().filter_map(|p| match p.phase {
-            Phase::Claiming { retry_at } => retry_at,
+            Phase::Claiming { retry_at } => retry_at.filter(|_| self.stopping.is_none()),
             _ => None,
         });
         let lanes = self.lanes.values().flat_map(|lane| {
             let gate = match &lane.gate {
                 Gate::Open => None,
                 Gate::Resolving { retry_at, .. } => *retry_at,
-                Gate::Stopped { recheck_at, .. } => *recheck_at,
+                Gate::Stopped { recheck_at, .. } => recheck_at.filter(|_| self.stopping.is_none()),
             };
             let stage = lane.sealed.as_ref().and_then(|sealed| match sealed.stage {
                 Stage::Backoff(at) => Some(at),
@@ -78,7 +81,11 @@ impl Core {
     pub fn is_idle(&self) -> bool {
         self.partitions.values().all(|p| !matches!(p.phase, Phase::Claiming { .. }))
             && self.lanes.values().all(|lane| lane.is_landed() && lane.open_rows == 0)
-            && self.partitions.values().filter_map(Partition::progress).all(|p| p.settled == p.gathered)
+            && self
+                .partitions
+                .values()
+                .filter_map(Partition::progress)
+                .all(|p| p.settled == p.gathered)
     }
 
     /// Whether some partition waits for its claim.
@@ -98,7 +105,10 @@ impl Core {
     pub fn is_stopped(&self, partition: PartitionId) -> bool {
         self.partitions.get(&partition).is_some_and(|p| {
             p.phase == Phase::Stopped
-                || self.lanes.get(&p.lane).is_some_and(|lane| matches!(lane.gate, Gate::Stopped { .. }))
+                || self
+                    .lanes
+                    .get(&p.lane)
+                    .is_some_and(|lane| matches!(lane.gate, Gate::Stopped { .. }))
         })
     }
 
@@ -133,6 +143,9 @@ impl Core {
         if self.stopping.is_some() || partitions.is_empty() {
             return;
         }
+        // An assignment without a revocation before it: what was gathered under the old one has no position any more.
+        let known: Vec<_> = partitions.iter().map(|(id, _)| *id).collect();
+        self.abandon(&known);
         self.generation.0 += 1;
         for (partition, lane) in partitions {
             self.lanes.entry(*lane).or_insert_with(Lane::new).members.insert(*partition);
@@ -140,18 +153,17 @@ impl Core {
             self.partitions
                 .insert(*partition, Partition { lane: *lane, generation: self.generation, phase });
         }
-        let partitions = partitions.iter().map(|(partition, _)| *partition).collect();
-        self.out.push(Action::Claim { partitions, generation: self.generation });
+        self.out.push(Action::Claim { partitions: known, generation: self.generation });
     }
 
     fn claimed(&mut self, id: PartitionId, generation: Generation, outcome: Result<Claim, Fault>) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
-        if partition.generation != generation || !matches!(partition.phase, Phase::Claiming { .. }) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        if partition.generation != generation || !matches!(partition.phase, Phase::Claiming { .. })
+        {
             return;
         }
-        if std::mem::take(&mut self.claim_attempt) > 0 {
-            self.out.push(Action::Recovered { lane: None });
-        }
+        self.claims_recovered();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
         match outcome {
             Err(fault) => {
                 partition.phase = Phase::Stopped;
@@ -165,7 +177,11 @@ impl Core {
                     gathered: offset,
                 });
                 let lane = partition.lane;
-                if self.stopping.is_none() && self.lane_is_open(lane) {
+                // While an orphan is out, the whole lane is read again as soon as it lands.
+                if self.stopping.is_none()
+                    && self.lane_is_open(lane)
+                    && !self.lane_is_orphaned(lane)
+                {
                     self.out.push(Action::Read(vec![(id, offset)]));
                     if self.lanes.get(&lane).is_some_and(|lane| lane.paused) {
                         self.out.push(Action::Pause(vec![id]));
@@ -176,17 +192,28 @@ impl Core {
     }
 
     fn claim_failed(&mut self, ids: &[PartitionId], generation: Generation, fault: Fault) {
-        self.claim_attempt += 1;
-        let retry_at = Some(self.backoff(self.claim_attempt));
+        let retry_at = Some(self.backoff(self.claim_attempt + 1));
+        let mut waiting = false;
         for id in ids {
             if let Some(partition) = self.partitions.get_mut(id)
                 && partition.generation == generation
                 && matches!(partition.phase, Phase::Claiming { .. })
             {
                 partition.phase = Phase::Claiming { retry_at };
+                waiting = true;
             }
         }
+        if !waiting {
+            return;
+        }
+        self.claim_attempt += 1;
         self.out.push(Action::Waiting { lane: None, fault, attempt: self.claim_attempt });
+    }
+
+    fn claims_recovered(&mut self) {
+        if std::mem::take(&mut self.claim_attempt) > 0 {
+            self.out.push(Action::Recovered { lane: None });
+        }
     }
 
     /// Waits for what the partitions have in flight, then gives them back (I2, I6: the next owner starts from our
@@ -218,8 +245,12 @@ impl Core {
     fn lost(&mut self, partitions: &[PartitionId]) {
         self.out.push(Action::Refuse(partitions.to_vec()));
         self.abandon(partitions);
-        self.revocations.retain(|r| !r.partitions.iter().any(|id| partitions.contains(id)));
+        for revocation in &mut self.revocations {
+            revocation.partitions.retain(|id| !partitions.contains(id));
+        }
+        self.revocations.retain(|revocation| !revocation.partitions.is_empty());
         self.out.push(Action::Release(partitions.to_vec()));
+        self.release_what_is_settled();
     }
 
     /// Gives partitions up together with what their lanes hold of them; what stays is read again.
@@ -283,6 +314,10 @@ impl Core {
 
     fn tick(&mut self) {
         self.retry_claims();
+        if !self.partitions.values().any(|p| matches!(p.phase, Phase::Claiming { .. })) {
+            // The partitions that could not be claimed are gone.
+            self.claims_recovered();
+        }
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.retry_lane(lane);
         }
@@ -295,6 +330,10 @@ impl Core {
     }
 
     fn retry_claims(&mut self) {
+        if self.stopping.is_some() {
+            // It would only fence off the next owner.
+            return;
+        }
         let now = self.now;
         let mut due: BTreeMap<Generation, Vec<PartitionId>> = BTreeMap::new();
         for (id, partition) in &mut self.partitions {
@@ -313,7 +352,11 @@ impl Core {
     fn try_exit(&mut self) {
         let Some(deadline) = self.stopping else { return };
         let drained = self.lanes.values().all(Lane::is_landed)
-            && self.partitions.values().filter_map(Partition::progress).all(|p| p.settled == p.gathered);
+            && self
+                .partitions
+                .values()
+                .filter_map(Partition::progress)
+                .all(|p| p.settled == p.gathered);
         if drained || deadline <= self.now {
             let all = self.partitions.keys().copied().collect();
             self.out.push(Action::Release(all));
@@ -329,6 +372,10 @@ impl Core {
 
     pub(super) fn lane_is_open(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_some_and(|lane| lane.gate == Gate::Open)
+    }
+
+    pub(super) fn lane_is_orphaned(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.orphan.is_some())
     }
 
     /// Doubling wait, with a spread so that lanes do not retry in step.
