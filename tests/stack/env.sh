@@ -46,8 +46,8 @@ pg_bin() {
 }
 as_pg() { if [ "$(id -u)" = 0 ]; then runuser -u "$STACK_PG_USER" -- "$@"; else "$@"; fi; }
 
-# A process is known by its pid and its start time, so that a reused pid is never taken for ours.
-start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A process is known by its pid and its start time, so that a reused pid is never taken for ours. A zombie has none.
+start_time() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" && $1 != "X" { print $20 }'; }
 record() { echo "$2 $(start_time "$2")" > "$RUN/$1.pid"; }
 alive() {
   local pid started

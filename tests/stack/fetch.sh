@@ -6,7 +6,7 @@ set -euo pipefail
 
 # --- Debian packages ---------------------------------------------------------------------------------------------------
 missing=()
-need() { # PACKAGE WHY, when the test on standard input's exit code says no
+need() { # PACKAGE WHY
   say "missing: $1 ($2)"
   missing+=("$1")
 }
@@ -57,7 +57,7 @@ if ! marked "$kafka"; then
 fi
 
 if ! marked "debezium-$DEBEZIUM_VERSION"; then
-  say "fetching Debezium's PostgreSQL connector $DEBEZIUM_VERSION (40 MB)"
+  say "fetching Debezium's PostgreSQL connector $DEBEZIUM_VERSION (5 MB)"
   rm -rf "$PLUGINS/debezium-connector-postgres"
   archive io.debezium debezium-connector-postgres "$DEBEZIUM_VERSION" plugin "$PLUGINS"
   mark "debezium-$DEBEZIUM_VERSION"

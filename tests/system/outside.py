@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 STACK_HOME = os.environ["STACK_HOME"]
 BOOTSTRAP = os.environ["STACK_BOOTSTRAP"]
@@ -41,6 +43,7 @@ def wait_until(what, seconds, condition, watch=()):
 
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------------
 
+
 def psql(url, *statements):
     """Runs the statements and returns the lines that they print, fields separated by tabs."""
     command = ["psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", url]
@@ -61,6 +64,7 @@ def copy_out(url, query):
 
 
 # --- Kafka and Kafka Connect ---------------------------------------------------------------------------------------------
+
 
 def tool(name, *arguments, check=True):
     result = subprocess.run([os.path.join(STACK_HOME, name), *arguments], capture_output=True, text=True)
@@ -97,11 +101,12 @@ def group_members(group):
 
 # --- the worker ----------------------------------------------------------------------------------------------------------
 
+
 class Worker:
     """One `silversink run` process; its log goes on in the same file when it is started again."""
 
-    def __init__(self, name, config, directory):
-        self.name, self.config = name, config
+    def __init__(self, name, config, directory, port):
+        self.name, self.config, self.port = name, config, port
         self.log = os.path.join(directory, f"worker-{name}.log")
         self.process, self.expected = None, False  # expected: nobody told it to end
 
@@ -110,6 +115,15 @@ class Worker:
             command = [os.environ["SILVERSINK_BIN"], "run", "--config", self.config, *arguments]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.expected = "--until-caught-up" not in arguments
+
+    def http_status(self, path):
+        """Status of GET `path`, None when nothing answers."""
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5).status
+        except urllib.error.HTTPError as answer:
+            return answer.code
+        except OSError:
+            return None
 
     def alive(self):
         return self.process is not None and self.process.poll() is None

@@ -5,9 +5,9 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../stack/env.sh"
 if [ -z "${SILVERSINK_BIN:-}" ]; then
-  (cd "$here/../.." && cargo build --release --bin silversink)
-  SILVERSINK_BIN=$(cd "$here/../.." && cargo metadata --format-version 1 --no-deps \
-    | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/silversink
+  cd "$here/../.."
+  cargo build --release --bin silversink
+  SILVERSINK_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/release/silversink")
 fi
 [ -x "$SILVERSINK_BIN" ] || die "SILVERSINK_BIN=$SILVERSINK_BIN is not a program"
 "$STACK_HOME/up.sh" >/dev/null

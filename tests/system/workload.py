@@ -41,7 +41,8 @@ begin
 end $$;
 """ + "\n".join(
     f"create trigger audit after insert or update or delete on {table} for each row execute function audit.record({', '.join(key)});"
-    for table, key in TABLES.items())
+    for table, key in TABLES.items()
+)
 
 # What the topics hold for the changes after the snapshot: a delete is an event and a tombstone, a key change those two and a create.
 RECORDS = """
@@ -61,7 +62,21 @@ union all select 'returned keys', count(*) from change c join departures d on d.
   where c.id > d.first and (c.op = 'I' or (c.op = 'U' and c.old_key <> c.new_key))
 union all select 'multi-table transactions', count(*) from (select from change group by xid having count(distinct tbl) > 1) t"""
 
-WORDS = ["plain", "", "Zoë Ångström", "tab\there", "line\nbreak", "back\\slash", "quote'quote", "日本語", "🦀", '"', "NULL", "\\N", "{}"]
+WORDS = [
+    "plain",
+    "",
+    "Zoë Ångström",
+    "tab\there",
+    "line\nbreak",
+    "back\\slash",
+    "quote'quote",
+    "日本語",
+    "🦀",
+    '"',
+    "NULL",
+    "\\N",
+    "{}",
+]
 STATUS = ["new", "paid", "packed", "shipped", "delivered", "cancelled"]
 
 
@@ -81,7 +96,9 @@ class Author:
         self.rng = random.Random(seed)
 
     def text(self):
-        return literal(self.rng.choice([None] + WORDS) if self.rng.random() < 0.5 else f"text {self.rng.randrange(10**6)}")
+        return literal(
+            self.rng.choice([None] + WORDS) if self.rng.random() < 0.5 else f"text {self.rng.randrange(10**6)}"
+        )
 
     def word(self):
         return literal(self.rng.choice(WORDS) + str(self.rng.randrange(1000)))
@@ -93,7 +110,9 @@ class Author:
         return literal(self.rng.choice([True, False]))
 
     def date(self):
-        return literal(f"{self.rng.randrange(1900, 2100)}-{self.rng.randrange(1, 13):02}-{self.rng.randrange(1, 29):02}")
+        return literal(
+            f"{self.rng.randrange(1900, 2100)}-{self.rng.randrange(1, 13):02}-{self.rng.randrange(1, 29):02}"
+        )
 
     def moment(self):
         return f"timestamptz '2026-01-01 00:00:00Z' + {self.rng.randrange(10**13)} * interval '1 microsecond'"
@@ -101,74 +120,113 @@ class Author:
     def document(self):
         if self.rng.random() < 0.2:
             return "null"
-        return f"jsonb_build_object('n', {self.rng.randrange(10**9)}, 'text', {self.word()}, 'list', jsonb_build_array(1, null, {self.flag()}))"
+        parts = f"'n', {self.rng.randrange(10**9)}, 'text', {self.word()}, 'list', jsonb_build_array(1, null, {self.flag()})"
+        return f"jsonb_build_object({parts})"
 
     def description(self):
         if self.rng.random() < 0.5:
             return self.text()
         return f"(select string_agg(md5({self.rng.randrange(10**6)} + i || ''), '') from generate_series(1, 100) i)"
 
-    def customer(self): return self.rng.randint(1, CUSTOMERS)
-    def product(self): return self.rng.randint(1, PRODUCTS)
-    def order(self): return self.rng.randint(1, ORDERS)
-    def line(self): return self.rng.randint(1, LINES)
+    def customer(self):
+        return self.rng.randint(1, CUSTOMERS)
+
+    def product(self):
+        return self.rng.randint(1, PRODUCTS)
+
+    def order(self):
+        return self.rng.randint(1, ORDERS)
+
+    def line(self):
+        return self.rng.randint(1, LINES)
 
     # Inserts meet keys that live and keys that were deleted; `on conflict` makes both welcome.
     def add_customer(self, key):
-        return (f"insert into customers values ({key}, {self.word()}, {self.text()}, {self.date()}, {self.amount()}, {self.flag()}, "
-                f"{self.document()}, {self.moment()}) on conflict do nothing")
+        return (
+            f"insert into customers values ({key}, {self.word()}, {self.text()}, {self.date()}, {self.amount()}, {self.flag()}, "
+            f"{self.document()}, {self.moment()}) on conflict do nothing"
+        )
 
     def add_product(self, key):
-        return (f"insert into products values ({key}, {self.word()}, {self.amount()}, {self.rng.randrange(1000)}, {self.description()}, "
-                f"{self.flag()}, {self.document()}, {self.moment()}) on conflict do nothing")
+        return (
+            f"insert into products values ({key}, {self.word()}, {self.amount()}, {self.rng.randrange(1000)}, {self.description()}, "
+            f"{self.flag()}, {self.document()}, {self.moment()}) on conflict do nothing"
+        )
 
     def add_order(self, key):
-        return (f"insert into orders select {key}, id, {literal(self.rng.choice(STATUS))}, {self.amount()}, {self.date()}, "
-                f"{self.rng.choice(['true', 'false', 'null'])}, {self.text()}, {self.moment()} from customers "
-                f"where id >= {self.customer()} order by id limit 1 on conflict do nothing")
+        return (
+            f"insert into orders select {key}, id, {literal(self.rng.choice(STATUS))}, {self.amount()}, {self.date()}, "
+            f"{self.rng.choice(['true', 'false', 'null'])}, {self.text()}, {self.moment()} from customers "
+            f"where id >= {self.customer()} order by id limit 1 on conflict do nothing"
+        )
 
     def add_line(self, order, line):
-        return (f"insert into order_items select o.id, {line}, p.id, {self.rng.randrange(1, 9)}, p.price, {self.flag()} "
-                f"from orders o, products p where o.id = {order} and p.id = {self.product()} on conflict do nothing")
+        return (
+            f"insert into order_items select o.id, {line}, p.id, {self.rng.randrange(1, 9)}, p.price, {self.flag()} "
+            f"from orders o, products p where o.id = {order} and p.id = {self.product()} on conflict do nothing"
+        )
 
     # Each of these is one transaction's statements.
     def place_order(self):
         key = self.order()
         lines = [self.add_line(key, line) for line in range(1, self.rng.randint(2, LINES))]
-        return [self.add_order(key), *lines, f"update products p set in_stock = in_stock - i.quantity, updated_at = {self.moment()} "
-                f"from order_items i where i.order_id = {key} and i.product_id = p.id"]
+        return [
+            self.add_order(key),
+            *lines,
+            f"update products p set in_stock = in_stock - i.quantity, updated_at = {self.moment()} "
+            f"from order_items i where i.order_id = {key} and i.product_id = p.id",
+        ]
 
     def advance_order(self):
         key = self.order()
-        return [f"update orders set status = {literal(self.rng.choice(STATUS))}, paid = {self.flag()}, note = {self.text()}, total = "
-                f"(select sum(quantity * unit_price) from order_items where order_id = {key}) where id = {key}"]
+        return [
+            f"update orders set status = {literal(self.rng.choice(STATUS))}, paid = {self.flag()}, note = {self.text()}, total = "
+            f"(select sum(quantity * unit_price) from order_items where order_id = {key}) where id = {key}"
+        ]
 
     def change_customer(self):
-        return [f"update customers set email = {self.text()}, credit = credit + {self.amount(1000)}, preferences = {self.document()}, "
-                f"opted_in = not opted_in where id = {self.customer()}"]
+        return [
+            f"update customers set email = {self.text()}, credit = credit + {self.amount(1000)}, preferences = {self.document()}, "
+            f"opted_in = not opted_in where id = {self.customer()}"
+        ]
 
     def change_prices(self):
         first = self.product()
-        return [f"update products set price = {self.amount()}, updated_at = {self.moment()} where id between {first} and {first + 5}"]
+        return [
+            f"update products set price = {self.amount()}, updated_at = {self.moment()} where id between {first} and {first + 5}"
+        ]
 
     def describe_product(self):
-        return [f"update products set description = {self.description()}, attributes = {self.document()} where id = {self.product()}"]
+        return [
+            f"update products set description = {self.description()}, attributes = {self.document()} where id = {self.product()}"
+        ]
 
     def new_keys(self):
-        return [self.add_customer(self.customer()), self.add_product(self.product()), self.add_customer(self.customer())]
+        return [
+            self.add_customer(self.customer()),
+            self.add_product(self.product()),
+            self.add_customer(self.customer()),
+        ]
 
     def change_line(self):
-        return [f"update order_items set quantity = quantity + 1, gift = null where order_id = {self.order()} and line_no = {self.line()}"]
+        return [
+            f"update order_items set quantity = quantity + 1, gift = null where order_id = {self.order()} and line_no = {self.line()}"
+        ]
 
     def move_order(self):
-        return [f"update orders set id = {self.order()} where id = {self.order()}"]  # its lines follow; fails where the key lives
+        return [
+            f"update orders set id = {self.order()} where id = {self.order()}"
+        ]  # its lines follow; fails where the key lives
 
     def move_customer(self):
         return [f"update customers set id = {self.customer()} where id = {self.customer()}"]  # its orders are updated
 
     def swap_lines(self):
         key = self.order()
-        return [f"update order_items set line_no = {new} where order_id = {key} and line_no = {old}" for old, new in ((1, 99), (2, 1), (99, 2))]
+        return [
+            f"update order_items set line_no = {new} where order_id = {key} and line_no = {old}"
+            for old, new in ((1, 99), (2, 1), (99, 2))
+        ]
 
     def delete_order(self):
         return [f"delete from orders where id = {self.order()}"]
@@ -185,14 +243,33 @@ class Author:
     def live_and_die(self):
         """One key written several times in one transaction."""
         key = self.customer()
-        return [f"delete from customers where id = {key}", self.add_customer(key), f"update customers set credit = 0 where id = {key}",
-                f"delete from customers where id = {key}", self.add_customer(key)]
+        return [
+            f"delete from customers where id = {key}",
+            self.add_customer(key),
+            f"update customers set credit = 0 where id = {key}",
+            f"delete from customers where id = {key}",
+            self.add_customer(key),
+        ]
 
     def transaction(self):
         """Statements of one transaction, and whether it is rolled back."""
-        kinds = {self.place_order: 30, self.advance_order: 15, self.change_customer: 10, self.change_prices: 5, self.describe_product: 5,
-                 self.new_keys: 10, self.change_line: 8, self.move_order: 6, self.move_customer: 2, self.swap_lines: 4,
-                 self.delete_order: 6, self.delete_line: 6, self.delete_customer: 2, self.delete_product: 1, self.live_and_die: 2}
+        kinds = {
+            self.place_order: 30,
+            self.advance_order: 15,
+            self.change_customer: 10,
+            self.change_prices: 5,
+            self.describe_product: 5,
+            self.new_keys: 10,
+            self.change_line: 8,
+            self.move_order: 6,
+            self.move_customer: 2,
+            self.swap_lines: 4,
+            self.delete_order: 6,
+            self.delete_line: 6,
+            self.delete_customer: 2,
+            self.delete_product: 1,
+            self.live_and_die: 2,
+        }
         chosen = self.rng.choices(list(kinds), weights=list(kinds.values()), k=self.rng.choice([1, 1, 2]))
         return [statement for kind in chosen for statement in kind()], self.rng.random() < 0.08
 
@@ -214,7 +291,9 @@ class Session(threading.Thread):
         self.stopping = threading.Event()
         self.statements = self.commits = self.rollbacks = 0
         with open(log, "wb") as errors:  # deadlocks, duplicate keys: part of the game, each rolls its transaction back
-            self.psql = subprocess.Popen(["psql", "-XAt", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+            self.psql = subprocess.Popen(
+                ["psql", "-XAt", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
         self.psql.stdin.write("set deadlock_timeout = '50ms';\n")
 
     def run(self):
@@ -246,7 +325,10 @@ class Workload:
     """Several sessions at once."""
 
     def __init__(self, url, seed, directory, sessions=4, transactions_per_second=60):
-        self.sessions = [Session(url, f"{seed}/{n}", f"{directory}/session-{n}.log", transactions_per_second) for n in range(sessions)]
+        self.sessions = [
+            Session(url, f"{seed}/{n}", f"{directory}/session-{n}.log", transactions_per_second)
+            for n in range(sessions)
+        ]
 
     def start(self):
         for session in self.sessions:
