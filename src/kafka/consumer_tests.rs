@@ -238,7 +238,7 @@ fn a_start_outside_of_the_log_stops_that_partition_and_no_other() {
     // The mock keeps 5 MiB: the head of this partition is gone.
     for offset in 0..12 {
         let mut large = record("t", 0, offset);
-        large.value = Some(large_bytes(700_000));
+        large.value = Some(vec![7; 700_000]);
         broker.produce_exactly(&[large]).unwrap();
     }
     (1..3).for_each(|p| fill(&broker, "t", p, 0..5));
@@ -263,11 +263,6 @@ fn a_start_outside_of_the_log_stops_that_partition_and_no_other() {
     consumer.start(&[(tp("t", 0), low)]).unwrap();
     let rest = usize::try_from(high - low).unwrap();
     assert_eq!(read(&consumer, rest)[&("t".into(), 0)], (low..high).collect::<Vec<_>>());
-}
-
-fn large_bytes(len: usize) -> Vec<u8> {
-    let mut rng = fastrand::Rng::with_seed(1);
-    (0..len).map(|_| rng.u8(..)).collect()
 }
 
 #[test]
@@ -500,15 +495,4 @@ fn the_new_group_protocol_is_served_by_the_same_calls() {
     let all = read(&consumer, 8);
     assert_eq!(all[&("t".into(), 0)], (3..10).collect::<Vec<_>>());
     assert_eq!(all[&("t".into(), 1)], [9]);
-}
-
-#[test]
-fn clients_can_be_handed_to_the_threads_that_use_them() {
-    fn send<T: Send>() {}
-    fn shared<T: Send + Sync>() {}
-    send::<Consumer>();
-    shared::<Facts>();
-    shared::<Letters>();
-    shared::<Producer>();
-    shared::<MockBroker>();
 }

@@ -85,3 +85,14 @@ fn a_login_that_the_broker_cannot_take_is_not_waited_for() {
     assert_eq!((fault.class, fault.code), (Class::Fatal, Code::KafkaFatal), "{fault:?}");
     assert!(!format!("{fault:?}").contains("hunter2"));
 }
+
+#[test]
+fn clients_can_be_handed_to_the_threads_that_use_them() {
+    fn send<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    send::<Consumer>();
+    shared::<Facts>();
+    shared::<Letters>();
+    shared::<Producer>();
+    shared::<MockBroker>();
+}
