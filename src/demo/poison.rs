@@ -191,7 +191,7 @@ fn json(template: &OwnedRecord, value: &[u8], table: &SourceTable) -> Result<Vec
         let with_schema = value.get("payload").is_some();
         let envelope = if with_schema { value.get_mut("payload") } else { Some(&mut value) };
         envelope.and_then(edit).ok_or_else(|| unfit(template, "is no envelope with an after"))?;
-        Ok(value.to_string().into_bytes())
+        Ok::<_, Fault>(value.to_string().into_bytes())
     };
 
     let half = value.get(..value.len() / 2).unwrap_or_default().to_vec();

@@ -40,7 +40,7 @@ impl Stage {
                 let started = tokio::task::spawn_blocking(move || {
                     let server = ThrowawayPostgres::start(&options)?;
                     let url = server.create_database("demo")?;
-                    Ok((Some(server), url))
+                    Ok::<_, Fault>((Some(server), url))
                 });
                 let panicked = |_| internal("starting the throw-away PostgreSQL panicked");
                 started.await.map_err(panicked)??

@@ -180,7 +180,7 @@ impl Consumer {
                     stopped.add_partition(&partition.topic, partition.partition);
                     add(&mut list, partition, *offset)?;
                 }
-                _ => tracing::debug!(%partition, "not started: no longer ours, or started before"),
+                _ => {}
             }
         }
         if list.count() == 0 {

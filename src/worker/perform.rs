@@ -89,7 +89,10 @@ impl Intake {
             partition.accepting = true;
             partition.next = *offset;
         }
-        if let Err(fault) = self.consumer.start(&sought) {
+        let partitions: Vec<_> = sought.iter().map(|(partition, _)| partition.clone()).collect();
+        // Partitions that are being fetched are moved; the others start.
+        let moved = self.consumer.seek(&sought).and_then(|()| self.consumer.resume(&partitions));
+        if let Err(fault) = moved.and_then(|()| self.consumer.start(&sought)) {
             // Without the seek nothing may be taken; the partitions are read again as soon as the lane is.
             for (id, _) in starts {
                 self.partition_mut(*id).accepting = false;

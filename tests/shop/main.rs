@@ -14,7 +14,6 @@ fn records(encoding: &str) -> Vec<OwnedRecord> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn avro_lands_right() {
-    let _ = tracing_subscriber::fmt().with_env_filter("debug,tokio_postgres=info").with_test_writer().try_init();
     let rig = Rig::start("avro", 1, &records("avro"));
 
     rig.run().await.unwrap();
