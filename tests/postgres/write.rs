@@ -359,20 +359,38 @@ async fn generated_and_identity_columns_are_respected() {
 }
 
 #[tokio::test]
-async fn columns_staged_as_text_are_cast_by_postgresql() {
+async fn columns_staged_as_text_are_cast_by_postgresql_and_never_cut() {
     let (db, mut lane) = lane_with(
         1,
-        "CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('low', 'high'); \
-         CREATE TABLE s.orders (mood s.mood PRIMARY KEY, tags varchar(3)[], span interval, \
+        "CREATE SCHEMA s; CREATE TABLE s.orders (address inet PRIMARY KEY, flags bit(3), span int4range, \
          _version bytea NOT NULL, _deleted_at timestamptz, _source_ts timestamptz, _applied_at timestamptz)",
     )
     .await;
-    lane.counts(vec![whole(5, vec![T("low"), T("{a,bc}"), T("1 day 02:00:00")])]).await;
-    assert_eq!(lane.counts(vec![whole(6, vec![T("low"), T("{x}"), Null])]).await, (1, 0));
-    assert_eq!(db.rows("SELECT mood, tags, span FROM s.orders").await, [["low", "{x}", "-"]]);
-    // A cast would cut to three characters without a word.
-    let long = lane.batch(vec![whole(7, vec![T("low"), T("{abcd}"), Null])]);
+    lane.counts(vec![whole(5, vec![T("10.0.0.1"), T("101"), T("[1,3)")])]).await;
+    assert_eq!(lane.counts(vec![whole(6, vec![T("10.0.0.1/32"), T("110"), Null])]).await, (1, 0));
+    assert_eq!(
+        db.rows("SELECT address, flags, span FROM s.orders").await,
+        [["10.0.0.1", "110", "-"]]
+    );
+    // An explicit cast to bit(3) would cut to three bits without a word.
+    let long = lane.batch(vec![whole(7, vec![T("10.0.0.1"), T("1111"), Null])]);
     assert_eq!(lane.write_batch(&long).await.unwrap_err().class, Class::Poison);
-    let unknown = lane.batch(vec![whole(7, vec![T("none"), Null, Null])]);
+    let nonsense = lane.batch(vec![whole(7, vec![T("home"), Null, Null])]);
+    assert_eq!(lane.write_batch(&nonsense).await.unwrap_err().class, Class::Poison);
+}
+
+#[tokio::test]
+async fn enums_travel_as_themselves() {
+    let (db, mut lane) = lane_with(
+        1,
+        "CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('low', 'high'); \
+         CREATE TABLE s.orders (mood s.mood PRIMARY KEY, name text, \
+         _version bytea NOT NULL, _deleted_at timestamptz, _source_ts timestamptz, _applied_at timestamptz)",
+    )
+    .await;
+    lane.counts(vec![whole(5, vec![T("low"), T("a")])]).await;
+    assert_eq!(lane.counts(vec![whole(6, vec![T("low"), T("b")])]).await, (1, 0));
+    assert_eq!(db.rows("SELECT mood, name FROM s.orders").await, [["low", "b"]]);
+    let unknown = lane.batch(vec![whole(7, vec![T("none"), Null])]);
     assert_eq!(lane.write_batch(&unknown).await.unwrap_err().class, Class::Poison);
 }
