@@ -408,6 +408,18 @@ fn a_tombstone_alone_is_the_delete() {
 }
 
 #[test]
+fn a_tombstone_of_another_partition_or_from_before_the_row_says_nothing() {
+    let mut arena = arena();
+    fold(&mut arena, &change(Kind::Whole, 1, 4));
+    let elsewhere = Change { slot: 1, ..change(Kind::Tombstone, 0, 9) };
+    assert_eq!(fold(&mut arena, &elsewhere), Folded::RedundantTombstone);
+    assert_eq!(fold(&mut arena, &change(Kind::Tombstone, 0, 3)), Folded::RedundantTombstone);
+    let batch = seal(&mut arena);
+    assert_eq!(batch.rows[0].deleted_at, None);
+    assert_eq!(batch.ranges.iter().map(|range| range.skipped).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
 fn a_late_update_does_not_revive_and_a_new_insert_does() {
     let mut arena = arena();
     fold(&mut arena, &change(Kind::Delete, 5, 5));
