@@ -234,13 +234,9 @@ impl Arena {
     /// A null value. Behind its delete event it says nothing new; alone (compaction removed the event, or the topic marks
     /// deletes by tombstones only) it is the delete (I10).
     fn fold_tombstone(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
-        if self
-            .last_delete
-            .get(usize::from(change.slot))
-            .copied()
-            .flatten()
-            .is_some_and(|(offset, key)| offset + 1 == change.offset && key == hash)
-        {
+        if self.last_delete.get(usize::from(change.slot)).copied().flatten().is_some_and(
+            |(offset, key)| offset.checked_add(1) == Some(change.offset) && key == hash,
+        ) {
             self.skip(change.slot);
             return Folded::RedundantTombstone;
         }
