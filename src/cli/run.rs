@@ -42,7 +42,10 @@ async fn work(config: Config, options: Options) -> anyhow::Result<Exit> {
     signals.abort();
     stop.cancel();
     if let Some(served) = served {
-        served.await.context("the HTTP endpoints panicked")?.context("the HTTP endpoints failed")?;
+        served
+            .await
+            .context("the HTTP endpoints panicked")?
+            .context("the HTTP endpoints failed")?;
     }
     outcome?;
     tracing::info!("stopped");
@@ -53,20 +56,28 @@ type Served = tokio::task::JoinHandle<std::io::Result<()>>;
 
 /// Starts `/metrics`, `/livez` and `/readyz` before anything else, so that a worker that waits for its dependencies can be
 /// seen waiting.
-async fn serve(config: &Config, health: &Arc<Health>, stop: &CancellationToken) -> anyhow::Result<Option<Served>> {
+async fn serve(
+    config: &Config,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Served>> {
     let exporter = metrics::install()?;
     let Some(address) = config.http else {
         tokio::task::spawn(exporter.keep_up(stop.clone()));
         return Ok(None);
     };
-    let server = Server::bind(address).await.with_context(|| format!("could not listen on {address} ([http] listen)"))?;
+    let server = Server::bind(address)
+        .await
+        .with_context(|| format!("could not listen on {address} ([http] listen)"))?;
     tracing::info!(address = %server.address()?, "serving /metrics, /livez and /readyz");
     Ok(Some(tokio::task::spawn(server.serve(exporter, Arc::clone(health), stop.clone()))))
 }
 
 /// The first SIGTERM or SIGINT drains; a second one leaves at once: the destination's positions make that safe.
 async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::warn!("signals cannot be received; stop the process with SIGKILL");
         return;
     };

@@ -96,7 +96,11 @@ pub fn decide(facts: &Facts) -> Result<Start, Fault> {
         if group.offset > d {
             return Err(stop(
                 Code::ForwardResetRefused,
-                format!("the group offset was moved forward from {d} to {}: {} records would be skipped", group.offset, group.offset - d),
+                format!(
+                    "the group offset was moved forward from {d} to {}: {} records would be skipped",
+                    group.offset,
+                    group.offset - d
+                ),
                 "move it back with kafka-consumer-groups --reset-offsets, or to the offset that silversink.position holds",
             ));
         }
@@ -127,12 +131,18 @@ fn decide_without_position(facts: &Facts) -> Result<Start, Fault> {
         }
         Some(group) if group.ours => Err(stop(
             Code::DestinationRewound,
-            format!("Kafka holds our commit at {} but the destination has no position: it was restored or emptied", group.offset),
+            format!(
+                "Kafka holds our commit at {} but the destination has no position: it was restored or emptied",
+                group.offset
+            ),
             "to rebuild from earliest delete the group's offsets with kafka-consumer-groups --delete-offsets; to go on from Kafka's offset set adopt_kafka_offsets = true",
         )),
         Some(group) if group.offset > facts.log.start => Err(stop(
             Code::KafkaOffsetsWithoutPosition,
-            format!("the group has offset {} in Kafka, but the destination knows no position", group.offset),
+            format!(
+                "the group has offset {} in Kafka, but the destination knows no position",
+                group.offset
+            ),
             "set adopt_kafka_offsets = true to take over from another sink, or delete the group's offsets to read from earliest",
         )),
         // A group offset at or before the log start asks for everything there is, which is what earliest means.
@@ -144,7 +154,11 @@ fn check_log(position: i64, log: Log) -> Result<(), Fault> {
     if position < log.start {
         return Err(stop(
             Code::RetentionGap,
-            format!("position {position} is below the log start {}: {} records are gone", log.start, log.start - position),
+            format!(
+                "position {position} is below the log start {}: {} records are gone",
+                log.start,
+                log.start - position
+            ),
             "the missing records cannot be read again: rebuild the table from a new snapshot; to accept the gap stop the worker and set next_offset to the log start in silversink.position",
         ));
     }
@@ -197,18 +211,66 @@ mod tests {
             ("at the end", Facts { stored: at(100), ..facts() }, start(100, Reason::Position)),
             ("gap", Facts { stored: at(9), ..facts() }, Err(Code::RetentionGap)),
             ("truncated", Facts { stored: at(101), ..facts() }, Err(Code::Truncated)),
-            ("kafka behind, ours", Facts { stored: at(40), group: ours(30), ..facts() }, start(40, Reason::Position)),
-            ("kafka ahead, ours", Facts { stored: at(40), group: ours(50), ..facts() }, start(40, Reason::DestinationRewound)),
-            ("moved back", Facts { stored: at(40), group: foreign(10), ..facts() }, start(10, Reason::ResetHonoured)),
-            ("moved back below start", Facts { stored: at(40), group: foreign(5), ..facts() }, Err(Code::RetentionGap)),
-            ("moved forward", Facts { stored: at(40), group: foreign(60), ..facts() }, Err(Code::ForwardResetRefused)),
-            ("same, foreign", Facts { stored: at(40), group: foreign(40), ..facts() }, start(40, Reason::Position)),
-            ("accepted gap", Facts { stored: at(5), group: foreign(10), ..facts() }, Err(Code::ForwardResetRefused)),
-            ("other incarnation", Facts { other_incarnation: true, ..facts() }, Err(Code::IncarnationChanged)),
-            ("kafka only", Facts { group: foreign(40), ..facts() }, Err(Code::KafkaOffsetsWithoutPosition)),
-            ("kafka only, at start", Facts { group: foreign(10), ..facts() }, start(10, Reason::Earliest)),
-            ("kafka only, ours", Facts { group: ours(40), ..facts() }, Err(Code::DestinationRewound)),
-            ("adopted", Facts { group: foreign(40), adopt_kafka_offsets: true, ..facts() }, start(40, Reason::Adopted)),
+            (
+                "kafka behind, ours",
+                Facts { stored: at(40), group: ours(30), ..facts() },
+                start(40, Reason::Position),
+            ),
+            (
+                "kafka ahead, ours",
+                Facts { stored: at(40), group: ours(50), ..facts() },
+                start(40, Reason::DestinationRewound),
+            ),
+            (
+                "moved back",
+                Facts { stored: at(40), group: foreign(10), ..facts() },
+                start(10, Reason::ResetHonoured),
+            ),
+            (
+                "moved back below start",
+                Facts { stored: at(40), group: foreign(5), ..facts() },
+                Err(Code::RetentionGap),
+            ),
+            (
+                "moved forward",
+                Facts { stored: at(40), group: foreign(60), ..facts() },
+                Err(Code::ForwardResetRefused),
+            ),
+            (
+                "same, foreign",
+                Facts { stored: at(40), group: foreign(40), ..facts() },
+                start(40, Reason::Position),
+            ),
+            (
+                "accepted gap",
+                Facts { stored: at(5), group: foreign(10), ..facts() },
+                Err(Code::ForwardResetRefused),
+            ),
+            (
+                "other incarnation",
+                Facts { other_incarnation: true, ..facts() },
+                Err(Code::IncarnationChanged),
+            ),
+            (
+                "kafka only",
+                Facts { group: foreign(40), ..facts() },
+                Err(Code::KafkaOffsetsWithoutPosition),
+            ),
+            (
+                "kafka only, at start",
+                Facts { group: foreign(10), ..facts() },
+                start(10, Reason::Earliest),
+            ),
+            (
+                "kafka only, ours",
+                Facts { group: ours(40), ..facts() },
+                Err(Code::DestinationRewound),
+            ),
+            (
+                "adopted",
+                Facts { group: foreign(40), adopt_kafka_offsets: true, ..facts() },
+                start(40, Reason::Adopted),
+            ),
         ];
 
         for (name, facts, expected) in rows {

@@ -131,7 +131,9 @@ impl<'r> Facts<'r> {
     fn text<'a>(&'a self, fact: Fact, scratch: &'a Scratch) -> Result<Option<&'a str>, Fault> {
         match self.get(fact) {
             Slot::Absent | Slot::Null => Ok(None),
-            slot => scratch.text(slot).map(Some).ok_or_else(|| invalid(format!("{fact:?} is no text"))),
+            slot => {
+                scratch.text(slot).map(Some).ok_or_else(|| invalid(format!("{fact:?} is no text")))
+            }
         }
     }
 
@@ -212,7 +214,12 @@ pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 /// Poison when the offset is negative.
 pub fn offset_version(source_epoch: u32, offset: i64) -> Result<Version, Fault> {
     let kafka_offset = u64::try_from(offset).map_err(|_| invalid("kafka offset is negative"))?;
-    Ok(Version::new(VersionParts { source_epoch, phase: 1, kafka_offset, ..VersionParts::default() }))
+    Ok(Version::new(VersionParts {
+        source_epoch,
+        phase: 1,
+        kafka_offset,
+        ..VersionParts::default()
+    }))
 }
 
 /// The version of a change (design: version guard).
@@ -245,17 +252,16 @@ pub fn version(
         }
         Some("sqlserver" | "db2") => {
             parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
-                Some(text) => {
-                    sequence::commit_lsn(text).ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?
-                }
+                Some(text) => sequence::commit_lsn(text)
+                    .ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?,
                 None => 0,
             };
         }
         Some("oracle") => {
             parts.commit_position = match facts.text(Fact::CommitScn, scratch)? {
-                Some(text) => {
-                    sequence::decimal(text.as_bytes()).ok_or_else(|| invalid("source.commit_scn is no decimal"))?.into()
-                }
+                Some(text) => sequence::decimal(text.as_bytes())
+                    .ok_or_else(|| invalid("source.commit_scn is no decimal"))?
+                    .into(),
                 None => 0,
             };
         }
@@ -266,7 +272,8 @@ pub fn version(
 
 fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> Result<(), Fault> {
     let sequence = match facts.text(Fact::Sequence, scratch)? {
-        Some(text) => sequence::parse(text).ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
+        Some(text) => sequence::parse(text)
+            .ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
         None => sequence::Sequence::default(),
     };
     parts.commit_position = sequence.commit.unwrap_or(0).into();
@@ -285,7 +292,11 @@ fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> R
 ///
 /// # Errors
 /// Poison when a time is there but is no integer.
-pub fn source_time(facts: &Facts<'_>, kafka_ms: Option<i64>, scratch: &Scratch) -> Result<Option<i64>, Fault> {
+pub fn source_time(
+    facts: &Facts<'_>,
+    kafka_ms: Option<i64>,
+    scratch: &Scratch,
+) -> Result<Option<i64>, Fault> {
     for (micros, millis) in [(Fact::SourceTsUs, Fact::SourceTsMs), (Fact::TsUs, Fact::TsMs)] {
         if let Some(us) = facts.integer(micros, scratch)? {
             return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));

@@ -90,7 +90,9 @@ impl Texts {
         {
             return Ok(Half { id: Id::Json(seen.text), body });
         }
-        let Some(parts) = split::split(json)? else { return Ok(Half { id: Id::Schemaless, body: json }) };
+        let Some(parts) = split::split(json)? else {
+            return Ok(Half { id: Id::Schemaless, body: json });
+        };
         let body = parts.payload.as_bytes();
         if parts.schema == "null" {
             return Ok(Half { id: Id::Schemaless, body });
@@ -126,11 +128,11 @@ impl Texts {
             Id::None => SchemaId::None,
             Id::Avro(id) => SchemaId::Avro(id),
             Id::Schemaless => SchemaId::Schemaless,
-            Id::Json(text) => SchemaId::ConnectJson(Arc::clone(
-                self.known
-                    .get(text)
-                    .ok_or_else(|| Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten"))?,
-            )),
+            Id::Json(text) => {
+                SchemaId::ConnectJson(Arc::clone(self.known.get(text).ok_or_else(|| {
+                    Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten")
+                })?))
+            }
         })
     }
 

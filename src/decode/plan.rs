@@ -164,11 +164,13 @@ pub fn compile(
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
     let key = compiler.key(&row);
-    let columns: Vec<Source> = (0..shape.columns.len()).map(|index| compiler.column(index, &row)).collect();
+    let columns: Vec<Source> =
+        (0..shape.columns.len()).map(|index| compiler.column(index, &row)).collect();
     if !compiler.mismatches.is_empty() {
         return Err(compiler.mismatches);
     }
-    let deletes_need_row = columns.iter().zip(&shape.columns).any(|(s, c)| c.not_null && matches!(s, Source::Row(_)));
+    let deletes_need_row =
+        columns.iter().zip(&shape.columns).any(|(s, c)| c.not_null && matches!(s, Source::Row(_)));
     let names: Box<[Box<str>]> = row.iter().map(|f| f.name.as_str().into()).collect();
     let value = match &schema.value_walk {
         ValueWalk::None => ValuePlan::None,
@@ -183,8 +185,12 @@ pub fn compile(
     let key_plan = match &schema.key_walk {
         KeyWalk::None => KeyPlan::None,
         KeyWalk::Avro(group, nodes) => KeyPlan::Avro(group.clone(), nodes.len()),
-        KeyWalk::Json => KeyPlan::Json { names: schema.key.iter().map(|f| f.name.as_str().into()).collect() },
-        KeyWalk::Untyped => KeyPlan::Json { names: key_columns(&shape).map(|c| c.name.as_str().into()).collect() },
+        KeyWalk::Json => {
+            KeyPlan::Json { names: schema.key.iter().map(|f| f.name.as_str().into()).collect() }
+        }
+        KeyWalk::Untyped => {
+            KeyPlan::Json { names: key_columns(&shape).map(|c| c.name.as_str().into()).collect() }
+        }
     };
     let table = TablePlan { columns, key, fields: row.len(), deletes_need_row, shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
@@ -195,7 +201,12 @@ fn key_columns(shape: &TableShape) -> impl Iterator<Item = &Column> {
 }
 
 fn untyped(name: &str) -> Field {
-    let ty = FieldType { wire: Wire::Untyped, semantic: Semantic::None, optional: true, source_column: None };
+    let ty = FieldType {
+        wire: Wire::Untyped,
+        semantic: Semantic::None,
+        optional: true,
+        source_column: None,
+    };
     Field { name: name.to_owned(), ty }
 }
 
@@ -221,14 +232,23 @@ impl Compiler<'_> {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
                     column: field.name.clone(),
-                    reason: format!("the table has no such column, and {:?} has no natural type", field.ty.semantic),
+                    reason: format!(
+                        "the table has no such column, and {:?} has no natural type",
+                        field.ty.semantic
+                    ),
                     wanted_sql_type: None,
                 },
             });
         }
         if matches!(self.schema.value_walk, ValueWalk::Untyped) {
-            for (name, sql_type) in self.overrides.column_types.iter().filter(|(n, _)| self.shape.column(n).is_none()) {
-                self.mismatches.push(Mismatch::ColumnMissing(propose::column(&untyped(name), sql_type.clone(), None)));
+            for (name, sql_type) in
+                self.overrides.column_types.iter().filter(|(n, _)| self.shape.column(n).is_none())
+            {
+                self.mismatches.push(Mismatch::ColumnMissing(propose::column(
+                    &untyped(name),
+                    sql_type.clone(),
+                    None,
+                )));
             }
         }
     }
@@ -240,7 +260,8 @@ impl Compiler<'_> {
         };
         let table: Vec<&str> = key_columns(self.shape).map(|c| c.name.as_str()).collect();
         if table.is_empty() {
-            self.mismatches.push(Mismatch::KeyMismatch(format!("{} has no primary key", self.shape.table)));
+            self.mismatches
+                .push(Mismatch::KeyMismatch(format!("{} has no primary key", self.shape.table)));
             return Vec::new();
         }
         let wanted: Option<Vec<&str>> = match &self.overrides.key {
@@ -268,15 +289,21 @@ impl Compiler<'_> {
         let mut sources = Vec::with_capacity(table.len());
         for column in key_columns(self.shape) {
             let named = |f: &Field| f.name == column.name || (is_bare(&record) && table.len() == 1);
-            let from_record =
-                record.iter().position(named).and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
+            let from_record = record
+                .iter()
+                .position(named)
+                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
             let from_row = match &self.overrides.key {
-                Some(_) => {
-                    row.iter().position(|f| f.name == column.name).and_then(|slot| self.row_reading(slot, row, column))
-                }
+                Some(_) => row
+                    .iter()
+                    .position(|f| f.name == column.name)
+                    .and_then(|slot| self.row_reading(slot, row, column)),
                 None => None,
             };
-            if from_record.is_none() && from_row.is_none() && !matches!(self.schema.key_walk, KeyWalk::None) {
+            if from_record.is_none()
+                && from_row.is_none()
+                && !matches!(self.schema.key_walk, KeyWalk::None)
+            {
                 let text = format!(
                     "key column {} of {} is in neither key nor row of the record",
                     column.name, self.shape.table
@@ -307,9 +334,16 @@ impl Compiler<'_> {
         self.reading(slot, row.get(slot)?, nodes, column)
     }
 
-    fn reading(&mut self, slot: usize, field: &Field, nodes: &[Node], column: &Column) -> Option<Reading> {
-        let nested =
-            nodes.get(slot).map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
+    fn reading(
+        &mut self,
+        slot: usize,
+        field: &Field,
+        nodes: &[Node],
+        column: &Column,
+    ) -> Option<Reading> {
+        let nested = nodes
+            .get(slot)
+            .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
         match Conversion::resolve(&field.ty, column, self.overrides) {
             Ok(conversion) => Some(Reading { slot, conversion, nested }),
             Err(reason) => {

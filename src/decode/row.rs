@@ -65,7 +65,9 @@ impl RowBuffer {
     pub(super) fn put_key(&mut self, table: &TablePlan, slots: Slots<'_, '_>) -> Result<(), Fault> {
         for (place, source) in table.key.iter().enumerate() {
             let start = self.key.len();
-            let Some((reading, slot)) = key_slot(source, slots) else { return Err(key_missing(table, place)) };
+            let Some((reading, slot)) = key_slot(source, slots) else {
+                return Err(key_missing(table, place));
+            };
             reading.encode(&slot, slots.scratch, &mut self.key)?;
             self.fields.push(start..self.key.len());
         }
@@ -81,7 +83,11 @@ impl RowBuffer {
     ///
     /// # Errors
     /// What a conversion says.
-    pub(super) fn put_row(&mut self, table: &TablePlan, slots: Slots<'_, '_>) -> Result<Kept, Fault> {
+    pub(super) fn put_row(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+    ) -> Result<Kept, Fault> {
         let mut kept = Kept::default();
         for (index, source) in table.columns.iter().enumerate() {
             let given = match source {
@@ -125,7 +131,8 @@ impl RowBuffer {
                             && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
                     });
                     // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
-                    let no_cast = staging(&column.ty) == Staging::Text && self.body.get(start..) == Some(&[0; 4]);
+                    let no_cast = staging(&column.ty) == Staging::Text
+                        && self.body.get(start..) == Some(&[0; 4]);
                     if !encoded || no_cast {
                         self.body.truncate(start);
                         self.body.extend_from_slice(&NOT_GIVEN);
@@ -137,24 +144,36 @@ impl RowBuffer {
     }
 }
 
-fn key_slot<'p, 'r>(source: &'p KeySource, slots: Slots<'_, 'r>) -> Option<(&'p Reading, Slot<'r>)> {
+fn key_slot<'p, 'r>(
+    source: &'p KeySource,
+    slots: Slots<'_, 'r>,
+) -> Option<(&'p Reading, Slot<'r>)> {
     let given = |slot: &Slot<'_>| !matches!(slot, Slot::Absent | Slot::Null | Slot::Unavailable);
     let from_record = source.record.as_ref().map(|reading| (reading, slots.of_key(reading)));
-    from_record
-        .filter(|(_, slot)| given(slot))
-        .or_else(|| source.row.as_ref().map(|reading| (reading, slots.of_row(reading))).filter(|(_, slot)| given(slot)))
+    from_record.filter(|(_, slot)| given(slot)).or_else(|| {
+        source
+            .row
+            .as_ref()
+            .map(|reading| (reading, slots.of_row(reading)))
+            .filter(|(_, slot)| given(slot))
+    })
 }
 
 fn key_missing(table: &TablePlan, place: usize) -> Fault {
     let column = table.shape.key.get(place).and_then(|index| table.shape.columns.get(*index));
     let name = column.map_or("", |column| column.name.as_str());
-    Fault::poison(Code::KeyMissing, format!("read key for {}: column {name} is missing or null", table.shape.table))
+    Fault::poison(
+        Code::KeyMissing,
+        format!("read key for {}: column {name} is missing or null", table.shape.table),
+    )
 }
 
 impl Reading {
     fn encode(&self, slot: &Slot<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Result<(), Fault> {
         match (&self.nested, slot) {
-            (Nested::Avro(node), Slot::Nested(_)) => self.conversion.encode(&node.symbol(*slot)?, node, scratch, out),
+            (Nested::Avro(node), Slot::Nested(_)) => {
+                self.conversion.encode(&node.symbol(*slot)?, node, scratch, out)
+            }
             _ => self.conversion.encode(slot, self.nested.reader(), scratch, out),
         }
     }
@@ -162,7 +181,11 @@ impl Reading {
     fn is_unavailable(&self, slot: &Slot<'_>, scratch: &Scratch) -> bool {
         match slot {
             // The placeholder is a text, its bytes, or a list or map of it; asking is not free, so ask only there.
-            Slot::Text(_) | Slot::Unescaped { .. } | Slot::Bytes(_) | Slot::Nested(_) | Slot::Unavailable => {
+            Slot::Text(_)
+            | Slot::Unescaped { .. }
+            | Slot::Bytes(_)
+            | Slot::Nested(_)
+            | Slot::Unavailable => {
                 self.conversion.is_unavailable(slot, self.nested.reader(), scratch)
             }
             _ => false,

@@ -100,7 +100,13 @@ mod tests {
         assert_eq!(commit_lsn("00000027:00000ac0:0002"), Some(0x27_0000_0ac0_0002));
         assert!(commit_lsn("00000027:00000ac0:0003") > commit_lsn("00000027:00000ac0:0002"));
         assert!(commit_lsn("00000028:00000000:0000") > commit_lsn("00000027:ffffffff:ffff"));
-        for text in ["", "27:ac0:2", "00000027:00000ac0", "00000027:00000ac0:0002:", "0000002g:00000ac0:0002"] {
+        for text in [
+            "",
+            "27:ac0:2",
+            "00000027:00000ac0",
+            "00000027:00000ac0:0002:",
+            "0000002g:00000ac0:0002",
+        ] {
             assert_eq!(commit_lsn(text), None, "{text}");
         }
     }

@@ -77,6 +77,10 @@ pub trait NestedReader {
     fn each(
         &self,
         bytes: &[u8],
-        visit: &mut dyn FnMut(&str, &Slot<'_>, &dyn NestedReader) -> Result<(), crate::fault::Fault>,
+        visit: &mut dyn FnMut(
+            &str,
+            &Slot<'_>,
+            &dyn NestedReader,
+        ) -> Result<(), crate::fault::Fault>,
     ) -> Result<(), crate::fault::Fault>;
 }

@@ -149,7 +149,10 @@ impl TopicDecoder {
         let key = self.half(Part::Key, record)?;
         let value = self.half(Part::Value, record)?;
         if key.id == Id::None && value.id == Id::None {
-            return Err(Fault::poison(Code::KeyMissing, "decode record: it has neither key nor value"));
+            return Err(Fault::poison(
+                Code::KeyMissing,
+                "decode record: it has neither key nor value",
+            ));
         }
         let mut role = Role::Row;
         if value.id == Id::Schemaless {
@@ -159,7 +162,9 @@ impl TopicDecoder {
                 Recognised::NotTableData(rule) => return Ok(Decoded::Skip(rule)),
             };
         }
-        let Some(plan) = self.plan(key.id, value.id)? else { return self.need(record, key.id, value.id) };
+        let Some(plan) = self.plan(key.id, value.id)? else {
+            return self.need(record, key.id, value.id);
+        };
         let table = match &plan.target {
             Target::Skip(rule) => return Ok(Decoded::Skip(rule)),
             Target::Table(table) => table,
@@ -167,7 +172,8 @@ impl TopicDecoder {
         let mut key_slots = recycle(&mut self.key_slots);
         let mut row_slots = recycle(&mut self.row_slots);
         row_slots.resize(table.fields, Slot::Absent);
-        let mut walking = Walking { plan: &plan, table, record, source_epoch, key, value, role, scratch };
+        let mut walking =
+            Walking { plan: &plan, table, record, source_epoch, key, value, role, scratch };
         let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
         self.key_slots = recycle(&mut key_slots);
         self.row_slots = recycle(&mut row_slots);
@@ -179,7 +185,8 @@ impl TopicDecoder {
             Part::Key => record.key,
             Part::Value => record.value,
         };
-        let framed = wire::frame(part, bytes, self.format).map_err(|fault| in_header(part, record).unwrap_or(fault))?;
+        let framed = wire::frame(part, bytes, self.format)
+            .map_err(|fault| in_header(part, record).unwrap_or(fault))?;
         self.texts.identify(part, framed)
     }
 
@@ -200,7 +207,9 @@ impl TopicDecoder {
                 None => Ok(None),
             };
         }
-        let half = |e: &&Entry| (value == Id::None && e.key == key) || (key == Id::None && e.value == value);
+        let half = |e: &&Entry| {
+            (value == Id::None && e.key == key) || (key == Id::None && e.value == value)
+        };
         Ok(self.plans.iter().filter(half).find_map(|e| e.plan.as_ref().ok()).map(Arc::clone))
     }
 
@@ -213,7 +222,10 @@ impl TopicDecoder {
                 return Err(fault);
             }
         }
-        Ok(Decoded::NeedsPlan(PlanNeed { key: self.texts.outside(key)?, value: self.texts.outside(value)? }))
+        Ok(Decoded::NeedsPlan(PlanNeed {
+            key: self.texts.outside(key)?,
+            value: self.texts.outside(value)?,
+        }))
     }
 }
 

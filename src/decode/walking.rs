@@ -52,11 +52,24 @@ impl<'r> Walking<'_, 'r> {
         if op == Op::Message {
             return Ok(Decoded::Skip("message"));
         }
-        let version = envelope::version(&facts, op, flattened, self.source_epoch, self.record.offset, self.scratch)?;
+        let version = envelope::version(
+            &facts,
+            op,
+            flattened,
+            self.source_epoch,
+            self.record.offset,
+            self.scratch,
+        )?;
         let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
         let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
-        let mut change =
-            Change { kind: ChangeKind::Row, version, deleted_at: None, source_ts, has_kept: false, needs_base: false };
+        let mut change = Change {
+            kind: ChangeKind::Row,
+            version,
+            deleted_at: None,
+            source_ts,
+            has_kept: false,
+            needs_base: false,
+        };
         match op {
             Op::Truncate => {
                 (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at());
@@ -99,7 +112,9 @@ impl<'r> Walking<'_, 'r> {
     ) -> Result<Decoded, Fault> {
         row_slots.fill(Slot::Absent);
         self.read_key(key_slots)?;
-        match row.put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch }) {
+        match row
+            .put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch })
+        {
             // The configured key is in no tombstone; the delete before it has marked the row.
             Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
                 return Ok(Decoded::Skip("tombstone_without_key"));
@@ -140,14 +155,23 @@ impl<'r> Walking<'_, 'r> {
                 if names.len() == 1 && !self.key.body.starts_with(b"{") {
                     return self.read_bare_key(slots);
                 }
-                let mut walk = Walk { names, facts: &mut facts, row: slots, scratch: self.scratch, unknown: None };
+                let mut walk = Walk {
+                    names,
+                    facts: &mut facts,
+                    row: slots,
+                    scratch: self.scratch,
+                    unknown: None,
+                };
                 let present = walk.read(self.key.body, Role::Row)?;
                 if let Some(name) = walk.unknown
                     && !self.key_is_in_row()
                 {
                     return Err(Fault::blocked(
                         Code::KeyMismatch,
-                        format!("read key for {}: field {name} is no key column", self.table.shape.table),
+                        format!(
+                            "read key for {}: field {name} is no key column",
+                            self.table.shape.table
+                        ),
                         "make the primary key of the table the record key, or name its columns under key",
                     ));
                 }
@@ -173,7 +197,9 @@ impl<'r> Walking<'_, 'r> {
         let json_role = |flattened| if flattened { Role::Flattened } else { Role::Envelope };
         let (names, role, typed) = match &self.plan.value {
             ValuePlan::None => return Err(disagree("value")),
-            ValuePlan::Avro { datum, .. } => return datum.read_all(self.value.body, &mut Sink { facts, row }),
+            ValuePlan::Avro { datum, .. } => {
+                return datum.read_all(self.value.body, &mut Sink { facts, row });
+            }
             ValuePlan::Json { names, flattened } => (names, json_role(*flattened), true),
             ValuePlan::Untyped { names } => (names, self.role, false),
         };
@@ -209,7 +235,8 @@ impl<'r> Walking<'_, 'r> {
                 group.read_prefix(bytes, &mut Sink { facts: &mut facts, row })
             }
             ValuePlan::Json { names, .. } | ValuePlan::Untyped { names } => {
-                Walk { names, facts: &mut facts, row, scratch: self.scratch, unknown: None }.read(bytes, Role::Row)
+                Walk { names, facts: &mut facts, row, scratch: self.scratch, unknown: None }
+                    .read(bytes, Role::Row)
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };
@@ -222,5 +249,8 @@ impl<'r> Walking<'_, 'r> {
 }
 
 fn disagree(part: &str) -> Fault {
-    Fault::poison(Code::Undecodable, format!("decode {part}: it does not have the form that its schema gives it"))
+    Fault::poison(
+        Code::Undecodable,
+        format!("decode {part}: it does not have the form that its schema gives it"),
+    )
 }

@@ -56,14 +56,19 @@ pub enum Framed<'r> {
 pub fn frame(part: Part, bytes: Option<&[u8]>, format: Format) -> Result<Framed<'_>, Fault> {
     let Some(bytes) = bytes else { return Ok(Framed::Nothing) };
     match bytes {
-        [] => {
-            Err(Fault::poison(Code::Undecodable, format!("decode {}: it has no bytes but is not null", part.as_str())))
-        }
+        [] => Err(Fault::poison(
+            Code::Undecodable,
+            format!("decode {}: it has no bytes but is not null", part.as_str()),
+        )),
         [0, rest @ ..] if format != Format::Json => match rest.split_first_chunk::<4>() {
             Some((id, body)) => Ok(Framed::Avro { id: u32::from_be_bytes(*id), body }),
             None => Err(Fault::poison(
                 Code::Undecodable,
-                format!("decode {}: {} bytes are too short for a schema id", part.as_str(), bytes.len()),
+                format!(
+                    "decode {}: {} bytes are too short for a schema id",
+                    part.as_str(),
+                    bytes.len()
+                ),
             )),
         },
         [first, ..] if format != Format::Avro && starts_json(*first) => {
@@ -76,7 +81,10 @@ pub fn frame(part: Part, bytes: Option<&[u8]>, format: Format) -> Result<Framed<
 
 /// Whether a JSON text can start with this byte.
 fn starts_json(byte: u8) -> bool {
-    matches!(byte, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b' ' | b'\t' | b'\r' | b'\n')
+    matches!(
+        byte,
+        b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b' ' | b'\t' | b'\r' | b'\n'
+    )
 }
 
 fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
@@ -85,11 +93,17 @@ fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
         (Format::Auto | Format::Avro, 1) => {
             format!("decode {part}: first byte 0x01 is a schema id as GUID, which is not supported")
         }
-        (Format::Json, 0) => format!("decode {part}: first byte 0x00 means Avro, but the route says format = \"json\""),
+        (Format::Json, 0) => format!(
+            "decode {part}: first byte 0x00 means Avro, but the route says format = \"json\""
+        ),
         (Format::Avro, b) if starts_json(b) => {
-            format!("decode {part}: first byte 0x{b:02x} means JSON, but the route says format = \"avro\"")
+            format!(
+                "decode {part}: first byte 0x{b:02x} means JSON, but the route says format = \"avro\""
+            )
         }
-        (_, b) => format!("decode {part}: first byte 0x{b:02x} starts neither Avro with a schema id nor JSON"),
+        (_, b) => format!(
+            "decode {part}: first byte 0x{b:02x} starts neither Avro with a schema id nor JSON"
+        ),
     };
     Fault::poison(Code::UnknownMagicByte, text)
 }
@@ -99,7 +113,11 @@ fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
 pub fn schema_id_in_header(part: Part) -> Fault {
     Fault::poison(
         Code::UnknownMagicByte,
-        format!("decode {}: schema ids in header {} are not supported", part.as_str(), part.schema_header()),
+        format!(
+            "decode {}: schema ids in header {} are not supported",
+            part.as_str(),
+            part.schema_header()
+        ),
     )
 }
 

@@ -27,7 +27,12 @@ struct KafkaFacts {
     groups: Vec<Option<crate::kafka::facts::GroupOffset>>,
 }
 
-pub(super) async fn claim(shared: Arc<Shared>, reports: Reports, generation: Generation, asks: Vec<Ask>) {
+pub(super) async fn claim(
+    shared: Arc<Shared>,
+    reports: Reports,
+    generation: Generation,
+    asks: Vec<Ask>,
+) {
     let report = match grants(&shared, &asks).await {
         Ok(grants) => Report::Claimed { generation, grants },
         Err(fault) => Report::ClaimFailed {
@@ -83,7 +88,15 @@ async fn grants(
                 let (code, state) = (fault.code.as_str(), "stopped");
                 shared
                     .destination
-                    .mark_state(pipeline, &claimed.topic, claimed.topic_id, claimed.partition, claimed.owner_epoch, state, Some(code))
+                    .mark_state(
+                        pipeline,
+                        &claimed.topic,
+                        claimed.topic_id,
+                        claimed.partition,
+                        claimed.owner_epoch,
+                        state,
+                        Some(code),
+                    )
                     .await?;
                 Err(fault)
             }

@@ -14,9 +14,9 @@ use super::{Options, Shared};
 use crate::batch::Kind;
 use crate::batch::arena::Incoming;
 use crate::core::{Claim, Core, Input, LaneId, PartitionId, Settings, Tick};
-use crate::decode::{ChangeKind, Decoded, RowBuffer};
 use crate::decode::PlanNeed;
 use crate::decode::slot::Scratch;
+use crate::decode::{ChangeKind, Decoded, RowBuffer};
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::consumer::{Consumer, Event, TopicPartition};
 use crate::kafka::letters::{Acknowledged, Letters};
@@ -91,7 +91,11 @@ impl Intake {
             batch_rows: limits.batch_rows,
             batch_bytes: limits.batch_bytes,
             memory_bytes: limits.memory_bytes,
-            letters_per_minute: shared.config.dlq.as_ref().map_or(u32::MAX, |dlq| dlq.max_per_minute),
+            letters_per_minute: shared
+                .config
+                .dlq
+                .as_ref()
+                .map_or(u32::MAX, |dlq| dlq.max_per_minute),
             ..Settings::default()
         };
         Self {
@@ -173,7 +177,8 @@ impl Intake {
         if self.under_way > 0 || self.lanes.iter().any(|lane| !lane.letters.is_empty()) {
             return BUSY_POLL;
         }
-        let until_wake = self.core.next_wake().map_or(u64::MAX, |wake| wake.0.saturating_sub(self.now().0));
+        let until_wake =
+            self.core.next_wake().map_or(u64::MAX, |wake| wake.0.saturating_sub(self.now().0));
         IDLE_POLL.min(Duration::from_millis(until_wake))
     }
 
@@ -222,15 +227,24 @@ impl Intake {
                     for id in &ids {
                         self.partition_mut(*id).lost = true;
                     }
-                    tracing::warn!(partitions = ids.len(), "partitions were lost: another worker may own them by now");
+                    tracing::warn!(
+                        partitions = ids.len(),
+                        "partitions were lost: another worker may own them by now"
+                    );
                     metrics::rebalance(Rebalance::Lost);
                     self.inputs.push_back(Input::Lost(ids));
                     break;
                 }
                 Event::Committed { outcome, .. } => {
-                    metrics::offset_commit(if outcome.is_ok() { Commit::Done } else { Commit::Failed });
+                    metrics::offset_commit(if outcome.is_ok() {
+                        Commit::Done
+                    } else {
+                        Commit::Failed
+                    });
                     if let Err(fault) = outcome {
-                        tracing::debug!("Kafka did not take a commit; the next one covers it: {fault}");
+                        tracing::debug!(
+                            "Kafka did not take a commit; the next one covers it: {fault}"
+                        );
                     }
                 }
                 Event::Stopped(partition, fault) => {
@@ -247,7 +261,10 @@ impl Intake {
 
     /// The client has read everything up to this offset, control records and compacted ones included.
     fn reached_end(&mut self, partition: &TopicPartition, offset: i64) {
-        let Some(id) = self.numbers.get(&partition.topic).and_then(|n| n.get(&partition.partition)) else { return };
+        let Some(id) = self.numbers.get(&partition.topic).and_then(|n| n.get(&partition.partition))
+        else {
+            return;
+        };
         let partition = &mut self.partitions[id.0 as usize];
         if partition.accepting && partition.next < offset {
             partition.next = offset;
@@ -305,19 +322,30 @@ impl Intake {
 
     /// The number of a partition; a new one gets its lane by the route of its topic.
     fn register(&mut self, partition: &TopicPartition) -> Option<PartitionId> {
-        if let Some(id) = self.numbers.get(&partition.topic).and_then(|n| n.get(&partition.partition)) {
+        if let Some(id) =
+            self.numbers.get(&partition.topic).and_then(|n| n.get(&partition.partition))
+        {
             return Some(*id);
         }
         let Some(routed) = route::route(&self.shared.config, &partition.topic) else {
-            tracing::error!(topic = &*partition.topic, code = Code::Unrouted.as_str(), "the topic matches no route; it is not read");
+            tracing::error!(
+                topic = &*partition.topic,
+                code = Code::Unrouted.as_str(),
+                "the topic matches no route; it is not read"
+            );
             return None;
         };
         let lane = self.lane_of(&routed);
         let lane_shell = &mut self.lanes[lane];
-        if !routed.merge_sources && lane_shell.topics.first().is_some_and(|first| *first != partition.topic) {
+        if !routed.merge_sources
+            && lane_shell.topics.first().is_some_and(|first| *first != partition.topic)
+        {
             let fault = Fault::blocked(
                 Code::Unrouted,
-                format!("topics {} and {} both lead to table {}", lane_shell.topics[0], partition.topic, lane_shell.table),
+                format!(
+                    "topics {} and {} both lead to table {}",
+                    lane_shell.topics[0], partition.topic, lane_shell.table
+                ),
                 "give them different tables, or set merge_sources = true on the route if they share their keys",
             );
             tracing::error!(code = fault.code.as_str(), hint = fault.hint, "{}", fault.text);
@@ -344,7 +372,10 @@ impl Intake {
             mirrored: None,
             touched: false,
         });
-        self.numbers.entry(Arc::clone(&partition.topic)).or_default().insert(partition.partition, id);
+        self.numbers
+            .entry(Arc::clone(&partition.topic))
+            .or_default()
+            .insert(partition.partition, id);
         Some(id)
     }
 
@@ -354,7 +385,8 @@ impl Intake {
         }
         let config = &self.shared.config;
         let overrides = config.tables.get(&routed.table).unwrap_or(&config.defaults).clone();
-        let id = LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
+        let id =
+            LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
         self.lanes.push(Lane::new(id, routed.table.clone(), overrides, routed.merge_sources));
         self.lanes.len() - 1
     }
@@ -402,11 +434,14 @@ impl Intake {
     }
 
     fn take_report(&mut self, report: Report) {
-        self.under_way = self.under_way.saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));
+        self.under_way = self
+            .under_way
+            .saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));
         match report {
             Report::Stop => {
                 let deadline = self.now().plus_ms(
-                    u64::try_from(self.shared.config.shutdown_timeout.as_millis()).unwrap_or(u64::MAX),
+                    u64::try_from(self.shared.config.shutdown_timeout.as_millis())
+                        .unwrap_or(u64::MAX),
                 );
                 tracing::info!("stopping: finishing what is in flight");
                 self.inputs.push_back(Input::Stop { deadline });
@@ -437,11 +472,13 @@ impl Intake {
                 self.inputs.push_back(Input::ClaimFailed { partitions, generation, fault });
             }
             Report::Planned { lane, decoder, need, outcome } => {
-                let outcome = outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
+                let outcome =
+                    outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
                 self.inputs.push_back(Input::Planned { lane, outcome });
             }
             Report::Written { lane, batch, took, outcome } => {
-                let outcome = outcome.map(|applied| self.count_applied(lane, batch, took, &applied));
+                let outcome =
+                    outcome.map(|applied| self.count_applied(lane, batch, took, &applied));
                 self.inputs.push_back(Input::Written { lane, batch, outcome });
             }
             Report::Isolated { lane, batch, outcome } => {
@@ -472,7 +509,9 @@ impl Intake {
     /// Remembers which records PostgreSQL refuses, so that they are dead-lettered when they are read again.
     fn condemn(&mut self, lane: LaneId, batch: u64, culprits: Vec<(usize, Fault)>) -> usize {
         let lane = &mut self.lanes[lane.0 as usize];
-        let Some(sealed) = lane.sealed.as_ref().filter(|sealed| sealed.number == batch) else { return 0 };
+        let Some(sealed) = lane.sealed.as_ref().filter(|sealed| sealed.number == batch) else {
+            return 0;
+        };
         let mut found = 0;
         for (row, fault) in culprits {
             let Some(row) = sealed.rows.get(row) else { continue };
@@ -489,7 +528,10 @@ impl Intake {
     fn hear_acknowledgements(&mut self) {
         let Some((_, inbox)) = &self.letters else { return };
         while let Ok(Acknowledged { token, outcome }) = inbox.try_recv() {
-            let Some(lane) = self.lanes.iter_mut().find(|lane| lane.letters.contains_key(&token)) else { continue };
+            let Some(lane) = self.lanes.iter_mut().find(|lane| lane.letters.contains_key(&token))
+            else {
+                continue;
+            };
             match outcome {
                 Ok((partition, offset)) => {
                     let Some(pending) = lane.letters.remove(&token) else { continue };
@@ -502,7 +544,11 @@ impl Intake {
     }
 
     fn stop_when_caught_up(&mut self) {
-        if !self.options.until_caught_up || self.caught_up || !self.assigned_once || self.under_way > 0 {
+        if !self.options.until_caught_up
+            || self.caught_up
+            || !self.assigned_once
+            || self.under_way > 0
+        {
             return;
         }
         let caught_up = |(at, partition): (usize, &Partition)| {
@@ -594,7 +640,9 @@ impl Taking<'_> {
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
             }
-            Decoded::Poison(fault) if fault.class == Class::Poison => self.dead_letter(at, raw, &fault),
+            Decoded::Poison(fault) if fault.class == Class::Poison => {
+                self.dead_letter(at, raw, &fault)
+            }
             // The record is fine, its table is not.
             Decoded::Poison(fault) => self.fail_lane(at, fault),
             Decoded::NeedsPlan(need) => {
@@ -630,7 +678,10 @@ impl Taking<'_> {
         let limit = self.shared.config.limits.record_bytes;
         let size = raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len);
         (size > limit).then(|| {
-            Fault::poison(Code::RecordTooLarge, format!("the record holds {size} bytes, the limit is {limit}"))
+            Fault::poison(
+                Code::RecordTooLarge,
+                format!("the record holds {size} bytes, the limit is {limit}"),
+            )
         })
     }
 
@@ -645,7 +696,9 @@ impl Taking<'_> {
     fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
-        let Some(letters) = self.letters else { return self.fail_lane(at, letters::no_topic(fault)) };
+        let Some(letters) = self.letters else {
+            return self.fail_lane(at, letters::no_topic(fault));
+        };
         let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
         let record = raw.to_owned_record();
@@ -663,7 +716,8 @@ impl Taking<'_> {
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
             self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
         }
-        let pending = Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+        let pending =
+            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);
         self.advance(at, raw.offset)

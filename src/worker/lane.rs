@@ -1,8 +1,8 @@
 //! What the intake thread holds for one lane: decoders, the open batch, the sealed batch, unacknowledged letters.
 
 use super::letters::Pending;
-use crate::batch::arena::Arena;
 use crate::batch::Batch;
+use crate::batch::arena::Arena;
 use crate::config::{Format, Table};
 use crate::core::{LaneId, PartitionId};
 use crate::decode::PlanNeed;

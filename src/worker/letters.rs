@@ -41,7 +41,12 @@ pub(super) fn reason(pipeline: &str, lane: &Lane, fault: &Fault, stage: &str) ->
 }
 
 /// An acknowledged letter becomes a row of the batch that covers its record.
-pub(super) fn acknowledged(lane: &mut Lane, pending: Pending, partition: i32, offset: i64) -> Option<Input> {
+pub(super) fn acknowledged(
+    lane: &mut Lane,
+    pending: Pending,
+    partition: i32,
+    offset: i64,
+) -> Option<Input> {
     let Pending { batch, record, reason, topic_id } = pending;
     let row = DeadLetterRow {
         key: record.key.as_deref().and_then(keytext::printable),

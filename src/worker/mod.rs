@@ -67,7 +67,8 @@ pub async fn run(
     });
     topics::check(&shared.config, &shared.facts, options.until_caught_up).await?;
     let topics = topics::matching(&shared.config, &shared.facts).await?;
-    let watch = tokio::task::spawn(topics::watch(Arc::clone(&shared), reports.clone(), topics.clone()));
+    let watch =
+        tokio::task::spawn(topics::watch(Arc::clone(&shared), reports.clone(), topics.clone()));
     let outcome = start_intake(&shared, options, topics, reports, inbox).await;
     signal.abort();
     watch.abort();
@@ -91,7 +92,11 @@ async fn start_intake(
         let _gone = done.send(result);
     });
     if let Err(error) = thread {
-        return Err(Fault::new(Class::Fatal, Code::Internal, format!("could not start the intake thread: {error}")));
+        return Err(Fault::new(
+            Class::Fatal,
+            Code::Internal,
+            format!("could not start the intake thread: {error}"),
+        ));
     }
     outcome.await.unwrap_or_else(|_| {
         Err(Fault::new(Class::Fatal, Code::Internal, "the intake thread panicked"))
@@ -115,7 +120,11 @@ fn open_intake(
         && let Err(fault) = letters.ensure_topic()
     {
         // It may be created by hand, or by the broker at the first letter; a letter waits until then.
-        tracing::warn!(code = fault.code.as_str(), "the dead-letter topic could not be made sure of: {}", fault.text);
+        tracing::warn!(
+            code = fault.code.as_str(),
+            "the dead-letter topic could not be made sure of: {}",
+            fault.text
+        );
     }
     if !topics.is_empty() {
         consumer.subscribe(topics)?;
@@ -132,8 +141,12 @@ async fn connect(
 ) -> Result<Option<Shared>, Fault> {
     let owner = owner_name();
     let Some(destination) = patiently("PostgreSQL", stop, async || {
-        let destination =
-            Destination::connect(&config.postgres, config.limits.writers, &format!("silversink {}", config.name)).await?;
+        let destination = Destination::connect(
+            &config.postgres,
+            config.limits.writers,
+            &format!("silversink {}", config.name),
+        )
+        .await?;
         destination.ensure_bookkeeping().await?;
         Ok(destination)
     })
@@ -183,7 +196,12 @@ async fn patiently<T>(
             }
             Err(fault) if fault.class == Class::Transient => {
                 if !std::mem::replace(&mut said, true) {
-                    tracing::warn!(code = fault.code.as_str(), hint = fault.hint, "waiting for {what}: {}", fault.text);
+                    tracing::warn!(
+                        code = fault.code.as_str(),
+                        hint = fault.hint,
+                        "waiting for {what}: {}",
+                        fault.text
+                    );
                 }
             }
             Err(fault) => return Err(fault),

@@ -2,9 +2,9 @@
 
 use super::claim::{self, Ask};
 use super::intake::Intake;
+use super::letters;
 use super::resolve::{self, Job};
 use super::writers::{self, Task};
-use super::letters;
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
 use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
@@ -61,10 +61,14 @@ impl Intake {
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
                 lane.stopped = None;
             }
-            Action::PartitionStopped { partition, fault } => self.partition_stopped(partition, fault),
+            Action::PartitionStopped { partition, fault } => {
+                self.partition_stopped(partition, fault)
+            }
             Action::Waiting { lane, fault, attempt } => self.waiting(lane, &fault, attempt),
             Action::Recovered { lane } => match lane {
-                Some(lane) => tracing::info!(table = %self.lanes[lane.0 as usize].table, "going on after an outage"),
+                Some(lane) => {
+                    tracing::info!(table = %self.lanes[lane.0 as usize].table, "going on after an outage")
+                }
                 None => tracing::info!("going on after an outage"),
             },
             Action::Exit(outcome) => self.exit = Some(outcome),
@@ -167,7 +171,9 @@ impl Intake {
 
     fn start_job(&mut self, id: LaneId, number: u64, task: Task) {
         let lane = &self.lanes[id.0 as usize];
-        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else { return };
+        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else {
+            return;
+        };
         let job = writers::perform(
             Arc::clone(&self.shared),
             Arc::clone(&self.writers),
@@ -188,9 +194,18 @@ impl Intake {
             self.input(Input::Planned { lane: id, outcome: Ok(()) });
             return;
         };
-        let job = Job { lane: id, table: lane.table.clone(), overrides: lane.overrides.clone(), decoder, need };
+        let job = Job {
+            lane: id,
+            table: lane.table.clone(),
+            overrides: lane.overrides.clone(),
+            decoder,
+            need,
+        };
         self.under_way += 1;
-        self.tasks.spawn_on(resolve::resolve(Arc::clone(&self.shared), self.reports.clone(), job), &self.runtime);
+        self.tasks.spawn_on(
+            resolve::resolve(Arc::clone(&self.shared), self.reports.clone(), job),
+            &self.runtime,
+        );
     }
 
     fn resend_letters(&mut self, id: LaneId) {
@@ -249,7 +264,9 @@ impl Intake {
             && let Err(fault) = self.consumer.commit_sync(&commits, RELEASE_COMMIT)
         {
             metrics::offset_commit(Commit::Failed);
-            tracing::debug!("Kafka did not take the last offsets; the destination holds them: {fault}");
+            tracing::debug!(
+                "Kafka did not take the last offsets; the destination holds them: {fault}"
+            );
         }
         if let Err(fault) = self.consumer.unassign(&partitions) {
             tracing::debug!("could not give partitions back: {fault}");
@@ -313,15 +330,35 @@ impl Intake {
         metrics::retry(target(fault.code));
         let table = id.map(|id| self.lanes[id.0 as usize].table.to_string());
         if attempt == 1 {
-            tracing::warn!(code = fault.code.as_str(), table, hint = fault.hint, "waiting: {}", fault.text);
+            tracing::warn!(
+                code = fault.code.as_str(),
+                table,
+                hint = fault.hint,
+                "waiting: {}",
+                fault.text
+            );
         } else {
-            tracing::debug!(code = fault.code.as_str(), table, attempt, "still waiting: {}", fault.text);
+            tracing::debug!(
+                code = fault.code.as_str(),
+                table,
+                attempt,
+                "still waiting: {}",
+                fault.text
+            );
         }
     }
 
-    pub(super) fn count_applied(&mut self, id: LaneId, number: u64, took: Duration, applied: &Applied) {
+    pub(super) fn count_applied(
+        &mut self,
+        id: LaneId,
+        number: u64,
+        took: Duration,
+        applied: &Applied,
+    ) {
         let lane = &mut self.lanes[id.0 as usize];
-        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else { return };
+        let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else {
+            return;
+        };
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();

@@ -1,12 +1,12 @@
 //! What jobs tell the intake thread.
 
 use crate::batch::Applied;
+use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::plan::Plan;
 use crate::fault::Fault;
 use crate::table::TableShape;
-use crate::batch::Truncate;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -37,11 +37,32 @@ pub(super) enum Resolution {
 
 /// One report of a job.
 pub(super) enum Report {
-    Claimed { generation: Generation, grants: Vec<(PartitionId, Result<Granted, Fault>)> },
-    ClaimFailed { partitions: Vec<PartitionId>, generation: Generation, fault: Fault },
-    Planned { lane: LaneId, decoder: usize, need: PlanNeed, outcome: Result<Resolution, Fault> },
-    Written { lane: LaneId, batch: u64, took: Duration, outcome: Result<Applied, Fault> },
-    Isolated { lane: LaneId, batch: u64, outcome: Result<Vec<(usize, Fault)>, Fault> },
+    Claimed {
+        generation: Generation,
+        grants: Vec<(PartitionId, Result<Granted, Fault>)>,
+    },
+    ClaimFailed {
+        partitions: Vec<PartitionId>,
+        generation: Generation,
+        fault: Fault,
+    },
+    Planned {
+        lane: LaneId,
+        decoder: usize,
+        need: PlanNeed,
+        outcome: Result<Resolution, Fault>,
+    },
+    Written {
+        lane: LaneId,
+        batch: u64,
+        took: Duration,
+        outcome: Result<Applied, Fault>,
+    },
+    Isolated {
+        lane: LaneId,
+        batch: u64,
+        outcome: Result<Vec<(usize, Fault)>, Fault>,
+    },
     /// The topics to subscribe to have changed.
     Topics(Vec<String>),
     Stop,

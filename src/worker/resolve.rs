@@ -5,10 +5,10 @@ use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
 use crate::core::LaneId;
+use crate::decode::plan::RecordSchema;
 use crate::decode::plan::{self, Mismatch, Plan, SchemaText};
 use crate::decode::schema::Form;
 use crate::decode::{PlanNeed, SchemaId};
-use crate::decode::plan::RecordSchema;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ddl;
 use crate::table::{ProposedColumn, TableName, TableShape};
@@ -55,7 +55,9 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
             }
             Err(mismatches) if round == 0 => {
                 add_columns(shared, &job.table, &mismatches).await?;
-                shape = describe_table(shared, &job.table).await?.ok_or_else(|| vanished(&job.table))?;
+                shape = describe_table(shared, &job.table)
+                    .await?
+                    .ok_or_else(|| vanished(&job.table))?;
             }
             Err(mismatches) => return Err(mismatched(&job.table, &mismatches)),
         }
@@ -105,7 +107,9 @@ async fn schema_text(shared: &Shared, id: &SchemaId) -> Result<Fetched, Fault> {
             loop {
                 match registry.schema(*id).await {
                     Ok(text) => break Fetched::Avro(text),
-                    Err(fault) if fault.code == Code::SchemaUnknown && tries < UNKNOWN_SCHEMA_TRIES => {
+                    Err(fault)
+                        if fault.code == Code::SchemaUnknown && tries < UNKNOWN_SCHEMA_TRIES =>
+                    {
                         tries += 1;
                         tokio::time::sleep(UNKNOWN_SCHEMA_WAIT).await;
                     }
@@ -141,7 +145,8 @@ async fn prepare_table(
                 return Ok(Arc::new(described.shape));
             }
             let missing = described.missing_bookkeeping;
-            let text = format!("table {} lacks bookkeeping columns: {}", job.table, missing.join(", "));
+            let text =
+                format!("table {} lacks bookkeeping columns: {}", job.table, missing.join(", "));
             (Code::ColumnMissing, text, ddl::add_bookkeeping(&job.table, names, &missing))
         }
     };
@@ -149,12 +154,19 @@ async fn prepare_table(
     describe_table(shared, &job.table).await?.ok_or_else(|| vanished(&job.table))
 }
 
-async fn describe_table(shared: &Shared, table: &TableName) -> Result<Option<Arc<TableShape>>, Fault> {
+async fn describe_table(
+    shared: &Shared,
+    table: &TableName,
+) -> Result<Option<Arc<TableShape>>, Fault> {
     let described = shared.destination.describe(table, &shared.config.schema.bookkeeping).await?;
     Ok(described.map(|described| Arc::new(described.shape)))
 }
 
-async fn add_columns(shared: &Shared, table: &TableName, mismatches: &[Mismatch]) -> Result<(), Fault> {
+async fn add_columns(
+    shared: &Shared,
+    table: &TableName,
+    mismatches: &[Mismatch],
+) -> Result<(), Fault> {
     let missing: Vec<ProposedColumn> = mismatches
         .iter()
         .filter_map(|mismatch| match mismatch {
@@ -174,10 +186,18 @@ async fn add_columns(shared: &Shared, table: &TableName, mismatches: &[Mismatch]
     change(shared, Code::ColumnMissing, text, &statements).await
 }
 
-async fn change(shared: &Shared, code: Code, text: String, statements: &[String]) -> Result<(), Fault> {
+async fn change(
+    shared: &Shared,
+    code: Code,
+    text: String,
+    statements: &[String],
+) -> Result<(), Fault> {
     match shared.config.schema.changes {
         SchemaChanges::Plan => {
-            let hint = format!("run this, or set [schema] changes = \"apply\":\n{}", ddl::script(statements));
+            let hint = format!(
+                "run this, or set [schema] changes = \"apply\":\n{}",
+                ddl::script(statements)
+            );
             Err(Fault::blocked(code, text, hint))
         }
         SchemaChanges::Apply => {
@@ -222,5 +242,8 @@ fn mismatched(table: &TableName, mismatches: &[Mismatch]) -> Fault {
 }
 
 fn vanished(table: &TableName) -> Fault {
-    Fault::transient(Code::PostgresConflict, format!("table {table} changed while its plan was made"))
+    Fault::transient(
+        Code::PostgresConflict,
+        format!("table {table} changed while its plan was made"),
+    )
 }

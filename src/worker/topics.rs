@@ -49,12 +49,20 @@ fn select(config: &Config, existing: Vec<String>) -> Vec<String> {
 }
 
 fn literal(config: &Config) -> impl Iterator<Item = &str> {
-    config.routes.iter().map(|route| route.topics.as_str()).filter(|topics| !topics.starts_with('^'))
+    config
+        .routes
+        .iter()
+        .map(|route| route.topics.as_str())
+        .filter(|topics| !topics.starts_with('^'))
 }
 
 /// Says which routes lead nowhere yet; with `must_exist` that is an error, because a run that ends when it has caught up
 /// would end at once.
-pub(super) async fn check(config: &Config, facts: &Arc<Facts>, must_exist: bool) -> Result<(), Fault> {
+pub(super) async fn check(
+    config: &Config,
+    facts: &Arc<Facts>,
+    must_exist: bool,
+) -> Result<(), Fault> {
     let existing = list(facts).await?;
     for route in &config.routes {
         if existing.iter().any(|topic| route.pattern.is_match(topic)) {
@@ -64,12 +72,17 @@ pub(super) async fn check(config: &Config, facts: &Arc<Facts>, must_exist: bool)
         if must_exist {
             let hint = match nearest {
                 Some(nearest) => format!("did you mean \"{nearest}\"?"),
-                None => "check [[route]] topics, and that the connector has written to the topic".to_owned(),
+                None => "check [[route]] topics, and that the connector has written to the topic"
+                    .to_owned(),
             };
             let text = format!("no topic matches \"{}\"", route.topics);
             return Err(Fault::new(Class::Fatal, Code::Configuration, text).with_hint(hint));
         }
-        tracing::warn!(topics = route.topics, nearest, "no topic matches yet; it is read as soon as it appears");
+        tracing::warn!(
+            topics = route.topics,
+            nearest,
+            "no topic matches yet; it is read as soon as it appears"
+        );
     }
     Ok(())
 }

@@ -32,7 +32,11 @@ impl Writers {
 
     fn take(&self, lane: LaneId) -> Option<Writer> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = free.iter().position(|(last, _)| *last == lane).or(if free.is_empty() { None } else { Some(0) })?;
+        let at = free.iter().position(|(last, _)| *last == lane).or(if free.is_empty() {
+            None
+        } else {
+            Some(0)
+        })?;
         Some(free.remove(at).1)
     }
 
@@ -62,8 +66,12 @@ pub(super) async fn perform(
         None => shared.destination.writer().await,
     };
     let report = match (outcome, task) {
-        (Err(fault), Task::Write) => Report::Written { lane, batch: number, took: started.elapsed(), outcome: Err(fault) },
-        (Err(fault), Task::Isolate) => Report::Isolated { lane, batch: number, outcome: Err(fault) },
+        (Err(fault), Task::Write) => {
+            Report::Written { lane, batch: number, took: started.elapsed(), outcome: Err(fault) }
+        }
+        (Err(fault), Task::Isolate) => {
+            Report::Isolated { lane, batch: number, outcome: Err(fault) }
+        }
         (Ok(mut writer), Task::Write) => {
             let outcome = writer.write(pipeline, Some(&table), &batch).await;
             writers.give_back(lane, writer);

@@ -19,7 +19,11 @@ pub fn slot(json: &str) -> Slot<'_> {
         b'"' => Slot::Text(serde_json::from_str::<String>(json).unwrap().leak()),
         b'[' | b'{' => Slot::Nested(json.as_bytes()),
         _ if json.contains(['.', 'e', 'E']) => Slot::Number(json),
-        _ => json.parse().map(Slot::Int).or_else(|_| json.parse().map(Slot::Unsigned)).unwrap_or(Slot::Number(json)),
+        _ => json
+            .parse()
+            .map(Slot::Int)
+            .or_else(|_| json.parse().map(Slot::Unsigned))
+            .unwrap_or(Slot::Number(json)),
     }
 }
 

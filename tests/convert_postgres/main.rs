@@ -53,13 +53,17 @@ fn lines<T: for<'de> Deserialize<'de>>(text: &str) -> Vec<T> {
 
 fn modes(mode: &str) -> Table {
     let (decimal, time, binary) = match mode {
-        "default" => (DecimalHandlingMode::Precise, TimePrecisionMode::Adaptive, BinaryHandlingMode::Bytes),
+        "default" => {
+            (DecimalHandlingMode::Precise, TimePrecisionMode::Adaptive, BinaryHandlingMode::Bytes)
+        }
         "double-micros-hex" => {
             (DecimalHandlingMode::Double, TimePrecisionMode::Microseconds, BinaryHandlingMode::Hex)
         }
-        "precise-iso-url" => {
-            (DecimalHandlingMode::Precise, TimePrecisionMode::Isostring, BinaryHandlingMode::Base64UrlSafe)
-        }
+        "precise-iso-url" => (
+            DecimalHandlingMode::Precise,
+            TimePrecisionMode::Isostring,
+            BinaryHandlingMode::Base64UrlSafe,
+        ),
         "string-connect-base64" => {
             (DecimalHandlingMode::String, TimePrecisionMode::Connect, BinaryHandlingMode::Base64)
         }
@@ -75,7 +79,10 @@ fn modes(mode: &str) -> Table {
 
 /// A column's type as the catalogue tells it, and the type that its staging column has.
 async fn column(client: &Client, sql: &str) -> (Column, String) {
-    client.batch_execute(&format!("DROP TABLE IF EXISTS probe; CREATE TABLE probe (v {sql})")).await.unwrap();
+    client
+        .batch_execute(&format!("DROP TABLE IF EXISTS probe; CREATE TABLE probe (v {sql})"))
+        .await
+        .unwrap();
     let row = client
         .query_one(
             "SELECT t.oid, b.oid, CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE 0::oid END, t.typtype::text,
@@ -101,13 +108,23 @@ async fn column(client: &Client, sql: &str) -> (Column, String) {
         Staging::Native => row.get(6),
         Staging::Text => "text".to_owned(),
     };
-    (Column { name: "v".into(), ty, not_null: false, generated: false, identity_always: false }, staged)
+    (
+        Column { name: "v".into(), ty, not_null: false, generated: false, identity_always: false },
+        staged,
+    )
 }
 
 /// Sends finished fields through COPY BINARY and reads them back as text of the column's type.
-async fn round_trip(client: &Client, staged: &str, sql: &str, fields: &[Vec<u8>]) -> Result<Vec<Option<String>>, String> {
+async fn round_trip(
+    client: &Client,
+    staged: &str,
+    sql: &str,
+    fields: &[Vec<u8>],
+) -> Result<Vec<Option<String>>, String> {
     client
-        .batch_execute(&format!("DROP TABLE IF EXISTS stage; CREATE TEMP TABLE stage (n integer, v {staged})"))
+        .batch_execute(&format!(
+            "DROP TABLE IF EXISTS stage; CREATE TEMP TABLE stage (n integer, v {staged})"
+        ))
         .await
         .unwrap();
     let mut out = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
@@ -143,7 +160,9 @@ impl Differences {
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((column, outcome), sets) in &self.0 {
-            let sets = sets.each_ref().map(|set| set.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+            let sets = sets
+                .each_ref()
+                .map(|set| set.iter().map(String::as_str).collect::<Vec<_>>().join(","));
             writeln!(f, "{column} | {outcome} | {}", sets.join(" | "))?;
         }
         Ok(())
@@ -156,19 +175,27 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
     let client = server.connect().await;
     client.batch_execute(TYPES).await.unwrap();
     let values: Vec<Value> = lines(include_str!("../../testdata/debezium/types/wire.ndjson"));
-    let schemas: Vec<ColumnSchema> = lines(include_str!("../../testdata/debezium/types/schemas.ndjson"));
+    let schemas: Vec<ColumnSchema> =
+        lines(include_str!("../../testdata/debezium/types/schemas.ndjson"));
     let mut by_column: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for value in values.iter().filter(|value| !value.ty.starts_with("geo")) {
         by_column.entry(&value.column).or_default().push(value);
     }
-    let untyped = FieldType { wire: Wire::Untyped, semantic: Semantic::None, optional: true, source_column: None };
+    let untyped = FieldType {
+        wire: Wire::Untyped,
+        semantic: Semantic::None,
+        optional: true,
+        source_column: None,
+    };
     let mut equal = 0;
     let mut differences = Differences::default();
     for (name, values) in by_column {
         let sql = &values[0].ty;
         let (column, staged) = column(&client, sql).await;
         for mode in ["default", "double-micros-hex", "precise-iso-url", "string-connect-base64"] {
-            let Some(schema) = schemas.iter().find(|s| s.mode == mode && s.column == *name) else { continue };
+            let Some(schema) = schemas.iter().find(|s| s.mode == mode && s.column == *name) else {
+                continue;
+            };
             for (form, field) in [("schema", &schema.schema.field_type()), ("plain", &untyped)] {
                 let conversion = match Conversion::resolve(field, &column, &modes(mode)) {
                     Ok(conversion) => conversion,
@@ -180,7 +207,8 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                 let mut fields = Vec::new();
                 let mut expected = Vec::new();
                 for value in &values {
-                    for (path, sides) in [("snapshot", &value.snapshot), ("stream", &value.stream)] {
+                    for (path, sides) in [("snapshot", &value.snapshot), ("stream", &value.stream)]
+                    {
                         let Some(wire) = sides.get(mode) else { continue };
                         if wire.get().contains("absent from the event") {
                             continue;
@@ -195,7 +223,13 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                                 expected.push((path, &value.postgres));
                             }
                             Err(fault) => {
-                                differences.add(name, mode, form, path, format!("{}: {}", value.postgres, fault.text));
+                                differences.add(
+                                    name,
+                                    mode,
+                                    form,
+                                    path,
+                                    format!("{}: {}", value.postgres, fault.text),
+                                );
                             }
                         }
                     }
@@ -203,7 +237,13 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                 let landed = match round_trip(&client, &staged, sql, &fields).await {
                     Ok(landed) => landed,
                     Err(sqlstate) => {
-                        differences.add(name, mode, form, "-", format!("cast refused with {sqlstate}"));
+                        differences.add(
+                            name,
+                            mode,
+                            form,
+                            "-",
+                            format!("cast refused with {sqlstate}"),
+                        );
                         continue;
                     }
                 };
@@ -212,7 +252,13 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                     if landed == *postgres {
                         equal += 1;
                     } else {
-                        differences.add(name, mode, form, path, format!("{postgres}: landed as {landed}"));
+                        differences.add(
+                            name,
+                            mode,
+                            form,
+                            path,
+                            format!("{postgres}: landed as {landed}"),
+                        );
                     }
                 }
             }
@@ -264,27 +310,82 @@ fn edges() -> Vec<Case<'static>> {
         ("date", string(Semantic::IsoDate), Slot::Text("-4713-11-24Z"), "4714-11-24 BC"),
         ("time", field(Wire::Int64, Semantic::NanoTime), Slot::Int(1_000), "00:00:00.000001"),
         ("timetz", string(Semantic::ZonedTime), Slot::Text("24:00:00Z"), "24:00:00+00"),
-        ("timetz", string(Semantic::ZonedTime), Slot::Text("01:02:03.5-15:59:59"), "01:02:03.5-15:59:59"),
-        ("timestamp", field(Wire::Int64, Semantic::Timestamp), Slot::Int(-210_866_803_200_000), "4714-11-24 00:00:00 BC"),
-        ("timestamp", field(Wire::Int64, Semantic::NanoTimestamp), Slot::Int(i64::MIN), "-infinity"),
-        ("timestamptz", string(Semantic::ZonedTimestamp), Slot::Text("-4713-11-24T00:00:00Z"), "4714-11-24 00:00:00+00 BC"),
-        ("timestamptz", string(Semantic::ZonedTimestamp), Slot::Text("2026-01-01T00:00:00.5+05:30"), "2025-12-31 18:30:00.5+00"),
-        ("interval", string(Semantic::Interval), Slot::Text("P-1Y2M-3DT-4H5M-6.5S"), "-10 mons -3 days -03:55:06.5"),
+        (
+            "timetz",
+            string(Semantic::ZonedTime),
+            Slot::Text("01:02:03.5-15:59:59"),
+            "01:02:03.5-15:59:59",
+        ),
+        (
+            "timestamp",
+            field(Wire::Int64, Semantic::Timestamp),
+            Slot::Int(-210_866_803_200_000),
+            "4714-11-24 00:00:00 BC",
+        ),
+        (
+            "timestamp",
+            field(Wire::Int64, Semantic::NanoTimestamp),
+            Slot::Int(i64::MIN),
+            "-infinity",
+        ),
+        (
+            "timestamptz",
+            string(Semantic::ZonedTimestamp),
+            Slot::Text("-4713-11-24T00:00:00Z"),
+            "4714-11-24 00:00:00+00 BC",
+        ),
+        (
+            "timestamptz",
+            string(Semantic::ZonedTimestamp),
+            Slot::Text("2026-01-01T00:00:00.5+05:30"),
+            "2025-12-31 18:30:00.5+00",
+        ),
+        (
+            "interval",
+            string(Semantic::Interval),
+            Slot::Text("P-1Y2M-3DT-4H5M-6.5S"),
+            "-10 mons -3 days -03:55:06.5",
+        ),
         ("interval(3)", string(Semantic::Interval), Slot::Text("PT0.123S"), "00:00:00.123"),
-        ("interval", field(Wire::Int64, Semantic::MicroDuration), Slot::Int(i64::MAX - 1), "2562047788:00:54.775806"),
-        ("json", string(Semantic::Json), Slot::Text("{\"b\": 1, \"a\": 2, \"a\": 3}"), "{\"b\": 1, \"a\": 2, \"a\": 3}"),
-        ("jsonb", string(Semantic::Json), Slot::Text("{\"b\": 1e2, \"a\": \"\\ud83d\\ude00\"}"), "{\"a\": \"😀\", \"b\": 100}"),
+        (
+            "interval",
+            field(Wire::Int64, Semantic::MicroDuration),
+            Slot::Int(i64::MAX - 1),
+            "2562047788:00:54.775806",
+        ),
+        (
+            "json",
+            string(Semantic::Json),
+            Slot::Text("{\"b\": 1, \"a\": 2, \"a\": 3}"),
+            "{\"b\": 1, \"a\": 2, \"a\": 3}",
+        ),
+        (
+            "jsonb",
+            string(Semantic::Json),
+            Slot::Text("{\"b\": 1e2, \"a\": \"\\ud83d\\ude00\"}"),
+            "{\"a\": \"😀\", \"b\": 100}",
+        ),
         ("jsonb", string(Semantic::Json), Slot::Text("1e130000"), "*"),
         ("jsonb", string(Semantic::Json), Slot::Text("1e-16000"), "*"),
         ("mood", string(Semantic::Enum), Slot::Text("very, happy"), "very, happy"),
         ("mood", plain(Wire::String), Slot::Text("ok"), "ok"),
-        ("bit(10)", field(Wire::Bytes, Semantic::Bits { length: Some(10) }), Slot::Bytes(&[1, 2]), "1000000001"),
+        (
+            "bit(10)",
+            field(Wire::Bytes, Semantic::Bits { length: Some(10) }),
+            Slot::Bytes(&[1, 2]),
+            "1000000001",
+        ),
         ("short_text", plain(Wire::String), Slot::Text("twelve chars"), "twelve chars"),
         ("integer[]", array(plain(Wire::Int32)), list("[]"), "{}"),
         ("integer[]", array(plain(Wire::Int32)), list("[1, null, -3]"), "{1,NULL,-3}"),
         ("character(3)[]", array(plain(Wire::String)), list("[\"a\"]"), "{\"a  \"}"),
         ("jsonb[]", array(string(Semantic::Json)), list("[\"{}\"]"), "{\"{}\"}"),
-        ("mood[]", array(string(Semantic::Enum)), list(r#"["ÜBER \"q\"", null]"#), r#"{"ÜBER \"q\"",NULL}"#),
+        (
+            "mood[]",
+            array(string(Semantic::Enum)),
+            list(r#"["ÜBER \"q\"", null]"#),
+            r#"{"ÜBER \"q\"",NULL}"#,
+        ),
         ("bytea[]", array(plain(Wire::Bytes)), list("[\"AP8=\"]"), r#"{"\\x00ff"}"#),
         ("inet[]", array(plain(Wire::String)), list("[\"::1\"]"), "{::1}"),
     ]
@@ -299,7 +400,9 @@ async fn the_edges_of_each_type_land_exactly() {
         let (column, staged) = column(&client, sql).await;
         let conversion = Conversion::resolve(&field, &column, &Table::default()).unwrap();
         let mut out = Vec::new();
-        conversion.encode(&slot, &Json, &Scratch::default(), &mut out).unwrap_or_else(|f| panic!("{sql} {slot:?}: {f}"));
+        conversion
+            .encode(&slot, &Json, &Scratch::default(), &mut out)
+            .unwrap_or_else(|f| panic!("{sql} {slot:?}: {f}"));
         let landed = round_trip(&client, &staged, sql, &[out]).await.unwrap();
         let landed = landed[0].as_deref().unwrap_or("NULL");
         if expected == "*" {

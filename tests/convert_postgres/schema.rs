@@ -37,7 +37,10 @@ impl Schema {
                 Box::new(self.values.as_ref().unwrap().field_type()),
             ),
             "struct" => Wire::Struct(
-                self.fields.iter().map(|f| Field { name: f.field.clone().unwrap(), ty: f.field_type() }).collect(),
+                self.fields
+                    .iter()
+                    .map(|f| Field { name: f.field.clone().unwrap(), ty: f.field_type() })
+                    .collect(),
             ),
             other => panic!("wire type {other}"),
         };

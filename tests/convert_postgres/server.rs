@@ -32,12 +32,17 @@ fn command(program: &Path) -> Command {
     } else {
         Command::new(program)
     };
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).current_dir("/tmp").env("LC_ALL", "C.UTF-8");
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .current_dir("/tmp")
+        .env("LC_ALL", "C.UTF-8");
     command
 }
 
 fn runs_as_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+    std::fs::metadata("/proc/self")
+        .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
 }
 
 impl Server {
@@ -46,7 +51,18 @@ impl Server {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Self { directory, bin: bin(), port };
-        server.run("initdb", &["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "-D"], &[]);
+        server.run(
+            "initdb",
+            &[
+                "--auth=trust",
+                "--username=postgres",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+            ],
+            &[],
+        );
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c lc_monetary=C -c timezone=UTC"
         );
@@ -67,7 +83,8 @@ impl Server {
 
     pub async fn connect(&self) -> tokio_postgres::Client {
         let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port);
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) =
+            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
     }
@@ -77,7 +94,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         let data = self.directory.path().join("data");
         let mut command = command(&self.bin.join("pg_ctl"));
-        let stopped = command.stderr(Stdio::null()).args(["-w", "-m", "immediate", "-D"]).arg(data).arg("stop").status();
+        let stopped = command
+            .stderr(Stdio::null())
+            .args(["-w", "-m", "immediate", "-D"])
+            .arg(data)
+            .arg("stop")
+            .status();
         if !stopped.is_ok_and(|status| status.success()) {
             eprintln!("the server in {} did not stop", self.directory.path().display());
         }

@@ -29,8 +29,10 @@ impl Rig {
     /// Topics of the shop with this many partitions each, filled with `records`.
     pub fn start(encoding: &str, partitions: i32, records: &[OwnedRecord]) -> Self {
         let capture = Capture::open("testdata/debezium/shop").unwrap();
-        let topics: Vec<String> = TABLES.iter().map(|table| format!("shop.public.{table}")).collect();
-        let topics: Vec<(&str, i32)> = topics.iter().map(|topic| (topic.as_str(), partitions)).collect();
+        let topics: Vec<String> =
+            TABLES.iter().map(|table| format!("shop.public.{table}")).collect();
+        let topics: Vec<(&str, i32)> =
+            topics.iter().map(|topic| (topic.as_str(), partitions)).collect();
         let broker = MockBroker::start(&topics).unwrap();
         broker.create_topic("shop.dlq", 1).unwrap();
         let registry = DemoRegistry::start().unwrap();
@@ -79,7 +81,9 @@ impl Rig {
         for truth in self.capture.truth().unwrap() {
             let table = TableName::new("silver", &truth.name);
             let verdict: TableVerdict =
-                ground_truth::verify(&database, &table, &Bookkeeping::default(), &truth, 10).await.unwrap();
+                ground_truth::verify(&database, &table, &Bookkeeping::default(), &truth, 10)
+                    .await
+                    .unwrap();
             assert!(verdict.is_equal(), "{verdict:#?}");
         }
     }

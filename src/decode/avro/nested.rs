@@ -15,26 +15,35 @@ impl NestedReader for Node {
     ) -> Result<(), Fault> {
         let reader = &mut Reader::new(bytes);
         match self.non_null() {
-            Self::Array(item) => reader.blocks::<Fault>(&mut |reader| item.hand_out("", reader, visit))?,
+            Self::Array(item) => {
+                reader.blocks::<Fault>(&mut |reader| item.hand_out("", reader, visit))?
+            }
             Self::Map(value) => reader.blocks::<Fault>(&mut |reader| {
                 let name = reader.string()?;
                 value.hand_out(name, reader, visit)
             })?,
-            Self::Entries(key, value) => reader.blocks::<Fault>(&mut |reader| match key.slot(reader)? {
-                Slot::Text(name) => value.hand_out(name, reader, visit),
-                Slot::Int(name) => value.hand_out(&name.to_string(), reader, visit),
-                Slot::Bool(name) => value.hand_out(&name.to_string(), reader, visit),
-                _ => Err(Fault::poison(
-                    Code::SchemaUnusable,
-                    "decode avro: the keys of a map are neither texts nor integers",
-                )),
-            })?,
+            Self::Entries(key, value) => {
+                reader.blocks::<Fault>(&mut |reader| match key.slot(reader)? {
+                    Slot::Text(name) => value.hand_out(name, reader, visit),
+                    Slot::Int(name) => value.hand_out(&name.to_string(), reader, visit),
+                    Slot::Bool(name) => value.hand_out(&name.to_string(), reader, visit),
+                    _ => Err(Fault::poison(
+                        Code::SchemaUnusable,
+                        "decode avro: the keys of a map are neither texts nor integers",
+                    )),
+                })?
+            }
             Self::Record(fields) => {
                 for (name, field) in fields {
                     field.hand_out(name, reader, visit)?;
                 }
             }
-            _ => return Err(Fault::poison(Code::Undecodable, "decode avro: a single value has no entries")),
+            _ => {
+                return Err(Fault::poison(
+                    Code::Undecodable,
+                    "decode avro: a single value has no entries",
+                ));
+            }
         }
         Ok(reader.finish()?)
     }
@@ -50,7 +59,12 @@ impl Node {
         }
     }
 
-    fn hand_out(&self, name: &str, reader: &mut Reader<'_>, visit: &mut Visit<'_>) -> Result<(), Fault> {
+    fn hand_out(
+        &self,
+        name: &str,
+        reader: &mut Reader<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Fault> {
         let slot = self.slot(reader)?;
         visit(name, &self.symbol(slot)?, self)
     }

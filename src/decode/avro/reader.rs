@@ -38,7 +38,11 @@ impl<'r> Reader<'r> {
     /// # Errors
     /// [`Broken`] when bytes are left.
     pub fn finish(&self) -> Result<(), Broken> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Broken("bytes are left behind the last field")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Broken("bytes are left behind the last field"))
+        }
     }
 
     /// So many bytes.
@@ -47,8 +51,10 @@ impl<'r> Reader<'r> {
     /// [`Broken`] at the end of the input.
     #[inline]
     pub fn take(&mut self, length: usize) -> Result<&'r [u8], Broken> {
-        let (taken, rest) =
-            self.rest.split_at_checked(length).ok_or(Broken("a length reaches behind the end of the input"))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Broken("a length reaches behind the end of the input"))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -167,7 +173,10 @@ impl<'r> Reader<'r> {
     /// # Errors
     /// [`Broken`] when a block claims more entries than bytes are left (every entry has at least one byte), when its size in
     /// bytes is not what its entries take, or whatever `item` returns.
-    pub fn blocks<E: From<Broken>>(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
+    pub fn blocks<E: From<Broken>>(
+        &mut self,
+        item: &mut dyn FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
         loop {
             let count = self.long()?;
             if count == 0 {
@@ -209,7 +218,10 @@ mod tests {
         assert_eq!(long(&[0xac, 0x02]), Ok(150));
         assert_eq!(long(&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(i64::MAX));
         assert_eq!(long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Ok(i64::MIN));
-        assert_eq!(long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), Err(Code::Undecodable));
+        assert_eq!(
+            long(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
+            Err(Code::Undecodable)
+        );
         assert_eq!(long(&[0xff; 11]), Err(Code::Undecodable));
         assert_eq!(long(&[0x80]), Err(Code::Undecodable));
     }

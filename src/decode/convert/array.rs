@@ -5,7 +5,13 @@ use super::{Context, Encoded, Refusal, WRONG_KIND, begin, each, finish, put_fixe
 use crate::decode::slot::Slot;
 
 /// Writes an array of elements with oid `element_oid`.
-pub fn array(element: &Operation, element_oid: u32, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn array(
+    element: &Operation,
+    element_oid: u32,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     let Slot::Nested(bytes) = *slot else { return Err(WRONG_KIND) };
     let field = begin(out);
     let head = out.len();
@@ -18,7 +24,9 @@ pub fn array(element: &Operation, element_oid: u32, slot: &Slot<'_>, context: Co
             Slot::Null => nulls = 1,
             // What Debezium makes of a text array of two dimensions: the names of Java objects.
             Slot::Text(text) if text.starts_with("[Ljava.lang.") => {
-                return Err(Refusal::Value("is an array of arrays that the connector could not read"));
+                return Err(Refusal::Value(
+                    "is an array of arrays that the connector could not read",
+                ));
             }
             _ => {}
         }
@@ -34,7 +42,13 @@ pub fn array(element: &Operation, element_oid: u32, slot: &Slot<'_>, context: Co
         put_fixed(out, empty);
         return Ok(());
     }
-    let words = [1u32.to_be_bytes(), nulls.to_be_bytes(), element_oid.to_be_bytes(), count.to_be_bytes(), 1u32.to_be_bytes()];
+    let words = [
+        1u32.to_be_bytes(),
+        nulls.to_be_bytes(),
+        element_oid.to_be_bytes(),
+        count.to_be_bytes(),
+        1u32.to_be_bytes(),
+    ];
     if let Some(room) = out.get_mut(head..head + 20) {
         room.copy_from_slice(words.as_flattened());
     }

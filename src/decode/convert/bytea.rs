@@ -73,7 +73,11 @@ fn nibble(digit: u8) -> Result<u8, Refusal> {
 }
 
 /// Hands the decoded bytes of a short text on from the stack; long ones take the heap.
-pub fn with_decoded(text: &str, alphabet: Alphabet, take: impl FnOnce(&[u8]) -> Encoded) -> Encoded {
+pub fn with_decoded(
+    text: &str,
+    alphabet: Alphabet,
+    take: impl FnOnce(&[u8]) -> Encoded,
+) -> Encoded {
     let mut room = [0u8; 64];
     if alphabet == Alphabet::Base64 && base64::decoded_len_estimate(text.len()) <= room.len() {
         let length = BASE64.decode_slice(text, &mut room).map_err(|_| UNREADABLE)?;
@@ -85,7 +89,12 @@ pub fn with_decoded(text: &str, alphabet: Alphabet, take: impl FnOnce(&[u8]) -> 
 }
 
 /// `bytea`.
-pub fn bytea(alphabet: Alphabet, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn bytea(
+    alphabet: Alphabet,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     if let Slot::Bytes(bytes) = *slot {
         return put_bytes(out, bytes);
     }
@@ -110,7 +119,9 @@ mod tests {
             decode(text, alphabet, &mut out).unwrap();
             assert_eq!(out, [7, 0xde, 0xad, 0xbe, 0xef, 0, 0xff], "{alphabet:?}");
         }
-        for (alphabet, text) in [(Alphabet::Base64, "3q2-"), (Alphabet::Hex, "abc"), (Alphabet::Hex, "zz")] {
+        for (alphabet, text) in
+            [(Alphabet::Base64, "3q2-"), (Alphabet::Hex, "abc"), (Alphabet::Hex, "zz")]
+        {
             assert!(decode(text, alphabet, &mut Vec::new()).is_err(), "{text}");
         }
     }

@@ -2,7 +2,9 @@
 
 use super::bytea::Alphabet;
 use super::target::CastKind;
-use super::{Context, Encoded, Refusal, WRONG_KIND, begin, bytea, decimal, each, finish, struct_text, text};
+use super::{
+    Context, Encoded, Refusal, WRONG_KIND, begin, bytea, decimal, each, finish, struct_text, text,
+};
 use crate::config::{DecimalHandlingMode, Table};
 use crate::decode::slot::Slot;
 use std::io::Write as _;
@@ -53,7 +55,9 @@ impl Cast {
             (Some(List::Array), Slot::Nested(bytes)) => self.form.array(bytes, context, out)?,
             (Some(List::Vector), Slot::Nested(bytes)) => self.form.vector(bytes, context, out)?,
             // A list may also come as its text.
-            (Some(_), Slot::Text(_) | Slot::Unescaped { .. }) => Form::Plain.put(slot, context, out)?,
+            (Some(_), Slot::Text(_) | Slot::Unescaped { .. }) => {
+                Form::Plain.put(slot, context, out)?
+            }
             (Some(_), _) => return Err(WRONG_KIND),
             (None, _) => self.form.put(slot, context, out)?,
         }
@@ -66,7 +70,9 @@ impl Form {
     pub fn untyped(kind: CastKind, modes: &Table) -> Self {
         match kind {
             // Debezium's default of money.fraction.digits.
-            CastKind::Money if modes.decimal_handling_mode == DecimalHandlingMode::Precise => Self::Decimal(2),
+            CastKind::Money if modes.decimal_handling_mode == DecimalHandlingMode::Precise => {
+                Self::Decimal(2)
+            }
             CastKind::Bit(length) => Self::Bits(Some(length), Some(length)),
             CastKind::VarBit(limit) => Self::Bits(None, limit),
             CastKind::Char => Self::Char,
@@ -91,19 +97,24 @@ impl Form {
                 Ok(())
             }
             Self::Bits(length, limit) => bits(length, limit, slot, context, out),
-            Self::Decimal(scale) => with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| {
-                decimal::plain_text(bytes, scale, out);
-                Ok(())
-            }),
-            Self::VariableScale => match *slot {
-                Slot::Nested(bytes) => decimal::with_variable_scale(bytes, context, &mut |value, scale| {
-                    decimal::plain_text(value, scale, out);
+            Self::Decimal(scale) => {
+                with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| {
+                    decimal::plain_text(bytes, scale, out);
                     Ok(())
-                }),
+                })
+            }
+            Self::VariableScale => match *slot {
+                Slot::Nested(bytes) => {
+                    decimal::with_variable_scale(bytes, context, &mut |value, scale| {
+                        decimal::plain_text(value, scale, out);
+                        Ok(())
+                    })
+                }
                 _ => scalar(slot, context, out),
             },
             Self::TextBytes(alphabet) => with_bytes(alphabet, slot, context, out, |bytes, out| {
-                let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
+                let text =
+                    std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
                 text::check_nul(text)?;
                 out.extend_from_slice(bytes);
                 Ok(())
@@ -198,14 +209,22 @@ fn with_bytes(
 }
 
 /// Debezium's Bits: the lowest bit first, bytes above the highest set bit left out.
-fn bits(length: Option<u32>, limit: Option<u32>, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+fn bits(
+    length: Option<u32>,
+    limit: Option<u32>,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     if let Slot::Bool(bit) = *slot {
         return put_bits(&[u8::from(bit)], Some(length.unwrap_or(1)), limit, out);
     }
     if let Slot::Int(_) | Slot::Unsigned(_) | Slot::Number(_) = slot {
         return Err(WRONG_KIND);
     }
-    with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| put_bits(bytes, length, limit, out))
+    with_bytes(Alphabet::Base64, slot, context, out, |bytes, out| {
+        put_bits(bytes, length, limit, out)
+    })
 }
 
 fn put_bits(bytes: &[u8], length: Option<u32>, limit: Option<u32>, out: &mut Vec<u8>) -> Encoded {
@@ -219,4 +238,3 @@ fn put_bits(bytes: &[u8], length: Option<u32>, limit: Option<u32>, out: &mut Vec
     out.extend((0..wanted).rev().map(|at| if bit(at) { b'1' } else { b'0' }));
     Ok(())
 }
-

@@ -34,7 +34,13 @@ const TOO_FINE: Refusal = Refusal::Value("has more digits after the point than t
 const NOT_A_NUMBER: Refusal = Refusal::Value("is no decimal number");
 
 /// Writes one numeric field.
-pub fn encode(source: Source, limit: Option<Limit>, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn encode(
+    source: Source,
+    limit: Option<Limit>,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     match (*slot, source) {
         (Slot::Bytes(bytes), Source::Unscaled(scale)) => unscaled(bytes, scale, limit, out),
         (Slot::Int(value), _) => small(value < 0, u128::from(value.unsigned_abs()), 0, limit, out),
@@ -51,9 +57,13 @@ pub fn encode(source: Source, limit: Option<Limit>, slot: &Slot<'_>, context: Co
             let written = context.scratch.text(slot).ok_or(WRONG_KIND)?;
             match source {
                 Source::Unscaled(scale) => {
-                    bytea::with_decoded(written, Alphabet::Base64, |bytes| unscaled(bytes, scale, limit, out))
+                    bytea::with_decoded(written, Alphabet::Base64, |bytes| {
+                        unscaled(bytes, scale, limit, out)
+                    })
                 }
-                Source::Scaleless => Err(Refusal::Value("is an unscaled decimal, and neither schema nor column tells its scale")),
+                Source::Scaleless => Err(Refusal::Value(
+                    "is an unscaled decimal, and neither schema nor column tells its scale",
+                )),
                 Source::Plain | Source::Single => text(written, limit, out),
             }
         }
@@ -61,12 +71,21 @@ pub fn encode(source: Source, limit: Option<Limit>, slot: &Slot<'_>, context: Co
 }
 
 /// Debezium's VariableScaleDecimal: a struct of `scale` and `value`.
-pub fn variable_scale(bytes: &[u8], limit: Option<Limit>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn variable_scale(
+    bytes: &[u8],
+    limit: Option<Limit>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     with_variable_scale(bytes, context, &mut |value, scale| unscaled(value, scale, limit, out))
 }
 
 /// Takes a VariableScaleDecimal apart and hands its unscaled bytes and scale on.
-pub fn with_variable_scale(bytes: &[u8], context: Context<'_>, take: &mut dyn FnMut(&[u8], i32) -> Encoded) -> Encoded {
+pub fn with_variable_scale(
+    bytes: &[u8],
+    context: Context<'_>,
+    take: &mut dyn FnMut(&[u8], i32) -> Encoded,
+) -> Encoded {
     // Two passes, because nothing promises that the scale comes first.
     let mut scale = None;
     each(bytes, context, &mut |name, slot, _| {
@@ -137,14 +156,22 @@ fn long(bytes: &[u8], scale: i32, limit: Option<Limit>, out: &mut Vec<u8>) -> En
         Some(digits) => (true, digits),
         None => (false, written.as_str()),
     };
-    let number = Written { negative, whole: digits.as_bytes(), fraction: &[], exponent: -i64::from(scale) };
+    let number =
+        Written { negative, whole: digits.as_bytes(), fraction: &[], exponent: -i64::from(scale) };
     number.put(limit, Some(i64::from(shown(scale))), out)
 }
 
 /// Numbers of up to 128 bits: no text, no allocation.
 #[inline]
-fn small(negative: bool, magnitude: u128, scale: i32, limit: Option<Limit>, out: &mut Vec<u8>) -> Encoded {
-    let display = u16::try_from(scale.max(0)).ok().filter(|s| i64::from(*s) <= MOST_AFTER).ok_or(TOO_FINE)?;
+fn small(
+    negative: bool,
+    magnitude: u128,
+    scale: i32,
+    limit: Option<Limit>,
+    out: &mut Vec<u8>,
+) -> Encoded {
+    let display =
+        u16::try_from(scale.max(0)).ok().filter(|s| i64::from(*s) <= MOST_AFTER).ok_or(TOO_FINE)?;
     if magnitude == 0 {
         put_fixed(out, header(0, 0, POSITIVE, display));
         return Ok(());
@@ -158,7 +185,8 @@ fn small(negative: bool, magnitude: u128, scale: i32, limit: Option<Limit>, out:
     let Some(aligned) = magnitude.checked_mul(factor) else {
         let mut buffer = [0u8; 40];
         let digits = decimal_digits(magnitude, &mut buffer);
-        let number = Written { negative, whole: digits, fraction: &[], exponent: -i64::from(scale) };
+        let number =
+            Written { negative, whole: digits, fraction: &[], exponent: -i64::from(scale) };
         return number.put(limit, Some(i64::from(scale)), out);
     };
     put_groups(sign, aligned, group, display, out)
@@ -191,7 +219,8 @@ fn check_small(magnitude: u128, scale: i32, limit: Option<Limit>) -> Encoded {
     }
     if scale > limit.scale {
         let surplus = u32::try_from(i64::from(scale) - i64::from(limit.scale)).unwrap_or(u32::MAX);
-        let whole = 10u128.checked_pow(surplus).is_some_and(|power| magnitude.is_multiple_of(power));
+        let whole =
+            10u128.checked_pow(surplus).is_some_and(|power| magnitude.is_multiple_of(power));
         if !whole {
             return Err(TOO_FINE);
         }
@@ -201,7 +230,13 @@ fn check_small(magnitude: u128, scale: i32, limit: Option<Limit>) -> Encoded {
 
 /// Cuts `aligned` into groups of four digits, the lowest of which has weight `group`.
 #[inline]
-fn put_groups(sign: u16, mut aligned: u128, mut group: i64, display: u16, out: &mut Vec<u8>) -> Encoded {
+fn put_groups(
+    sign: u16,
+    mut aligned: u128,
+    mut group: i64,
+    display: u16,
+    out: &mut Vec<u8>,
+) -> Encoded {
     // Length and header (12 bytes), then 42 digits at most: eleven groups, written from the end.
     let mut buffer = [0u8; 36];
     let mut from = buffer.len();
@@ -248,7 +283,11 @@ fn header(groups: i16, weight: i16, sign: u16, display: u16) -> [u8; 8] {
 }
 
 /// Floats that stand for decimals (`decimal.handling.mode=double`): the shortest text that reads back as the same float.
-fn shortest<F: std::fmt::LowerExp + Into<f64> + Copy>(value: F, limit: Option<Limit>, out: &mut Vec<u8>) -> Encoded {
+fn shortest<F: std::fmt::LowerExp + Into<f64> + Copy>(
+    value: F,
+    limit: Option<Limit>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     use std::io::Write as _;
     let wide: f64 = value.into();
     if wide.is_nan() {
@@ -261,7 +300,8 @@ fn shortest<F: std::fmt::LowerExp + Into<f64> + Copy>(value: F, limit: Option<Li
     let mut rest: &mut [u8] = &mut buffer;
     write!(rest, "{value:e}").map_err(|_| NOT_A_NUMBER)?;
     let unused = rest.len();
-    let written = buffer.get(..40 - unused).and_then(|b| std::str::from_utf8(b).ok()).ok_or(NOT_A_NUMBER)?;
+    let written =
+        buffer.get(..40 - unused).and_then(|b| std::str::from_utf8(b).ok()).ok_or(NOT_A_NUMBER)?;
     text(written, limit, out)
 }
 
@@ -335,7 +375,10 @@ impl<'a> Written<'a> {
         let count = i64::try_from(self.whole.len() + self.fraction.len()).map_err(|_| TOO_LARGE)?;
         let digits = || self.whole.iter().chain(self.fraction).map(|digit| u16::from(digit - b'0'));
         let display = display.unwrap_or_else(|| self.scale());
-        let shown = u16::try_from(display.max(0)).ok().filter(|s| i64::from(*s) <= MOST_AFTER).ok_or(TOO_FINE)?;
+        let shown = u16::try_from(display.max(0))
+            .ok()
+            .filter(|s| i64::from(*s) <= MOST_AFTER)
+            .ok_or(TOO_FINE)?;
         let Some(leading) = digits().position(|digit| digit != 0) else {
             put_fixed(out, header(0, 0, POSITIVE, shown));
             return Ok(());
@@ -344,7 +387,9 @@ impl<'a> Written<'a> {
         let lowest = -self.scale() + i64::try_from(trailing).map_err(|_| TOO_LARGE)?;
         let highest = -self.scale() + count - 1 - i64::try_from(leading).map_err(|_| TOO_LARGE)?;
         let (before, after) = match limit {
-            Some(limit) => (i64::from(limit.precision) - i64::from(limit.scale), i64::from(limit.scale)),
+            Some(limit) => {
+                (i64::from(limit.precision) - i64::from(limit.scale), i64::from(limit.scale))
+            }
             None => (MOST_BEFORE, MOST_AFTER),
         };
         if highest >= before {
@@ -358,7 +403,12 @@ impl<'a> Written<'a> {
         let at = super::begin(out);
         let head = (i16::try_from(groups), i16::try_from(weight));
         let (Ok(groups), Ok(weight)) = head else { return Err(TOO_LARGE) };
-        out.extend_from_slice(&header(groups, weight, if self.negative { NEGATIVE } else { POSITIVE }, shown));
+        out.extend_from_slice(&header(
+            groups,
+            weight,
+            if self.negative { NEGATIVE } else { POSITIVE },
+            shown,
+        ));
         let mut group = 0u16;
         let mut power = highest;
         let significant = usize::try_from(highest - lowest + 1).map_err(|_| TOO_LARGE)?;

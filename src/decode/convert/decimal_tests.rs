@@ -9,8 +9,12 @@ use proptest::prelude::*;
 /// Sign, digits and display scale of a numeric field, as the exact decimal text.
 fn read(field: &[u8]) -> String {
     let word = |at: usize| u16::from_be_bytes([field[at], field[at + 1]]);
-    assert_eq!(i32::from_be_bytes(field[..4].try_into().unwrap()), i32::try_from(field.len() - 4).unwrap());
-    let (groups, weight, sign, scale) = (usize::from(word(4)), word(6).cast_signed(), word(8), usize::from(word(10)));
+    assert_eq!(
+        i32::from_be_bytes(field[..4].try_into().unwrap()),
+        i32::try_from(field.len() - 4).unwrap()
+    );
+    let (groups, weight, sign, scale) =
+        (usize::from(word(4)), word(6).cast_signed(), word(8), usize::from(word(10)));
     match sign {
         NAN => return "NaN".into(),
         PLUS_INFINITY => return "Infinity".into(),
@@ -70,7 +74,20 @@ fn text_is_taken_digit_by_digit() {
     ] {
         assert_eq!(run(Source::Plain, None, Slot::Text(text)).as_deref(), Some(expected), "{text}");
     }
-    for text in ["", "-", ".", "1,5", "0x10", "1e", "1e99999999999", "1e200000", "1e-20000", "--1", " 1", "inf"] {
+    for text in [
+        "",
+        "-",
+        ".",
+        "1,5",
+        "0x10",
+        "1e",
+        "1e99999999999",
+        "1e200000",
+        "1e-20000",
+        "--1",
+        " 1",
+        "inf",
+    ] {
         assert_eq!(run(Source::Plain, None, Slot::Text(text)), None, "{text}");
     }
 }
@@ -92,7 +109,11 @@ fn nothing_is_rounded_into_a_limited_column() {
         ("1234567890123456789012345678.0000000001", limit(38, 10), true),
         ("1234567890123456789012345678.00000000001", limit(38, 10), false),
     ] {
-        assert_eq!(run(Source::Plain, limit, Slot::Text(text)).is_some(), fits, "{text} into {limit:?}");
+        assert_eq!(
+            run(Source::Plain, limit, Slot::Text(text)).is_some(),
+            fits,
+            "{text} into {limit:?}"
+        );
     }
 }
 
@@ -104,12 +125,22 @@ fn unscaled_bytes_come_as_bytes_or_base64() {
         ("/w==", 2, "-0.01"),
         ("f/////////8=", 2, "92233720368547758.07"),
         ("gAAAAAAAAAA=", 2, "-92233720368547758.08"),
-        ("/giBGRxTlo/KeaWixz7HOr0lHmfXUcZ+6w==", 29, "-123456789012345678901234567890.12345678901234567890123456789"),
+        (
+            "/giBGRxTlo/KeaWixz7HOr0lHmfXUcZ+6w==",
+            29,
+            "-123456789012345678901234567890.12345678901234567890123456789",
+        ),
         ("ZA==", -3, "100000"),
     ] {
         let bytes = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
-        assert_eq!(run(Source::Unscaled(scale), None, Slot::Bytes(&bytes)).as_deref(), Some(expected));
-        assert_eq!(run(Source::Unscaled(scale), None, Slot::Text(base64)).as_deref(), Some(expected));
+        assert_eq!(
+            run(Source::Unscaled(scale), None, Slot::Bytes(&bytes)).as_deref(),
+            Some(expected)
+        );
+        assert_eq!(
+            run(Source::Unscaled(scale), None, Slot::Text(base64)).as_deref(),
+            Some(expected)
+        );
     }
     assert_eq!(run(Source::Scaleless, None, Slot::Text("AA==")), None);
     assert_eq!(run(Source::Scaleless, None, Slot::Number("1.50")).as_deref(), Some("1.50"));
@@ -119,7 +150,10 @@ fn unscaled_bytes_come_as_bytes_or_base64() {
 fn a_negative_scale_that_arrives_as_2046_shows_no_digits_after_the_point() {
     let value = BigInt::from(-1200) * BigInt::from(10).pow(2046);
     let bytes = value.to_signed_bytes_be();
-    assert_eq!(run(Source::Unscaled(2046), limit(5, -2), Slot::Bytes(&bytes)).as_deref(), Some("-1200"));
+    assert_eq!(
+        run(Source::Unscaled(2046), limit(5, -2), Slot::Bytes(&bytes)).as_deref(),
+        Some("-1200")
+    );
     assert_eq!(run(Source::Unscaled(2046), None, Slot::Bytes(&bytes)).as_deref(), Some("-1200"));
     assert_eq!(run(Source::Unscaled(2046), limit(5, -2), Slot::Bytes(&[0])).as_deref(), Some("0"));
     let odd = (value + BigInt::from(1)).to_signed_bytes_be();

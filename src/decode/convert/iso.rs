@@ -197,8 +197,12 @@ impl<'a> Cursor<'a> {
                 (b'M', false) => months.checked_add(value).map(|v| months = v),
                 (b'W', false) => days.checked_add(value.checked_mul(7)?).map(|v| days = v),
                 (b'D', false) => days.checked_add(value).map(|v| days = v),
-                (b'H', true) => micros.checked_add(value.checked_mul(3_600_000_000)?).map(|v| micros = v),
-                (b'M', true) => micros.checked_add(value.checked_mul(60_000_000)?).map(|v| micros = v),
+                (b'H', true) => {
+                    micros.checked_add(value.checked_mul(3_600_000_000)?).map(|v| micros = v)
+                }
+                (b'M', true) => {
+                    micros.checked_add(value.checked_mul(60_000_000)?).map(|v| micros = v)
+                }
                 (b'S', true) => {
                     let whole = value.checked_mul(1_000_000)?;
                     let part = fraction.unwrap_or(0) * sign;
@@ -211,7 +215,11 @@ impl<'a> Cursor<'a> {
                 return None;
             }
         }
-        any.then_some(Duration { months: i32::try_from(months).ok()?, days: i32::try_from(days).ok()?, micros })
+        any.then_some(Duration {
+            months: i32::try_from(months).ok()?,
+            days: i32::try_from(days).ok()?,
+            micros,
+        })
     }
 }
 
@@ -284,7 +292,11 @@ mod tests {
             ("P0Y0M0DT0H0M-0.5S", 0, 0, -500_000),
             ("-P1DT1S", 0, -1, -1_000_000),
         ] {
-            assert_eq!(Cursor::new(text).duration(), Some(Duration { months, days, micros }), "{text}");
+            assert_eq!(
+                Cursor::new(text).duration(),
+                Some(Duration { months, days, micros }),
+                "{text}"
+            );
         }
         for text in ["P", "1Y", "P1", "P1.5Y", "P1H", "PT1Y", "P179000000000Y"] {
             assert_eq!(Cursor::new(text).duration(), None, "{text}");

@@ -78,12 +78,16 @@ fn code_unit(rest: &mut &[u8]) -> Result<u16, Refusal> {
 
 /// A jsonb number is a `numeric`: at most 131,072 digits before the point and 16,383 after it.
 fn scan_number(rest: &[u8]) -> Result<&[u8], Refusal> {
-    let end = rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+        .unwrap_or(rest.len());
     let (number, tail) = rest.split_at_checked(end).ok_or(SYNTAX)?;
     // Short and without exponent: cannot be out of range.
     let exponent = number.iter().position(|b| matches!(b, b'e' | b'E'));
     if let Some(at) = exponent {
-        let digits = number.get(at + 1..).and_then(|d| std::str::from_utf8(d).ok()).ok_or(SYNTAX)?;
+        let digits =
+            number.get(at + 1..).and_then(|d| std::str::from_utf8(d).ok()).ok_or(SYNTAX)?;
         let power = digits.parse::<i64>().map_err(|_| NUMBER)?;
         // Leaves room for the digits of the mantissa, which are bounded next.
         if !(-16_000..=130_000).contains(&power) || at > 300 {

@@ -50,9 +50,14 @@ impl Conversion {
     ///
     /// # Errors
     /// Why the field cannot land in this column without loss, as one lower-case sentence for the operator.
-    pub fn resolve(field: &FieldType, column: &Column, modes: &crate::config::Table) -> Result<Self, String> {
-        let operation = resolve::operation(field, &column.ty, modes)
-            .map_err(|why| format!("column \"{}\" of type {}: {why}", column.name, column.ty.sql))?;
+    pub fn resolve(
+        field: &FieldType,
+        column: &Column,
+        modes: &crate::config::Table,
+    ) -> Result<Self, String> {
+        let operation = resolve::operation(field, &column.ty, modes).map_err(|why| {
+            format!("column \"{}\" of type {}: {why}", column.name, column.ty.sql)
+        })?;
         let placeholder = Placeholder::of(field, &column.ty, modes).map(Arc::new);
         Ok(Self {
             column: column.name.as_str().into(),
@@ -83,7 +88,12 @@ impl Conversion {
     /// Is the value Debezium's placeholder for an unchanged value (`unavailable.value.placeholder`)? False for types
     /// that cannot carry it. Costs a length comparison for ordinary values.
     #[must_use]
-    pub fn is_unavailable(&self, slot: &Slot<'_>, nested: &dyn NestedReader, scratch: &Scratch) -> bool {
+    pub fn is_unavailable(
+        &self,
+        slot: &Slot<'_>,
+        nested: &dyn NestedReader,
+        scratch: &Scratch,
+    ) -> bool {
         match slot {
             Slot::Unavailable => true,
             Slot::Text(_) | Slot::Unescaped { .. } | Slot::Bytes(_) | Slot::Nested(_) => {
@@ -96,9 +106,10 @@ impl Conversion {
     #[cold]
     fn fault(&self, refusal: Refusal) -> Fault {
         match refusal {
-            Refusal::Value(why) => {
-                Fault::poison(Code::ValueOutOfRange, format!("column \"{}\": a value {why} (type {})", self.column, self.sql))
-            }
+            Refusal::Value(why) => Fault::poison(
+                Code::ValueOutOfRange,
+                format!("column \"{}\": a value {why} (type {})", self.column, self.sql),
+            ),
             Refusal::Nested(fault) => *fault,
         }
     }

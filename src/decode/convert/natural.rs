@@ -59,7 +59,9 @@ fn plain(wire: &Wire) -> Option<String> {
 fn decimal(scale: i32, precision: Option<u32>) -> String {
     let scale = declared_scale(scale);
     match precision {
-        Some(precision @ 1..=1000) if (-1000..=1000).contains(&scale) => format!("numeric({precision},{scale})"),
+        Some(precision @ 1..=1000) if (-1000..=1000).contains(&scale) => {
+            format!("numeric({precision},{scale})")
+        }
         _ => "numeric".to_owned(),
     }
 }
@@ -79,12 +81,13 @@ fn propagated(field: &FieldType, source: &SourceColumn) -> Option<String> {
     let length = source.length.filter(|length| (1..=10_485_760).contains(length));
     let sql = match (&field.wire, &field.semantic, source.ty.as_str()) {
         (Wire::String, Semantic::None, ty) => match ty {
-            "VARCHAR" | "NVARCHAR" | "VARCHAR2" | "NVARCHAR2" | "CHARACTER VARYING" | "CHAR" | "NCHAR" => {
+            "VARCHAR" | "NVARCHAR" | "VARCHAR2" | "NVARCHAR2" | "CHARACTER VARYING" | "CHAR"
+            | "NCHAR" => {
                 return length.map(|length| format!("varchar({length})"));
             }
             "BPCHAR" => return length.map(|length| format!("char({length})")),
-            "INET" | "CIDR" | "MACADDR" | "MACADDR8" | "INT4RANGE" | "INT8RANGE" | "NUMRANGE" | "TSRANGE" | "TSTZRANGE"
-            | "DATERANGE" => {
+            "INET" | "CIDR" | "MACADDR" | "MACADDR8" | "INT4RANGE" | "INT8RANGE" | "NUMRANGE"
+            | "TSRANGE" | "TSTZRANGE" | "DATERANGE" => {
                 return Some(ty.to_ascii_lowercase());
             }
             _ => return None,
@@ -113,8 +116,16 @@ mod tests {
             (Wire::Int16, Semantic::None, Some("smallint")),
             (Wire::Int64, Semantic::MicroTimestamp, Some("timestamp")),
             (Wire::Int64, Semantic::Timestamp, Some("timestamp(3)")),
-            (Wire::Bytes, Semantic::Decimal { scale: 2, precision: Some(10) }, Some("numeric(10,2)")),
-            (Wire::Bytes, Semantic::Decimal { scale: 2046, precision: Some(5) }, Some("numeric(5,-2)")),
+            (
+                Wire::Bytes,
+                Semantic::Decimal { scale: 2, precision: Some(10) },
+                Some("numeric(10,2)"),
+            ),
+            (
+                Wire::Bytes,
+                Semantic::Decimal { scale: 2046, precision: Some(5) },
+                Some("numeric(5,-2)"),
+            ),
             (Wire::Bytes, Semantic::Decimal { scale: 2, precision: None }, Some("numeric")),
             (Wire::Bytes, Semantic::Bits { length: Some(8) }, Some("bit(8)")),
             (Wire::Bytes, Semantic::Bits { length: Some(2_147_483_647) }, Some("bit varying")),
@@ -122,9 +133,14 @@ mod tests {
             (Wire::Untyped, Semantic::None, None),
             (Wire::Struct(vec![]), Semantic::None, None),
         ] {
-            assert_eq!(natural_type(&field(wire.clone(), semantic.clone())).as_deref(), sql, "{wire:?} {semantic:?}");
+            assert_eq!(
+                natural_type(&field(wire.clone(), semantic.clone())).as_deref(),
+                sql,
+                "{wire:?} {semantic:?}"
+            );
         }
-        let uuids = field(Wire::Array(Box::new(field(Wire::String, Semantic::Uuid))), Semantic::None);
+        let uuids =
+            field(Wire::Array(Box::new(field(Wire::String, Semantic::Uuid))), Semantic::None);
         assert_eq!(natural_type(&uuids).as_deref(), Some("uuid[]"));
     }
 

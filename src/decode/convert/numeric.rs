@@ -27,13 +27,19 @@ pub fn boolean(slot: &Slot<'_>, out: &mut Vec<u8>) -> Encoded {
 pub fn integer(width: Width, slot: &Slot<'_>, out: &mut Vec<u8>) -> Encoded {
     let Slot::Int(value) = *slot else {
         return Err(match slot {
-            Slot::Unsigned(_) | Slot::Number(_) => Refusal::Value("is no integer of the column's range"),
+            Slot::Unsigned(_) | Slot::Number(_) => {
+                Refusal::Value("is no integer of the column's range")
+            }
             _ => WRONG_KIND,
         });
     };
     match width {
-        Width::Int2 => put_fixed(out, i16::try_from(value).map_err(|_| OUT_OF_RANGE)?.to_be_bytes()),
-        Width::Int4 => put_fixed(out, i32::try_from(value).map_err(|_| OUT_OF_RANGE)?.to_be_bytes()),
+        Width::Int2 => {
+            put_fixed(out, i16::try_from(value).map_err(|_| OUT_OF_RANGE)?.to_be_bytes())
+        }
+        Width::Int4 => {
+            put_fixed(out, i32::try_from(value).map_err(|_| OUT_OF_RANGE)?.to_be_bytes())
+        }
         Width::Int8 => put_fixed(out, value.to_be_bytes()),
         Width::Oid => put_fixed(out, u32::try_from(value).map_err(|_| OUT_OF_RANGE)?.to_be_bytes()),
     }
@@ -48,7 +54,10 @@ pub fn float4(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
     let value = match *slot {
         Slot::Float(value) => value,
         Slot::Double(wide) => {
-            #[allow(clippy::cast_possible_truncation, reason = "compared with the original in the next line")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "compared with the original in the next line"
+            )]
             let value = wide as f32;
             if f64::from(value).to_bits() != wide.to_bits() && !wide.is_nan() {
                 return Err(Refusal::Value("is no 32-bit float"));
@@ -56,7 +65,10 @@ pub fn float4(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
             value
         }
         Slot::Int(int) => {
-            #[allow(clippy::cast_precision_loss, reason = "compared with the original in the next line")]
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "compared with the original in the next line"
+            )]
             let value = int as f32;
             if !is_exactly(f64::from(value), int) {
                 return Err(Refusal::Value("is an integer that no 32-bit float holds exactly"));
@@ -76,7 +88,10 @@ pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec
         Slot::Double(value) => value,
         Slot::Float(value) => f64::from(value),
         Slot::Int(int) => {
-            #[allow(clippy::cast_precision_loss, reason = "compared with the original in the next line")]
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "compared with the original in the next line"
+            )]
             let value = int as f64;
             if !is_exactly(value, int) {
                 return Err(Refusal::Value("is an integer that no 64-bit float holds exactly"));
@@ -93,7 +108,10 @@ pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec
 
 /// Is the float this very integer? In 128 bits, where nothing saturates.
 fn is_exactly(float: f64, integer: i64) -> bool {
-    #[allow(clippy::cast_possible_truncation, reason = "floats made from 64-bit integers fit 128 bits")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "floats made from 64-bit integers fit 128 bits"
+    )]
     let back = float as i128;
     back == i128::from(integer)
 }
@@ -125,7 +143,10 @@ impl Finite for f64 {
 }
 
 fn parse<T: Finite>(text: &str) -> Result<T, Refusal> {
-    text.parse::<T>().ok().filter(Finite::finite).ok_or(Refusal::Value("is out of the float's range"))
+    text.parse::<T>()
+        .ok()
+        .filter(Finite::finite)
+        .ok_or(Refusal::Value("is out of the float's range"))
 }
 
 #[cfg(test)]
@@ -155,7 +176,10 @@ mod tests {
             let done = run(|_, out| integer(width, &Slot::Int(value), out));
             assert_eq!(done.is_some(), fits, "{width:?} {value}");
         }
-        assert_eq!(run(|_, out| integer(Width::Int2, &Slot::Int(-2), out)), Some(vec![0, 0, 0, 2, 255, 254]));
+        assert_eq!(
+            run(|_, out| integer(Width::Int2, &Slot::Int(-2), out)),
+            Some(vec![0, 0, 0, 2, 255, 254])
+        );
     }
 
     #[test]

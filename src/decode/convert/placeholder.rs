@@ -58,7 +58,8 @@ impl Placeholder {
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let in_base64 = match (&field.wire, modes.binary_handling_mode) {
-            (Wire::Bytes, _) | (Wire::Untyped, BinaryHandlingMode::Bytes | BinaryHandlingMode::Base64) => true,
+            (Wire::Bytes, _)
+            | (Wire::Untyped, BinaryHandlingMode::Bytes | BinaryHandlingMode::Base64) => true,
             (Wire::Array(element), _) => element.wire == Wire::Bytes,
             _ => false,
         };
@@ -80,7 +81,9 @@ impl Placeholder {
             Slot::Bytes(bytes) => bytes == self.bytes,
             Slot::Nested(bytes) => self.is_nested(bytes, context),
             _ => context.scratch.text(slot).is_some_and(|text| {
-                text == self.text || text == self.object || self.base64.as_deref().is_some_and(|base64| base64 == text)
+                text == self.text
+                    || text == self.object
+                    || self.base64.as_deref().is_some_and(|base64| base64 == text)
             }),
         }
     }
@@ -102,7 +105,9 @@ impl Placeholder {
                 }
                 (_, Elements::Map) => {
                     whole = count == 0;
-                    whole && name == self.text && inner.scratch.text(slot) == Some(self.text.as_str())
+                    whole
+                        && name == self.text
+                        && inner.scratch.text(slot) == Some(self.text.as_str())
                 }
                 (Slot::Bytes(bytes), _) => {
                     whole = count == 0;
@@ -110,9 +115,12 @@ impl Placeholder {
                 }
                 _ => {
                     whole = count == 0;
-                    whole && inner.scratch.text(slot).is_some_and(|text| {
-                        text == self.text || text == self.uuid || self.base64.as_deref() == Some(text)
-                    })
+                    whole
+                        && inner.scratch.text(slot).is_some_and(|text| {
+                            text == self.text
+                                || text == self.uuid
+                                || self.base64.as_deref() == Some(text)
+                        })
                 }
             };
             count += 1;

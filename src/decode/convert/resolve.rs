@@ -56,7 +56,9 @@ impl Operation {
             Self::Date => temporal::date(slot, context, out),
             Self::Time(unit, digits) => temporal::time(*unit, *digits, slot, context, out),
             Self::TimeTz(digits) => temporal::time_tz(*digits, slot, context, out),
-            Self::Timestamp(unit, digits) => temporal::timestamp(*unit, *digits, slot, context, out),
+            Self::Timestamp(unit, digits) => {
+                temporal::timestamp(*unit, *digits, slot, context, out)
+            }
             Self::TimestampTz(digits) => temporal::timestamp_tz(*digits, slot, context, out),
             Self::Interval(unit, digits) => temporal::interval(*unit, *digits, slot, context, out),
             Self::Uuid => text::uuid(slot, context, out),
@@ -93,18 +95,31 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
         Target::Int8 => integer(field, 8).then_some(Operation::Int(Width::Int8)),
         // Debezium has no narrower type for oid than int64; each value is checked.
         Target::Oid => integer(field, 8).then_some(Operation::Int(Width::Oid)),
-        Target::Float4 => (field.wire == Wire::Float32 || integer(field, 2)).then_some(Operation::Float4),
-        Target::Float8 => (matches!(field.wire, Wire::Float32 | Wire::Float64) || integer(field, 4))
-            .then_some(Operation::Float8 { single: field.wire == Wire::Float32 }),
+        Target::Float4 => {
+            (field.wire == Wire::Float32 || integer(field, 2)).then_some(Operation::Float4)
+        }
+        Target::Float8 => (matches!(field.wire, Wire::Float32 | Wire::Float64)
+            || integer(field, 4))
+        .then_some(Operation::Float8 { single: field.wire == Wire::Float32 }),
         Target::Numeric(limit) => return numeric_from(field, *limit),
         Target::Text => text_like(field).then_some(Operation::Text(Length::Any)),
-        Target::Varchar(limit) => text_like(field).then_some(Operation::Text(Length::Varchar(*limit))),
-        Target::Bpchar(limit) => text_like(field).then_some(Operation::Text(Length::Bpchar(*limit))),
+        Target::Varchar(limit) => {
+            text_like(field).then_some(Operation::Text(Length::Varchar(*limit)))
+        }
+        Target::Bpchar(limit) => {
+            text_like(field).then_some(Operation::Text(Length::Bpchar(*limit)))
+        }
         Target::Name | Target::Enum => text_like(field).then_some(Operation::Text(Length::Name)),
         Target::Bytea => return bytes_from(field, modes),
-        Target::Date => matches!(field.semantic, Semantic::Date | Semantic::IsoDate).then_some(Operation::Date),
-        Target::Time(digits) => time_unit(&field.semantic).map(|unit| Operation::Time(unit, *digits)),
-        Target::TimeTz(digits) => (field.semantic == Semantic::ZonedTime).then_some(Operation::TimeTz(*digits)),
+        Target::Date => {
+            matches!(field.semantic, Semantic::Date | Semantic::IsoDate).then_some(Operation::Date)
+        }
+        Target::Time(digits) => {
+            time_unit(&field.semantic).map(|unit| Operation::Time(unit, *digits))
+        }
+        Target::TimeTz(digits) => {
+            (field.semantic == Semantic::ZonedTime).then_some(Operation::TimeTz(*digits))
+        }
         Target::Timestamp(digits) => return timestamp_from(field, *digits, modes),
         Target::TimestampTz(digits) => {
             (field.semantic == Semantic::ZonedTimestamp).then_some(Operation::TimestampTz(*digits))
@@ -175,7 +190,8 @@ fn numeric_from(field: &FieldType, limit: Option<Limit>) -> Resolved {
     let (source, digits) = match (&field.wire, &field.semantic) {
         (Wire::Bytes, Semantic::Decimal { scale, precision }) => {
             let declared = declared_scale(*scale);
-            let before = precision.and_then(|p| i32::try_from(p).ok()).map(|p| p.saturating_sub(declared));
+            let before =
+                precision.and_then(|p| i32::try_from(p).ok()).map(|p| p.saturating_sub(declared));
             (Source::Unscaled(*scale), Some((before, declared)))
         }
         (_, Semantic::VariableScaleDecimal) => (Source::Plain, None),
@@ -236,20 +252,27 @@ fn timestamp_from(field: &FieldType, digits: u8, modes: &Table) -> Resolved {
 }
 
 fn adaptive(modes: &Table) -> bool {
-    matches!(modes.time_precision_mode, TimePrecisionMode::Adaptive | TimePrecisionMode::AdaptiveTimeMicroseconds)
+    matches!(
+        modes.time_precision_mode,
+        TimePrecisionMode::Adaptive | TimePrecisionMode::AdaptiveTimeMicroseconds
+    )
 }
 
 fn interval_from(field: &FieldType, digits: Option<u8>) -> Resolved {
     let Some(digits) = digits else {
-        return Err("an interval with restricted fields would cut values; use plain interval".into());
+        return Err(
+            "an interval with restricted fields would cut values; use plain interval".into()
+        );
     };
     match field.semantic {
-        Semantic::Interval | Semantic::MicroDuration => Ok(Operation::Interval(Unit::Micros, digits)),
+        Semantic::Interval | Semantic::MicroDuration => {
+            Ok(Operation::Interval(Unit::Micros, digits))
+        }
         Semantic::NanoDuration => Ok(Operation::Interval(Unit::Nanos, digits)),
         // MySQL's TIME reaches from -838 to 838 hours: interval is where all of it fits. ISO text is a clock, not a duration.
-        Semantic::Time | Semantic::MicroTime | Semantic::NanoTime => {
-            time_unit(&field.semantic).map(|unit| Operation::Interval(unit, digits)).ok_or_else(|| cannot_hold(field))
-        }
+        Semantic::Time | Semantic::MicroTime | Semantic::NanoTime => time_unit(&field.semantic)
+            .map(|unit| Operation::Interval(unit, digits))
+            .ok_or_else(|| cannot_hold(field)),
         _ => Err(cannot_hold(field)),
     }
 }
@@ -281,18 +304,24 @@ fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
     };
     let form = match (wire, semantic, kind) {
         (Wire::Boolean, _, CastKind::Bit(1)) => Form::Bits(Some(1), Some(1)),
-        (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n)) if length.is_none_or(|length| length <= n) => {
+        (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n))
+            if length.is_none_or(|length| length <= n) =>
+        {
             Form::Bits(Some(n), Some(n))
         }
         (Wire::Bytes, Semantic::Bits { .. }, CastKind::VarBit(limit)) => Form::Bits(None, limit),
-        (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => return Err(cannot_hold(field)),
+        (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => {
+            return Err(cannot_hold(field));
+        }
         (Wire::Bytes, Semantic::Decimal { scale, .. }, _) => Form::Decimal(*scale),
         (_, Semantic::VariableScaleDecimal, _) => Form::VariableScale,
         (Wire::Bytes, Semantic::None, _) => Form::TextBytes(Alphabet::Base64),
-        (Wire::String, Semantic::None, CastKind::Opaque) => match Alphabet::of_text(modes.binary_handling_mode) {
-            Some(alphabet) => Form::TextBytes(alphabet),
-            None => Form::Plain,
-        },
+        (Wire::String, Semantic::None, CastKind::Opaque) => {
+            match Alphabet::of_text(modes.binary_handling_mode) {
+                Some(alphabet) => Form::TextBytes(alphabet),
+                None => Form::Plain,
+            }
+        }
         (Wire::String | Wire::Map(..), _, CastKind::Hstore | CastKind::HstoreArray) => Form::Hstore,
         (Wire::String, _, CastKind::Char) => Form::Char,
         (Wire::Struct(_), _, CastKind::Point) => Form::Point,
@@ -301,7 +330,9 @@ fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
             return Err(cannot_hold(field));
         }
         // A count has to be told from a number: text of it means nothing to a cast.
-        (Wire::Int32 | Wire::Int64, semantic, _) if !matches!(semantic, Semantic::None | Semantic::Year | Semantic::Other(_)) => {
+        (Wire::Int32 | Wire::Int64, semantic, _)
+            if !matches!(semantic, Semantic::None | Semantic::Year | Semantic::Other(_)) =>
+        {
             return Err(cannot_hold(field));
         }
         _ => Form::Plain,
@@ -321,7 +352,9 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
         Target::Float8 => Operation::Float8 { single: false },
         Target::Numeric(limit) => {
             let source = match (modes.decimal_handling_mode, limit) {
-                (DecimalHandlingMode::Precise, Some(limit)) if limit.scale < 0 => Source::Unscaled(limit.scale + 2048),
+                (DecimalHandlingMode::Precise, Some(limit)) if limit.scale < 0 => {
+                    Source::Unscaled(limit.scale + 2048)
+                }
                 (DecimalHandlingMode::Precise, Some(limit)) => Source::Unscaled(limit.scale),
                 (DecimalHandlingMode::Precise, None) => Source::Scaleless,
                 (DecimalHandlingMode::String | DecimalHandlingMode::Double, _) => Source::Plain,
@@ -356,7 +389,9 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
         Target::TimestampTz(digits) => Operation::TimestampTz(*digits),
         Target::Interval(Some(digits)) => Operation::Interval(Unit::Micros, *digits),
         Target::Interval(None) => {
-            return Err("an interval with restricted fields would cut values; use plain interval".into());
+            return Err(
+                "an interval with restricted fields would cut values; use plain interval".into()
+            );
         }
         Target::Uuid => Operation::Uuid,
         Target::Json => Operation::Json { binary: false },

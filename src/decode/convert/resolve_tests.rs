@@ -18,7 +18,14 @@ fn array_of(element: FieldType) -> FieldType {
 fn column(oid: u32, element_oid: u32, typmod: i32) -> Column {
     Column {
         name: "price".into(),
-        ty: ColumnType { oid, base_oid: oid, element_oid, typtype: 'b', typmod, sql: "some type".into() },
+        ty: ColumnType {
+            oid,
+            base_oid: oid,
+            element_oid,
+            typtype: 'b',
+            typmod,
+            sql: "some type".into(),
+        },
         not_null: false,
         generated: false,
         identity_always: false,
@@ -91,7 +98,8 @@ fn a_conversion_may_be_shared_between_threads() {
 #[test]
 fn modes_say_what_no_schema_tells() {
     let text = field(Wire::String, Semantic::None);
-    let hex = Table { binary_handling_mode: crate::config::BinaryHandlingMode::Hex, ..Table::default() };
+    let hex =
+        Table { binary_handling_mode: crate::config::BinaryHandlingMode::Hex, ..Table::default() };
     assert!(Conversion::resolve(&text, &column(17, 0, -1), &hex).is_ok());
     let micros = Table { time_precision_mode: TimePrecisionMode::Microseconds, ..Table::default() };
     let timestamp = field(Wire::Int64, Semantic::MicroTimestamp);
@@ -100,9 +108,11 @@ fn modes_say_what_no_schema_tells() {
 
 #[test]
 fn a_fault_names_column_and_type_and_not_the_value() {
-    let conversion = resolve(&field(Wire::String, Semantic::None), &column(1043, 0, 4 + 3)).unwrap();
+    let conversion =
+        resolve(&field(Wire::String, Semantic::None), &column(1043, 0, 4 + 3)).unwrap();
     let scratch = Scratch::default();
-    let fault = conversion.encode(&Slot::Text("secret"), &NoNested, &scratch, &mut Vec::new()).unwrap_err();
+    let fault =
+        conversion.encode(&Slot::Text("secret"), &NoNested, &scratch, &mut Vec::new()).unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Poison, Code::ValueOutOfRange));
     assert_eq!(fault.text, "column \"price\": a value is longer than the column (type some type)");
 }
@@ -123,7 +133,10 @@ fn characters_are_counted_and_blanks_of_char_do_not_count() {
     let write = |oid, value: &str| {
         let mut out = Vec::new();
         let conversion = resolve(&text, &column(oid, 0, 4 + 3)).unwrap();
-        conversion.encode(&Slot::Text(value), &NoNested, &Scratch::default(), &mut out).ok().map(|()| out.split_off(4))
+        conversion
+            .encode(&Slot::Text(value), &NoNested, &Scratch::default(), &mut out)
+            .ok()
+            .map(|()| out.split_off(4))
     };
     assert_eq!(write(1043, "äöü"), Some("äöü".into()));
     assert_eq!(write(1043, "ab  "), None);
@@ -153,7 +166,11 @@ fn the_placeholder_is_known_in_every_form_that_debezium_gives_it() {
     assert!(is(&string(), &column(25, 0, -1), Slot::Text(PLACEHOLDER)));
     assert!(is(&string(), &column(25, 0, -1), Slot::Unescaped { at: 0, len: 28 }));
     assert!(!is(&string(), &column(25, 0, -1), Slot::Text("__debezium_unavailable_valuE")));
-    assert!(is(&field(Wire::String, Semantic::Json), &column(3802, 0, -1), Slot::Text(PLACEHOLDER)));
+    assert!(is(
+        &field(Wire::String, Semantic::Json),
+        &column(3802, 0, -1),
+        Slot::Text(PLACEHOLDER)
+    ));
     let bytes = field(Wire::Bytes, Semantic::None);
     assert!(is(&bytes, &column(17, 0, -1), Slot::Bytes(PLACEHOLDER.as_bytes())));
     let base64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
@@ -179,7 +196,11 @@ fn the_placeholder_is_known_inside_arrays_and_maps() {
     assert!(is(&integers, &column(1007, 23, -1), codes.clone()));
     assert!(!is(&integers, &column(1007, 23, -1), codes[..27].to_vec()));
     let uuids = array_of(field(Wire::String, Semantic::Uuid));
-    assert!(is(&uuids, &column(2951, 2950, -1), vec![("", Slot::Text("b68a35a7-17ad-35b3-af2a-ae46edb4545a"))]));
+    assert!(is(
+        &uuids,
+        &column(2951, 2950, -1),
+        vec![("", Slot::Text("b68a35a7-17ad-35b3-af2a-ae46edb4545a"))]
+    ));
     let string = || Box::new(field(Wire::String, Semantic::None));
     let map = field(Wire::Map(string(), string()), Semantic::None);
     assert!(is(&map, &column(3802, 0, -1), vec![(PLACEHOLDER, Slot::Text(PLACEHOLDER))]));
@@ -192,12 +213,19 @@ fn a_fault_of_the_nested_walker_is_passed_on() {
         fn each(
             &self,
             _: &[u8],
-            _: &mut dyn FnMut(&str, &Slot<'_>, &dyn crate::decode::slot::NestedReader) -> Result<(), crate::fault::Fault>,
+            _: &mut dyn FnMut(
+                &str,
+                &Slot<'_>,
+                &dyn crate::decode::slot::NestedReader,
+            ) -> Result<(), crate::fault::Fault>,
         ) -> Result<(), crate::fault::Fault> {
             Err(crate::fault::Fault::poison(Code::Undecodable, "cut short"))
         }
     }
-    let conversion = resolve(&array_of(field(Wire::Int32, Semantic::None)), &column(1007, 23, -1)).unwrap();
-    let fault = conversion.encode(&Slot::Nested(b"x"), &Broken, &Scratch::default(), &mut Vec::new()).unwrap_err();
+    let conversion =
+        resolve(&array_of(field(Wire::Int32, Semantic::None)), &column(1007, 23, -1)).unwrap();
+    let fault = conversion
+        .encode(&Slot::Nested(b"x"), &Broken, &Scratch::default(), &mut Vec::new())
+        .unwrap_err();
     assert_eq!((fault.code, fault.text.as_str()), (Code::Undecodable, "cut short"));
 }

@@ -147,6 +147,9 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(bytes.len() * 2);
     for byte in bytes {
-        out.extend([byte >> 4, byte & 15].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')));
+        out.extend(
+            [byte >> 4, byte & 15]
+                .map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')),
+        );
     }
 }

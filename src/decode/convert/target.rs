@@ -213,10 +213,22 @@ mod tests {
         );
         assert_eq!(Target::of(&column(1700, -1, "numeric")), Target::Numeric(None));
         assert_eq!(Target::of(&column(1043, 24, "character varying(20)")), Target::Varchar(20));
-        assert_eq!(Target::of(&column(1114, 3, "timestamp(3) without time zone")), Target::Timestamp(3));
-        assert_eq!(Target::of(&column(1114, -1, "timestamp without time zone")), Target::Timestamp(6));
-        assert_eq!(Target::of(&column(1186, 0x7fff_0003, "interval(3)")), Target::Interval(Some(3)));
-        assert_eq!(Target::of(&column(1186, 0x0006_ffff, "interval year to month")), Target::Interval(None));
+        assert_eq!(
+            Target::of(&column(1114, 3, "timestamp(3) without time zone")),
+            Target::Timestamp(3)
+        );
+        assert_eq!(
+            Target::of(&column(1114, -1, "timestamp without time zone")),
+            Target::Timestamp(6)
+        );
+        assert_eq!(
+            Target::of(&column(1186, 0x7fff_0003, "interval(3)")),
+            Target::Interval(Some(3))
+        );
+        assert_eq!(
+            Target::of(&column(1186, 0x0006_ffff, "interval year to month")),
+            Target::Interval(None)
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub enum Unit {
 
 const OUT_OF_RANGE: Refusal = Refusal::Value("is outside PostgreSQL's range");
 const TOO_FINE: Refusal = Refusal::Value("is finer than the column");
-const NOT_ISO: Refusal = Refusal::Value("is not the ISO 8601 text that its type announces, or finer than microseconds");
+const NOT_ISO: Refusal =
+    Refusal::Value("is not the ISO 8601 text that its type announces, or finer than microseconds");
 
 /// 2000-01-01 in days since 1970.
 const EPOCH_DAYS: i64 = 10_957;
@@ -100,13 +101,20 @@ fn check_digits(micros: i64, digits: u8) -> Encoded {
 }
 
 /// `time`: units since midnight or ISO text.
-pub fn time(unit: Unit, digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn time(
+    unit: Unit,
+    digits: u8,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     let micros = match *slot {
         Slot::Int(value) => to_micros(value, unit)?,
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
             let mut cursor = Cursor::new(text);
-            let clock = cursor.clock().filter(|c| cursor.at_end() && matches!(c.offset, None | Some(0)));
+            let clock =
+                cursor.clock().filter(|c| cursor.at_end() && matches!(c.offset, None | Some(0)));
             clock.ok_or(NOT_ISO)?.micros
         }
     };
@@ -136,24 +144,26 @@ pub fn time_tz(digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<
 /// The driver's infinities in each unit (`PGStatement.DATE_POSITIVE_INFINITY` and its negative, shifted by Debezium).
 fn infinite_timestamp(value: i64, unit: Unit) -> Option<i64> {
     match (unit, value) {
-        (Unit::Millis, 9_223_372_036_825_200) | (Unit::Micros, 9_223_372_036_825_200_000) | (Unit::Nanos, i64::MAX) => {
-            Some(i64::MAX)
-        }
-        (Unit::Millis, -9_223_372_036_832_400) | (Unit::Micros, -9_223_372_036_832_400_000) | (Unit::Nanos, i64::MIN) => {
-            Some(i64::MIN)
-        }
+        (Unit::Millis, 9_223_372_036_825_200)
+        | (Unit::Micros, 9_223_372_036_825_200_000)
+        | (Unit::Nanos, i64::MAX) => Some(i64::MAX),
+        (Unit::Millis, -9_223_372_036_832_400)
+        | (Unit::Micros, -9_223_372_036_832_400_000)
+        | (Unit::Nanos, i64::MIN) => Some(i64::MIN),
         _ => None,
     }
 }
 
 fn infinite_text(text: &str) -> Option<i64> {
     match text {
-        "infinity" | "+294247-01-10T04:00:25.2Z" | "+294247-01-10T04:00:25.200Z" | "+294247-01-10T04:00:25.200000Z" => {
-            Some(i64::MAX)
-        }
-        "-infinity" | "-290308-12-21T19:59:27.6Z" | "-290308-12-21T19:59:27.600Z" | "-290308-12-21T19:59:27.600000Z" => {
-            Some(i64::MIN)
-        }
+        "infinity"
+        | "+294247-01-10T04:00:25.2Z"
+        | "+294247-01-10T04:00:25.200Z"
+        | "+294247-01-10T04:00:25.200000Z" => Some(i64::MAX),
+        "-infinity"
+        | "-290308-12-21T19:59:27.6Z"
+        | "-290308-12-21T19:59:27.600Z"
+        | "-290308-12-21T19:59:27.600000Z" => Some(i64::MIN),
         _ => None,
     }
 }
@@ -172,7 +182,13 @@ fn since_2000(days: i64, micros: i64, offset: i32) -> Option<i64> {
 
 /// `timestamp`: units since 1970 in local time, or ISO text whose `Z` means nothing.
 #[inline]
-pub fn timestamp(unit: Unit, digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn timestamp(
+    unit: Unit,
+    digits: u8,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     if let Slot::Int(value) = *slot {
         if let Some(infinite) = infinite_timestamp(value, unit) {
             put_fixed(out, infinite.to_be_bytes());
@@ -180,7 +196,9 @@ pub fn timestamp(unit: Unit, digits: u8, slot: &Slot<'_>, context: Context<'_>, 
         }
         // Milliseconds reach further than microseconds: shift the epoch before scaling up.
         let micros = match unit {
-            Unit::Millis => value.checked_sub(EPOCH_MICROS / 1000).and_then(|v| v.checked_mul(1000)),
+            Unit::Millis => {
+                value.checked_sub(EPOCH_MICROS / 1000).and_then(|v| v.checked_mul(1000))
+            }
             _ => to_micros(value, unit)?.checked_sub(EPOCH_MICROS),
         };
         return put_timestamp(micros, digits, out);
@@ -191,14 +209,20 @@ pub fn timestamp(unit: Unit, digits: u8, slot: &Slot<'_>, context: Context<'_>, 
         return Ok(());
     }
     let mut cursor = Cursor::new(text);
-    let read = cursor.date_time().filter(|(_, c)| cursor.at_end() && matches!(c.offset, None | Some(0)));
+    let read =
+        cursor.date_time().filter(|(_, c)| cursor.at_end() && matches!(c.offset, None | Some(0)));
     let (days, clock) = read.ok_or(NOT_ISO)?;
     put_timestamp(since_2000(days, clock.micros, 0), digits, out)
 }
 
 /// `timestamptz`: ISO text with an offset.
 #[inline]
-pub fn timestamp_tz(digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn timestamp_tz(
+    digits: u8,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
     let mut cursor = Cursor::new(text);
     if let Some((days, clock)) = cursor.date_time().filter(|_| cursor.at_end()) {
@@ -215,7 +239,13 @@ pub fn timestamp_tz(digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut
 }
 
 /// `interval`: a count of units or an ISO duration.
-pub fn interval(unit: Unit, digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+pub fn interval(
+    unit: Unit,
+    digits: u8,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     let duration = match *slot {
         // Debezium saturates what 64 bits cannot count: that is no longer the value.
         Slot::Int(i64::MAX | i64::MIN) => return Err(OUT_OF_RANGE),

@@ -52,7 +52,11 @@ fn timestamps_keep_postgresqls_range_and_know_debeziums_infinities() {
         // 294276-12-31 23:59:59.999: beyond 64-bit microseconds since 1970, within those since 2000.
         (Unit::Millis, Slot::Int(9_224_318_015_999_999), Some(9_223_371_331_199_999_000)),
         (Unit::Micros, Slot::Text("2000-01-01T00:00:00.000001Z"), Some(1)),
-        (Unit::Micros, Slot::Text("+294276-12-31T23:59:59.999999Z"), Some(9_223_371_331_199_999_999)),
+        (
+            Unit::Micros,
+            Slot::Text("+294276-12-31T23:59:59.999999Z"),
+            Some(9_223_371_331_199_999_999),
+        ),
         (Unit::Micros, Slot::Text("+294277-01-01T00:00:00Z"), None),
         (Unit::Micros, Slot::Text("-4713-11-23T00:00:00Z"), None),
         (Unit::Micros, Slot::Text("2000-01-01T00:00:00+02:00"), None),
@@ -70,17 +74,37 @@ fn an_offset_moves_a_timestamptz_and_is_required() {
     assert_eq!(at("2000-01-01T00:00:00Z"), Some(0));
     assert_eq!(at("infinity"), Some(i64::MAX));
     assert_eq!(at("-infinity"), Some(i64::MIN));
-    for text in ["2000-01-01T00:00:00", "2000-01-01", "", "2000-01-01T00:00:00Zx", "2000-01-01T00:00:00.0000001Z"] {
+    for text in [
+        "2000-01-01T00:00:00",
+        "2000-01-01",
+        "",
+        "2000-01-01T00:00:00Zx",
+        "2000-01-01T00:00:00.0000001Z",
+    ] {
         assert_eq!(at(text), None, "{text}");
     }
 }
 
 #[test]
 fn a_columns_precision_never_rounds() {
-    for (digits, micros, fits) in [(0, 1_000_000, true), (0, 100_000, false), (3, 5_000, true), (3, 5_500, false), (6, 1, true)] {
+    for (digits, micros, fits) in [
+        (0, 1_000_000, true),
+        (0, 100_000, false),
+        (3, 5_000, true),
+        (3, 5_500, false),
+        (6, 1, true),
+    ] {
         let slot = Slot::Int(micros);
-        assert_eq!(run(|c, out| time(Unit::Micros, digits, &slot, c, out)).is_some(), fits, "{digits} {micros}");
-        assert_eq!(run(|c, out| timestamp(Unit::Micros, digits, &slot, c, out)).is_some(), fits, "{digits} {micros}");
+        assert_eq!(
+            run(|c, out| time(Unit::Micros, digits, &slot, c, out)).is_some(),
+            fits,
+            "{digits} {micros}"
+        );
+        assert_eq!(
+            run(|c, out| timestamp(Unit::Micros, digits, &slot, c, out)).is_some(),
+            fits,
+            "{digits} {micros}"
+        );
     }
 }
 
@@ -99,10 +123,22 @@ fn zones_of_timetz_are_counted_westwards_and_intervals_have_three_parts() {
     let (scratch, mut out) = (Scratch::default(), Vec::new());
     let context = Context { nested: &NoNested, scratch: &scratch };
     time_tz(6, &Slot::Text("00:00:01+01:00"), context, &mut out).unwrap();
-    assert_eq!(out, [&[0, 0, 0, 12][..], &1_000_000i64.to_be_bytes(), &(-3600i32).to_be_bytes()].concat());
+    assert_eq!(
+        out,
+        [&[0, 0, 0, 12][..], &1_000_000i64.to_be_bytes(), &(-3600i32).to_be_bytes()].concat()
+    );
     out.clear();
     interval(Unit::Micros, 6, &Slot::Text("P1Y-2DT3S"), context, &mut out).unwrap();
-    assert_eq!(out, [&[0, 0, 0, 16][..], &3_000_000i64.to_be_bytes(), &(-2i32).to_be_bytes(), &12i32.to_be_bytes()].concat());
+    assert_eq!(
+        out,
+        [
+            &[0, 0, 0, 16][..],
+            &3_000_000i64.to_be_bytes(),
+            &(-2i32).to_be_bytes(),
+            &12i32.to_be_bytes()
+        ]
+        .concat()
+    );
     assert!(interval(Unit::Micros, 6, &Slot::Int(i64::MAX), context, &mut out).is_err());
 }
 

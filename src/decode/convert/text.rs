@@ -1,6 +1,8 @@
 //! Text, labels, identifiers and JSON.
 
-use super::{Context, Encoded, Refusal, WRONG_KIND, begin, finish, json_text, put_bytes, put_fixed};
+use super::{
+    Context, Encoded, Refusal, WRONG_KIND, begin, finish, json_text, put_bytes, put_fixed,
+};
 use crate::decode::slot::Slot;
 use uuid::Uuid;
 

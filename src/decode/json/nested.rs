@@ -36,7 +36,8 @@ struct Entries<'a, 'v> {
 impl Entries<'_, '_> {
     fn hand_out<E: Error>(&mut self, name: &str, wire: &Wire, json: &str) -> Result<(), E> {
         let mut scratch = Scratch::default();
-        let slot = token::slot(json, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
+        let slot =
+            token::slot(json, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
         let slot = scratch.text(&slot).map_or(slot, Slot::Text);
         (self.visit)(name, &slot, wire).map_err(|fault| {
             *self.fault = Some(fault);
@@ -46,10 +47,12 @@ impl Entries<'_, '_> {
 
     /// One `[key, value]` pair: how JsonConverter writes a map whose keys are no text.
     fn pair<E: Error>(&mut self, value: &Wire, json: &str) -> Result<(), E> {
-        let pair: [&RawValue; 2] = serde_json::from_str(json).map_err(|_| E::custom("an entry of a map is no pair"))?;
+        let pair: [&RawValue; 2] =
+            serde_json::from_str(json).map_err(|_| E::custom("an entry of a map is no pair"))?;
         let [name, entry] = pair.map(RawValue::get);
         let mut scratch = Scratch::default();
-        let slot = token::slot(name, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
+        let slot =
+            token::slot(name, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
         let name = scratch.text(&slot).unwrap_or(name);
         self.hand_out(name, value, entry)
     }
@@ -82,7 +85,9 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
             let value = fields.next_value::<&'de RawValue>()?;
             let wire = match self.wire {
                 Wire::Map(_, value) => &value.wire,
-                Wire::Struct(fields) => fields.iter().find(|f| f.name == name).map_or(&Wire::Untyped, |f| &f.ty.wire),
+                Wire::Struct(fields) => {
+                    fields.iter().find(|f| f.name == name).map_or(&Wire::Untyped, |f| &f.ty.wire)
+                }
                 _ => &Wire::Untyped,
             };
             self.hand_out(&name, wire, value.get())?;

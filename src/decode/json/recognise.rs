@@ -82,8 +82,12 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
 
 /// Debezium writes `before` first, so most records need no look at their names.
 fn starts_with_before(json: &[u8]) -> bool {
-    let value = json.strip_prefix(b"{").and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\"before\""));
-    let value = value.and_then(|rest| rest.trim_ascii_start().strip_prefix(b":")).map(<[u8]>::trim_ascii_start);
+    let value = json
+        .strip_prefix(b"{")
+        .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\"before\""));
+    let value = value
+        .and_then(|rest| rest.trim_ascii_start().strip_prefix(b":"))
+        .map(<[u8]>::trim_ascii_start);
     value.is_some_and(|value| value.starts_with(b"{") || value.starts_with(b"null"))
 }
 
@@ -129,31 +133,47 @@ mod tests {
 
     #[test]
     fn topics_that_are_no_table_data_are_known_by_their_fields() {
-        let of = |value: &str, key: &str| recognise(value.as_bytes(), Some(key.as_bytes())).unwrap();
+        let of =
+            |value: &str, key: &str| recognise(value.as_bytes(), Some(key.as_bytes())).unwrap();
         let rule = Recognised::NotTableData;
         assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"serverName":"a"}"#), rule("heartbeat"));
         assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"id":1}"#), Recognised::Row);
         assert_eq!(
-            of(r#"{"status":"BEGIN","id":"1","event_count":null,"data_collections":null,"ts_ms":1}"#, r#"{"id":"1"}"#),
+            of(
+                r#"{"status":"BEGIN","id":"1","event_count":null,"data_collections":null,"ts_ms":1}"#,
+                r#"{"id":"1"}"#
+            ),
             rule("transaction")
         );
         assert_eq!(
-            of(r#"{"source":{},"ts_ms":1,"databaseName":"a","schemaName":null,"ddl":"x","tableChanges":[]}"#, "{}"),
+            of(
+                r#"{"source":{},"ts_ms":1,"databaseName":"a","schemaName":null,"ddl":"x","tableChanges":[]}"#,
+                "{}"
+            ),
             rule("schema_change")
         );
         assert_eq!(
-            of(r#"{"id":"1","aggregate_type":"a","type":"b","additional_data":{},"timestamp":1}"#, r#"{"id":"1"}"#),
+            of(
+                r#"{"id":"1","aggregate_type":"a","type":"b","additional_data":{},"timestamp":1}"#,
+                r#"{"id":"1"}"#
+            ),
             rule("notification")
         );
         assert_eq!(of(r#"{"type":"execute-snapshot","data":{}}"#, r#""app""#), rule("signal"));
         assert_eq!(of(r#"{"id":1,"type":"a","data":"b"}"#, r#"{"id":1}"#), Recognised::Row);
-        assert_eq!(of(r#"{"op":"m","ts_ms":1,"source":{},"message":{}}"#, r#"{"prefix":"a"}"#), rule("message"));
+        assert_eq!(
+            of(r#"{"op":"m","ts_ms":1,"source":{},"message":{}}"#, r#"{"prefix":"a"}"#),
+            rule("message")
+        );
     }
 
     #[test]
     fn an_envelope_is_known_in_any_order() {
         assert_eq!(recognise(br#"{"before":null}"#, None), Ok(Recognised::Envelope));
-        assert_eq!(recognise(br#"{"op":"c","after":{},"source":{}}"#, None), Ok(Recognised::Envelope));
+        assert_eq!(
+            recognise(br#"{"op":"c","after":{},"source":{}}"#, None),
+            Ok(Recognised::Envelope)
+        );
         assert_eq!(recognise(br#"{"op":"sale","source":"web","id":1}"#, None), Ok(Recognised::Row));
         assert!(recognise(b"[1]", None).is_err());
     }

@@ -72,7 +72,9 @@ impl<'de> Deserialize<'de> for Outer<'de> {
                 }
                 // A row may have columns of these names; a schema is null or an object with a type.
                 let parts = schema.zip(payload).map(|(schema, payload)| Parts { schema, payload });
-                Ok(Outer(parts.filter(|p| !others && (p.schema == "null" || p.schema.starts_with('{')))))
+                Ok(Outer(
+                    parts.filter(|p| !others && (p.schema == "null" || p.schema.starts_with('{'))),
+                ))
             }
         }
         deserializer.deserialize_map(Visit)
@@ -103,7 +105,10 @@ mod tests {
         let json = br#"{"schema":{"type":"x"},"payload": {"a":1} }"#;
         let parts = split(json).unwrap().unwrap();
         let prefix = prefix(json, &parts).unwrap();
-        assert_eq!(payload_behind(br#"{"schema":{"type":"x"},"payload": {"a":2}}"#, prefix), Some(&br#"{"a":2}"#[..]));
+        assert_eq!(
+            payload_behind(br#"{"schema":{"type":"x"},"payload": {"a":2}}"#, prefix),
+            Some(&br#"{"a":2}"#[..])
+        );
         assert_eq!(payload_behind(br#"{"schema":{"type":"y"},"payload": {"a":2}}"#, prefix), None);
     }
 }

@@ -39,11 +39,18 @@ pub struct Walk<'a, 'r> {
 #[cold]
 pub fn undecodable(error: &serde_json::Error) -> Fault {
     let what = match error.classify() {
-        serde_json::error::Category::Data => "a part has another form than the envelope or schema says",
+        serde_json::error::Category::Data => {
+            "a part has another form than the envelope or schema says"
+        }
         serde_json::error::Category::Eof => "the text ends too early",
-        serde_json::error::Category::Syntax | serde_json::error::Category::Io => "the text is no JSON",
+        serde_json::error::Category::Syntax | serde_json::error::Category::Io => {
+            "the text is no JSON"
+        }
     };
-    Fault::poison(Code::Undecodable, format!("decode json: {what}, line {} column {}", error.line(), error.column()))
+    Fault::poison(
+        Code::Undecodable,
+        format!("decode json: {what}, line {} column {}", error.line(), error.column()),
+    )
 }
 
 impl<'r> Walk<'_, 'r> {
@@ -53,7 +60,9 @@ impl<'r> Walk<'_, 'r> {
     /// Poison `Undecodable` when the text is no JSON object or goes on behind it.
     pub fn read(&mut self, json: &'r [u8], role: Role) -> Result<bool, Fault> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let present = Object { walk: self, role }.deserialize(&mut deserializer).map_err(|e| undecodable(&e))?;
+        let present = Object { walk: self, role }
+            .deserialize(&mut deserializer)
+            .map_err(|e| undecodable(&e))?;
         deserializer.end().map_err(|e| undecodable(&e))?;
         Ok(present)
     }
@@ -75,12 +84,17 @@ impl<'r> Walk<'_, 'r> {
             Role::Envelope => match name {
                 "before" => {
                     let before = map.next_value::<&'r RawValue>()?.get();
-                    self.facts.before = if before == "null" { Image::Missing } else { Image::At(before.as_bytes()) };
+                    self.facts.before = if before == "null" {
+                        Image::Missing
+                    } else {
+                        Image::At(before.as_bytes())
+                    };
                     return Ok(());
                 }
                 "after" => {
                     self.row.fill(Slot::Absent);
-                    self.facts.after = map.next_value_seed(Object { walk: self, role: Role::Row })?;
+                    self.facts.after =
+                        map.next_value_seed(Object { walk: self, role: Role::Row })?;
                     return Ok(());
                 }
                 "source" => {
@@ -111,7 +125,8 @@ impl<'r> Walk<'_, 'r> {
     ) -> Result<(), M::Error> {
         // Fields come in schema order nearly always, so the expected name is the next one.
         let expected = self.names.get(*hint).is_some_and(|n| **n == *name);
-        let index = if expected { Some(*hint) } else { self.names.iter().position(|n| **n == *name) };
+        let index =
+            if expected { Some(*hint) } else { self.names.iter().position(|n| **n == *name) };
         match index {
             Some(index) => {
                 *hint = index + 1;

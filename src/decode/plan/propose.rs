@@ -12,11 +12,17 @@ use crate::table::ProposedColumn;
 ///
 /// # Errors
 /// Blocked: a column has no known type (JSON without schema and no `column_types`), or the key is not known.
-pub fn propose(schema: &RecordSchema, overrides: &config::Table) -> Result<Vec<ProposedColumn>, Fault> {
+pub fn propose(
+    schema: &RecordSchema,
+    overrides: &config::Table,
+) -> Result<Vec<ProposedColumn>, Fault> {
     let key = key_names(schema, overrides)?;
     let place = |name: &str| key.iter().position(|k| *k == name);
     let mut columns = Vec::with_capacity(schema.row.len());
-    let mut add = |name: &str, sql_type: Option<String>, field: Option<&Field>| -> Result<(), Fault> {
+    let mut add = |name: &str,
+                   sql_type: Option<String>,
+                   field: Option<&Field>|
+     -> Result<(), Fault> {
         let sql_type = sql_type.ok_or_else(|| no_type(name))?;
         let comment = field.and_then(comment);
         columns.push(ProposedColumn { name: name.to_owned(), sql_type, key: place(name), comment });
@@ -36,14 +42,19 @@ pub fn propose(schema: &RecordSchema, overrides: &config::Table) -> Result<Vec<P
         if overrides.column_types.is_empty() {
             return Err(no_types());
         }
-        for (name, sql_type) in overrides.column_types.iter().filter(|(name, _)| place(name).is_none()) {
+        for (name, sql_type) in
+            overrides.column_types.iter().filter(|(name, _)| place(name).is_none())
+        {
             add(name, Some(sql_type.clone()), None)?;
         }
     }
     Ok(columns)
 }
 
-fn key_names<'a>(schema: &'a RecordSchema, overrides: &'a config::Table) -> Result<Vec<&'a str>, Fault> {
+fn key_names<'a>(
+    schema: &'a RecordSchema,
+    overrides: &'a config::Table,
+) -> Result<Vec<&'a str>, Fault> {
     if let Some(key) = &overrides.key {
         return Ok(key.iter().map(String::as_str).collect());
     }

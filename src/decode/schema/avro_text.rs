@@ -91,7 +91,9 @@ pub fn parse(text: &str) -> Result<AvroType, Fault> {
         Err(_) if !text.trim().is_empty() && text.trim().chars().all(char::is_alphanumeric) => {
             Value::String(text.trim().to_owned())
         }
-        Err(e) => return Err(unusable(format!("no JSON at line {} column {}", e.line(), e.column()))),
+        Err(e) => {
+            return Err(unusable(format!("no JSON at line {} column {}", e.line(), e.column())));
+        }
     };
     Parser { named: HashMap::new(), types: 0 }.read(&value, "", 0)
 }
@@ -110,14 +112,18 @@ impl Parser {
         let found = match value {
             Value::String(name) => self.by_name(name, namespace)?,
             Value::Array(branches) => {
-                let branches =
-                    branches.iter().map(|b| self.read(b, namespace, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+                let branches = branches
+                    .iter()
+                    .map(|b| self.read(b, namespace, depth + 1))
+                    .collect::<Result<Vec<_>, _>>()?;
                 AvroType::new(Kind::Union(branches), Connect::default())
             }
             Value::Object(object) => {
                 let connect = connect(object);
                 match object.get("type") {
-                    Some(Value::String(name)) => self.complex(name, object, connect, namespace, depth)?,
+                    Some(Value::String(name)) => {
+                        self.complex(name, object, connect, namespace, depth)?
+                    }
                     // A type wrapped in a type: the outer properties win.
                     Some(inner) => {
                         let mut inner = self.read(inner, namespace, depth + 1)?;
@@ -160,7 +166,8 @@ impl Parser {
         depth: usize,
     ) -> Result<AvroType, Fault> {
         let text = |name: &str| object.get(name).and_then(Value::as_str);
-        let part = |name: &str| object.get(name).ok_or_else(|| unusable(format!("{name} is missing")));
+        let part =
+            |name: &str| object.get(name).ok_or_else(|| unusable(format!("{name} is missing")));
         let kind = match ty {
             "array" => Kind::Array(Box::new(self.read(part("items")?, namespace, depth + 1)?)),
             "map" => Kind::Map(Box::new(self.read(part("values")?, namespace, depth + 1)?)),
@@ -192,12 +199,21 @@ impl Parser {
         Ok(AvroType::new(kind, connect))
     }
 
-    fn fields(&mut self, fields: &Value, full: &str, depth: usize) -> Result<Vec<(String, AvroType)>, Fault> {
+    fn fields(
+        &mut self,
+        fields: &Value,
+        full: &str,
+        depth: usize,
+    ) -> Result<Vec<(String, AvroType)>, Fault> {
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace);
         let fields = fields.as_array().ok_or_else(|| unusable("fields is no list"))?;
         let read = |field: &Value| {
-            let name = field.get("name").and_then(Value::as_str).ok_or_else(|| unusable("a field has no name"))?;
-            let ty = field.get("type").ok_or_else(|| unusable(format!("field {name} has no type")))?;
+            let name = field
+                .get("name")
+                .and_then(Value::as_str)
+                .ok_or_else(|| unusable("a field has no name"))?;
+            let ty =
+                field.get("type").ok_or_else(|| unusable(format!("field {name} has no type")))?;
             Ok((name.to_owned(), self.read(ty, namespace, depth + 1)?))
         };
         fields.iter().map(read).collect()
@@ -206,11 +222,18 @@ impl Parser {
 
 fn symbols(value: &Value) -> Result<Vec<String>, Fault> {
     let symbols = value.as_array().ok_or_else(|| unusable("symbols is no list"))?;
-    symbols.iter().map(|s| s.as_str().map(str::to_owned).ok_or_else(|| unusable("a symbol is no text"))).collect()
+    symbols
+        .iter()
+        .map(|s| s.as_str().map(str::to_owned).ok_or_else(|| unusable("a symbol is no text")))
+        .collect()
 }
 
 fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
+    if name.contains('.') || namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}.{name}")
+    }
 }
 
 fn primitive(name: &str) -> Option<Kind> {
@@ -230,7 +253,9 @@ fn primitive(name: &str) -> Option<Kind> {
 fn connect(object: &serde_json::Map<String, Value>) -> Connect {
     let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
     let mut parameters: HashMap<String, String> = match object.get("connect.parameters") {
-        Some(Value::Object(map)) => map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
+        Some(Value::Object(map)) => {
+            map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+        }
         _ => HashMap::new(),
     };
     // Without Connect's parameters the decimal's own properties tell the same.
@@ -294,7 +319,8 @@ impl AvroType {
             [(k, key), (v, value)]
                 if k == "key"
                     && v == "value"
-                    && (item.is_map_entry() || self.connect.internal.as_deref() == Some("MapEntry")) =>
+                    && (item.is_map_entry()
+                        || self.connect.internal.as_deref() == Some("MapEntry")) =>
             {
                 Some((key, value))
             }
@@ -333,8 +359,10 @@ impl AvroType {
     /// # Errors
     /// Poison `SchemaUnusable` for a union of several types: Connect has none, so no column can be one.
     pub fn field_type(&self) -> Result<FieldType, Fault> {
-        let (ty, _) = self.non_null().ok_or_else(|| unusable("a union of several types is no column"))?;
-        let optional = matches!(&self.kind, Kind::Union(b) if b.iter().any(|b| matches!(b.kind, Kind::Null)));
+        let (ty, _) =
+            self.non_null().ok_or_else(|| unusable("a union of several types is no column"))?;
+        let optional =
+            matches!(&self.kind, Kind::Union(b) if b.iter().any(|b| matches!(b.kind, Kind::Null)));
         let wire = if let Some((key, value)) = ty.entries() {
             Wire::Map(Box::new(key.field_type()?), Box::new(value.field_type()?))
         } else {
@@ -366,7 +394,12 @@ impl AvroType {
             Some(name) => semantic::of_name(name, &ty.connect),
             None => ty.logical(),
         };
-        Ok(FieldType { wire, semantic, optional, source_column: semantic::source_column(&ty.connect) })
+        Ok(FieldType {
+            wire,
+            semantic,
+            optional,
+            source_column: semantic::source_column(&ty.connect),
+        })
     }
 
     /// The meaning of an Avro logical type, for writers that are not Connect.

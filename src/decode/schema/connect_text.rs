@@ -45,7 +45,12 @@ pub struct ConnectSchema {
 /// Poison `SchemaUnusable` when the text is no schema block.
 pub fn parse(text: &str) -> Result<ConnectSchema, Fault> {
     let block: Block = serde_json::from_str(text).map_err(|e| {
-        unusable(format!("line {} column {}: {:?} error in the schema block", e.line(), e.column(), e.classify()))
+        unusable(format!(
+            "line {} column {}: {:?} error in the schema block",
+            e.line(),
+            e.column(),
+            e.classify()
+        ))
     })?;
     Ok(ConnectSchema { name: block.name.clone(), ty: field_type(&block)? })
 }
@@ -73,8 +78,14 @@ fn field_type(block: &Block) -> Result<FieldType, Fault> {
         "struct" => Wire::Struct(block.fields.iter().map(field).collect::<Result<_, _>>()?),
         other => return Err(unusable(format!("type {other} is not known"))),
     };
-    let semantic = block.name.as_deref().map_or(Semantic::None, |name| semantic::of_name(name, block));
-    Ok(FieldType { wire, semantic, optional: block.optional, source_column: semantic::source_column(block) })
+    let semantic =
+        block.name.as_deref().map_or(Semantic::None, |name| semantic::of_name(name, block));
+    Ok(FieldType {
+        wire,
+        semantic,
+        optional: block.optional,
+        source_column: semantic::source_column(block),
+    })
 }
 
 fn part(block: Option<&Block>, name: &str) -> Result<FieldType, Fault> {

@@ -129,7 +129,8 @@ fn form_of(name: Option<&str>, has: &dyn Fn(&str) -> bool) -> Form {
 
 /// The table through which Debezium is given signals arrives like any other.
 fn is_signal(name: Option<&str>, row: &[Field]) -> bool {
-    name.is_some_and(|n| n.contains("signal")) && row.iter().map(|f| f.name.as_str()).eq(["id", "type", "data"])
+    name.is_some_and(|n| n.contains("signal"))
+        && row.iter().map(|f| f.name.as_str()).eq(["id", "type", "data"])
 }
 
 fn is_metadata(name: &str) -> bool {
@@ -145,7 +146,9 @@ struct Key {
 fn describe_key(text: SchemaText<'_>) -> Result<Key, Fault> {
     match text {
         SchemaText::None => Ok(Key { name: None, fields: Vec::new(), walk: KeyWalk::None }),
-        SchemaText::Schemaless => Ok(Key { name: None, fields: Vec::new(), walk: KeyWalk::Untyped }),
+        SchemaText::Schemaless => {
+            Ok(Key { name: None, fields: Vec::new(), walk: KeyWalk::Untyped })
+        }
         SchemaText::ConnectJson(text) => {
             let schema = connect_text::parse(text)?;
             Ok(Key { fields: fields_or_bare(schema.ty), name: schema.name, walk: KeyWalk::Json })
@@ -154,13 +157,19 @@ fn describe_key(text: SchemaText<'_>) -> Result<Key, Fault> {
             let schema = avro_text::parse(text)?;
             let name = schema.schema_name().map(str::to_owned);
             let fields = fields_or_bare(schema.field_type()?);
-            let (inner, null) = schema.non_null().ok_or_else(|| unusable("the key is a union of several types"))?;
+            let (inner, null) =
+                schema.non_null().ok_or_else(|| unusable("the key is a union of several types"))?;
             let (nodes, null): (Vec<Node>, _) = match &inner.kind {
                 Kind::Record(_, fields) => (fields.iter().map(|(_, ty)| ty.node()).collect(), null),
                 // A bare value reads its own union.
                 _ => (vec![schema.node()], None),
             };
-            let steps = nodes.iter().cloned().enumerate().map(|(index, node)| Step::Column(node, index)).collect();
+            let steps = nodes
+                .iter()
+                .cloned()
+                .enumerate()
+                .map(|(index, node)| Step::Column(node, index))
+                .collect();
             Ok(Key { name, fields, walk: KeyWalk::Avro(Group { null, steps }, nodes) })
         }
     }
@@ -174,7 +183,9 @@ fn fields_or_bare(ty: FieldType) -> Vec<Field> {
 }
 
 fn of_connect(schema: ConnectSchema) -> Result<RecordSchema, Fault> {
-    let Wire::Struct(fields) = schema.ty.wire else { return Err(unusable("the value is no struct")) };
+    let Wire::Struct(fields) = schema.ty.wire else {
+        return Err(unusable("the value is no struct"));
+    };
     let name = schema.name.as_deref();
     let form = form_of(name, &|field| fields.iter().any(|f| f.name == field));
     let (form, row) = match form {
@@ -183,7 +194,9 @@ fn of_connect(schema: ConnectSchema) -> Result<RecordSchema, Fault> {
             let Some(Wire::Struct(row)) = after else { return Err(unusable("after is no struct")) };
             (if is_signal(name, &row) { Form::NotTableData("signal") } else { Form::Envelope }, row)
         }
-        Form::Flattened => (Form::Flattened, fields.into_iter().filter(|f| !is_metadata(&f.name)).collect()),
+        Form::Flattened => {
+            (Form::Flattened, fields.into_iter().filter(|f| !is_metadata(&f.name)).collect())
+        }
         other => (other, Vec::new()),
     };
     Ok(RecordSchema::new(form, row, ValueWalk::Json))
@@ -199,7 +212,8 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
     match form {
         Form::Envelope => {
             let after = fields.iter().find(|(n, _)| n == "after").map(|(_, ty)| ty);
-            let (row, row_null) = after.and_then(record).ok_or_else(|| unusable("after is no record"))?;
+            let (row, row_null) =
+                after.and_then(record).ok_or_else(|| unusable("after is no record"))?;
             let after = columns.group(row, row_null, &|_| false)?;
             let mut before = None;
             let mut steps = Vec::with_capacity(fields.len());
@@ -207,15 +221,22 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
                 steps.push(match (name.as_str(), record(ty)) {
                     ("after", _) => Step::After(after.clone()),
                     ("before", Some((image, null))) => {
-                        before = same_columns(image, row).then(|| Group { null, steps: after.steps.clone() });
+                        before = same_columns(image, row)
+                            .then(|| Group { null, steps: after.steps.clone() });
                         Step::Before(ty.node())
                     }
-                    ("source", Some((source, null))) => Step::Source(facts(source, null, &Fact::of_source)),
+                    ("source", Some((source, null))) => {
+                        Step::Source(facts(source, null, &Fact::of_source))
+                    }
                     (name, _) => Fact::of_envelope(name)
                         .map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact)),
                 });
             }
-            let form = if is_signal(name, &columns.fields) { Form::NotTableData("signal") } else { Form::Envelope };
+            let form = if is_signal(name, &columns.fields) {
+                Form::NotTableData("signal")
+            } else {
+                Form::Envelope
+            };
             Ok(columns.into_schema(form, Group { null, steps: steps.into() }, before))
         }
         Form::Flattened => {
@@ -228,7 +249,8 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
 
 /// Debezium gives both images the same schema; when it ever does not, the before image is not read.
 fn same_columns(a: &AvroFields, b: &AvroFields) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((an, at), (bn, bt))| an == bn && at.node() == bt.node())
+    a.len() == b.len()
+        && a.iter().zip(b).all(|((an, at), (bn, bt))| an == bn && at.node() == bt.node())
 }
 
 /// The fields of a record, and which branch is null when it is optional.
@@ -240,7 +262,11 @@ fn record(ty: &AvroType) -> Option<(&AvroFields, Option<usize>)> {
     }
 }
 
-fn facts(fields: &AvroFields, null: Option<usize>, fact_of: &dyn Fn(&str) -> Option<Fact>) -> Group {
+fn facts(
+    fields: &AvroFields,
+    null: Option<usize>,
+    fact_of: &dyn Fn(&str) -> Option<Fact>,
+) -> Group {
     let step = |(name, ty): &(String, AvroType)| match fact_of(name) {
         Some(fact) => Step::Fact(ty.node(), fact),
         None => Step::Skip(ty.node()),
@@ -265,7 +291,8 @@ impl Columns {
         let mut steps = Vec::with_capacity(fields.len());
         for (name, ty) in fields {
             steps.push(if metadata(name) {
-                Fact::of_flattened(name).map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact))
+                Fact::of_flattened(name)
+                    .map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact))
             } else {
                 self.fields.push(Field { name: name.clone(), ty: ty.field_type()? });
                 self.nodes.push(ty.node());
@@ -276,6 +303,10 @@ impl Columns {
     }
 
     fn into_schema(self, form: Form, datum: Group, before: Option<Group>) -> RecordSchema {
-        RecordSchema::new(form, self.fields, ValueWalk::Avro(AvroWalk { datum, before, nodes: self.nodes }))
+        RecordSchema::new(
+            form,
+            self.fields,
+            ValueWalk::Avro(AvroWalk { datum, before, nodes: self.nodes }),
+        )
     }
 }

@@ -18,7 +18,9 @@ pub fn of_name(name: &str, parameters: &dyn Parameters) -> Semantic {
         "io.debezium.time.Time" | "org.apache.kafka.connect.data.Time" => Semantic::Time,
         "io.debezium.time.MicroTime" => Semantic::MicroTime,
         "io.debezium.time.NanoTime" => Semantic::NanoTime,
-        "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp" => Semantic::Timestamp,
+        "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp" => {
+            Semantic::Timestamp
+        }
         "io.debezium.time.MicroTimestamp" => Semantic::MicroTimestamp,
         "io.debezium.time.NanoTimestamp" => Semantic::NanoTimestamp,
         "io.debezium.time.ZonedTimestamp" => Semantic::ZonedTimestamp,

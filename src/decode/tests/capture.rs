@@ -44,18 +44,24 @@ impl Capture {
 
 fn gunzip(path: &Path) -> String {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
     text
 }
 
 fn schema(path: &Path) -> (u32, String) {
     let value: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    (u32::try_from(value["id"].as_u64().unwrap()).unwrap(), value["schema"].as_str().unwrap().to_owned())
+    (
+        u32::try_from(value["id"].as_u64().unwrap()).unwrap(),
+        value["schema"].as_str().unwrap().to_owned(),
+    )
 }
 
 fn record(line: &str) -> OwnedRecord {
     let value: Value = serde_json::from_str(line).unwrap();
-    let bytes = |v: &Value| v.as_str().map(|text| base64::prelude::BASE64_STANDARD.decode(text).unwrap());
+    let bytes =
+        |v: &Value| v.as_str().map(|text| base64::prelude::BASE64_STANDARD.decode(text).unwrap());
     OwnedRecord {
         at: Coordinates {
             topic: value["topic"].as_str().unwrap().to_owned(),
@@ -70,14 +76,23 @@ fn record(line: &str) -> OwnedRecord {
 }
 
 fn shapes(tables: &Path) -> BTreeMap<String, Arc<TableShape>> {
-    let tables: BTreeMap<String, Value> = serde_json::from_str(&std::fs::read_to_string(tables).unwrap()).unwrap();
+    let tables: BTreeMap<String, Value> =
+        serde_json::from_str(&std::fs::read_to_string(tables).unwrap()).unwrap();
     let text = |v: &Value| v.as_str().unwrap().to_owned();
     let of = |(name, table): (String, Value)| {
-        let columns: Vec<(String, String)> =
-            table["columns"].as_array().unwrap().iter().map(|c| (text(&c["name"]), text(&c["type"]))).collect();
-        let columns: Vec<(&str, &str)> = columns.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+        let columns: Vec<(String, String)> = table["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| (text(&c["name"]), text(&c["type"])))
+            .collect();
+        let columns: Vec<(&str, &str)> =
+            columns.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
         let key: Vec<String> = table["key"].as_array().unwrap().iter().map(text).collect();
-        (name.clone(), Arc::new(shape(&name, &columns, &key.iter().map(String::as_str).collect::<Vec<_>>())))
+        (
+            name.clone(),
+            Arc::new(shape(&name, &columns, &key.iter().map(String::as_str).collect::<Vec<_>>())),
+        )
     };
     tables.into_iter().map(of).collect()
 }
@@ -106,7 +121,12 @@ impl Worker {
         Self::with(shape, registry, Format::Auto, config::Table::default())
     }
 
-    pub fn with(shape: Arc<TableShape>, registry: HashMap<u32, String>, format: Format, table: config::Table) -> Self {
+    pub fn with(
+        shape: Arc<TableShape>,
+        registry: HashMap<u32, String>,
+        format: Format,
+        table: config::Table,
+    ) -> Self {
         let (scratch, row) = (Scratch::default(), RowBuffer::default());
         Self { decoder: TopicDecoder::new(format, table), registry, shape, plans: 0, scratch, row }
     }
@@ -124,9 +144,12 @@ impl Worker {
     /// Decodes a record that must be a change.
     pub fn change(&mut self, record: &OwnedRecord) -> Done {
         match self.decode(record) {
-            Decoded::Change(change) => {
-                Done { change, key: self.row.key.clone(), body: self.row.body.clone(), kept: self.row.kept.clone() }
-            }
+            Decoded::Change(change) => Done {
+                change,
+                key: self.row.key.clone(),
+                body: self.row.body.clone(),
+                kept: self.row.kept.clone(),
+            },
             other => panic!("{}: {other:?}", record.at),
         }
     }
@@ -141,10 +164,12 @@ impl Worker {
         let (key, value) = (text(&need.key), text(&need.value));
         let described = plan::describe(known(&need.key, &key), known(&need.value, &value));
         match described {
-            Ok(schema) => match plan::compile(&schema, Arc::clone(&self.shape), self.decoder.overrides()) {
-                Ok(plan) => self.decoder.install(need, Arc::new(plan)),
-                Err(mismatches) => panic!("{mismatches:?}"),
-            },
+            Ok(schema) => {
+                match plan::compile(&schema, Arc::clone(&self.shape), self.decoder.overrides()) {
+                    Ok(plan) => self.decoder.install(need, Arc::new(plan)),
+                    Err(mismatches) => panic!("{mismatches:?}"),
+                }
+            }
             Err(fault) => self.decoder.refuse(need, fault),
         }
     }

@@ -60,7 +60,10 @@ fn union(branch: u32, value: Value) -> Value {
 
 fn written(row: &Row) -> Vec<u8> {
     let inner = |(scale, value): &(i32, Vec<u8>)| {
-        Value::Record(vec![("scale".into(), Value::Int(*scale)), ("value".into(), Value::Bytes(value.clone()))])
+        Value::Record(vec![
+            ("scale".into(), Value::Int(*scale)),
+            ("value".into(), Value::Bytes(value.clone())),
+        ])
     };
     let symbols = ["RED", "GREEN", "BLUE"];
     let fields = vec![
@@ -74,18 +77,30 @@ fn written(row: &Row) -> Vec<u8> {
         ("x", Value::Fixed(4, row.texts.2.to_vec())),
         ("e", Value::Enum(row.texts.3, symbols[row.texts.3 as usize].to_owned())),
         ("first", row.first.map_or(union(0, Value::Null), |n| union(1, Value::Long(n)))),
-        ("second", row.second.clone().map_or(union(1, Value::Null), |s| union(0, Value::String(s)))),
+        (
+            "second",
+            row.second.clone().map_or(union(1, Value::Null), |s| union(0, Value::String(s))),
+        ),
         (
             "list",
             Value::Array(
-                row.list.iter().map(|n| n.map_or(union(0, Value::Null), |n| union(1, Value::Int(n)))).collect(),
+                row.list
+                    .iter()
+                    .map(|n| n.map_or(union(0, Value::Null), |n| union(1, Value::Int(n))))
+                    .collect(),
             ),
         ),
-        ("map", Value::Map(row.map.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect())),
+        (
+            "map",
+            Value::Map(
+                row.map.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect(),
+            ),
+        ),
         ("inner", row.inner.as_ref().map_or(union(0, Value::Null), |r| union(1, inner(r)))),
         ("again", row.inner.as_ref().map_or(union(1, Value::Null), |r| union(0, inner(r)))),
     ];
-    let record = Value::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+    let record =
+        Value::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
     let schema = Schema::parse_str(TEXT).unwrap();
     GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
 }

@@ -53,11 +53,18 @@ fn a_change_written_before_the_snapshot_and_committed_after_it_is_newer() {
 #[test]
 fn lsn_stands_in_for_a_missing_sequence() {
     let mut worker = worker();
-    let value = envelope("u", "null", r#"{"id":1,"body":"a","rank":2}"#, r#","lsn":77,"sequence":null"#);
+    let value =
+        envelope("u", "null", r#"{"id":1,"body":"a","rank":2}"#, r#","lsn":77,"sequence":null"#);
     let parts = worker.change(&json(9, r#"{"id":1}"#, &value)).change.version.parts();
     assert_eq!(
         parts,
-        VersionParts { source_epoch: 1, commit_position: 0, phase: 1, change_position: 77, kafka_offset: 9 }
+        VersionParts {
+            source_epoch: 1,
+            commit_position: 0,
+            phase: 1,
+            change_position: 77,
+            kafka_offset: 9
+        }
     );
 }
 
@@ -69,7 +76,8 @@ fn other_connectors_have_their_own_order() {
         );
         worker().change(&json(9, r#"{"id":1}"#, &value)).change.version.parts()
     };
-    let by_offset = VersionParts { source_epoch: 1, phase: 1, kafka_offset: 9, ..VersionParts::default() };
+    let by_offset =
+        VersionParts { source_epoch: 1, phase: 1, kafka_offset: 9, ..VersionParts::default() };
     for connector in ["mysql", "mariadb", "mongodb", "something"] {
         assert_eq!(parts(connector, "r", r#","pos":4,"file":"b.1""#), by_offset, "{connector}");
     }
@@ -78,8 +86,14 @@ fn other_connectors_have_their_own_order() {
         parts("sqlserver", "u", r#","commit_lsn":"00000027:00000ac0:0002","change_lsn":"x""#),
         VersionParts { commit_position, ..by_offset }
     );
-    assert_eq!(parts("sqlserver", "r", r#","commit_lsn":null"#), VersionParts { phase: 0, ..by_offset });
-    assert_eq!(parts("oracle", "d", r#","commit_scn":"123""#), VersionParts { commit_position: 123, ..by_offset });
+    assert_eq!(
+        parts("sqlserver", "r", r#","commit_lsn":null"#),
+        VersionParts { phase: 0, ..by_offset }
+    );
+    assert_eq!(
+        parts("oracle", "d", r#","commit_scn":"123""#),
+        VersionParts { commit_position: 123, ..by_offset }
+    );
 }
 
 #[test]
@@ -128,13 +142,18 @@ fn an_unknown_op_and_a_missing_image_are_poison() {
         envelope("u", "null", "null", ""),
         r#"{"before":null,"op":"c","source":{}}"#.to_owned(),
     ] {
-        assert_eq!(poison(&mut worker(), &json(0, r#"{"id":1}"#, &value)), Code::EnvelopeInvalid, "{value}");
+        assert_eq!(
+            poison(&mut worker(), &json(0, r#"{"id":1}"#, &value)),
+            Code::EnvelopeInvalid,
+            "{value}"
+        );
     }
 }
 
 #[test]
 fn a_delete_has_its_key_and_nothing_else() {
-    let value = envelope("d", r#"{"id":1,"body":"","rank":0}"#, "null", r#","ts_us":946684800000042"#);
+    let value =
+        envelope("d", r#"{"id":1,"body":"","rank":0}"#, "null", r#","ts_us":946684800000042"#);
     let done = worker().change(&json(0, r#"{"id":1}"#, &value));
     assert_eq!((done.change.kind, done.change.deleted_at), (ChangeKind::Delete, Some(42)));
     assert_eq!(fields(&done.body), [Some(1_i32.to_be_bytes().to_vec()), None, None]);
@@ -143,10 +162,18 @@ fn a_delete_has_its_key_and_nothing_else() {
 
 #[test]
 fn a_delete_takes_not_null_columns_from_the_before_image() {
-    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text!"), ("rank", "integer")], &["id"]));
+    let shape = Arc::new(shape(
+        "notes",
+        &[("id", "integer"), ("body", "text!"), ("rank", "integer")],
+        &["id"],
+    ));
     let value = envelope("d", r#"{"id":1,"body":"a\nb","rank":4}"#, "null", "");
-    let done = Worker::new(Arc::clone(&shape), HashMap::new()).change(&json(0, r#"{"id":1}"#, &value));
-    assert_eq!(fields(&done.body), [Some(1_i32.to_be_bytes().to_vec()), Some(b"a\nb".to_vec()), None]);
+    let done =
+        Worker::new(Arc::clone(&shape), HashMap::new()).change(&json(0, r#"{"id":1}"#, &value));
+    assert_eq!(
+        fields(&done.body),
+        [Some(1_i32.to_be_bytes().to_vec()), Some(b"a\nb".to_vec()), None]
+    );
     let flattened = r#"{"id":1,"body":"x","rank":4,"__deleted":"true"}"#;
     let done = Worker::new(shape, HashMap::new()).change(&json(0, r#"{"id":1}"#, flattened));
     assert_eq!(done.change.kind, ChangeKind::Delete);
@@ -155,7 +182,8 @@ fn a_delete_takes_not_null_columns_from_the_before_image() {
 
 #[test]
 fn a_placeholder_keeps_the_column_and_needs_a_base() {
-    let value = envelope("u", "null", r#"{"id":1,"body":"__debezium_unavailable_value","rank":2}"#, "");
+    let value =
+        envelope("u", "null", r#"{"id":1,"body":"__debezium_unavailable_value","rank":2}"#, "");
     let done = worker().change(&json(0, r#"{"id":1}"#, &value));
     assert!(done.change.has_kept && done.change.needs_base);
     assert!(done.kept.contains(1) && !done.kept.contains(0) && !done.kept.contains(2));
@@ -176,11 +204,15 @@ fn flattened_records_use_what_position_they_have() {
         let value = format!(r#"{{"id":1,"body":"a","rank":2{extra}}}"#);
         worker().change(&json(4, r#"{"id":1}"#, &value)).change.version.parts()
     };
-    let by_offset = VersionParts { source_epoch: 1, phase: 1, kafka_offset: 4, ..VersionParts::default() };
+    let by_offset =
+        VersionParts { source_epoch: 1, phase: 1, kafka_offset: 4, ..VersionParts::default() };
     assert_eq!(parts(""), by_offset);
     assert_eq!(parts(r#","__lsn":5"#), by_offset, "a position without op has no phase");
     assert_eq!(parts(r#","__op":"r""#), by_offset, "an op without position is no order");
-    assert_eq!(parts(r#","__lsn":5,"__op":"r""#), VersionParts { phase: 0, change_position: 5, ..by_offset });
+    assert_eq!(
+        parts(r#","__lsn":5,"__op":"r""#),
+        VersionParts { phase: 0, change_position: 5, ..by_offset }
+    );
     assert_eq!(
         parts(r#","__op":"u","__source_sequence":"[\"8\",\"9\"]""#),
         VersionParts { commit_position: 8, change_position: 9, ..by_offset }
@@ -204,15 +236,23 @@ fn with_schema(fields: &str, payload: &str) -> String {
 fn a_changed_schema_block_asks_for_another_plan_and_the_old_one_is_known_again() {
     let id = r#"{"type":"int32","field":"id"}"#;
     let key = with_schema(id, r#"{"id":1}"#);
-    let old = with_schema(&format!(r#"{id},{{"type":"string","field":"body"}}"#), r#"{"id":1,"body":"a"}"#);
-    let new = with_schema(&format!(r#"{id},{{"type":"int32","field":"rank"}}"#), r#"{"id":1,"rank":6}"#);
+    let old = with_schema(
+        &format!(r#"{id},{{"type":"string","field":"body"}}"#),
+        r#"{"id":1,"body":"a"}"#,
+    );
+    let new =
+        with_schema(&format!(r#"{id},{{"type":"int32","field":"rank"}}"#), r#"{"id":1,"rank":6}"#);
     let turned = format!(
         r#"{{"payload":{{"id":1,"rank":7}},"schema":{{"type":"struct","fields":[{id},{{"type":"int32","field":"rank"}}]}}}}"#
     );
     let mut worker = worker();
-    for (value, field) in
-        [(&old, &b"a"[..]), (&new, &[0, 0, 0, 6]), (&old, b"a"), (&turned, &[0, 0, 0, 7]), (&new, &[0, 0, 0, 6])]
-    {
+    for (value, field) in [
+        (&old, &b"a"[..]),
+        (&new, &[0, 0, 0, 6]),
+        (&old, b"a"),
+        (&turned, &[0, 0, 0, 7]),
+        (&new, &[0, 0, 0, 6]),
+    ] {
         let done = worker.change(&json(0, &key, value));
         assert!(fields(&done.body).contains(&Some(field.to_vec())));
         assert!(done.change.has_kept, "the other column is absent");
@@ -222,10 +262,15 @@ fn a_changed_schema_block_asks_for_another_plan_and_the_old_one_is_known_again()
 
 #[test]
 fn the_format_of_the_route_binds() {
-    let mut avro_only = Worker::with(notes(), HashMap::new(), Format::Avro, config::Table::default());
+    let mut avro_only =
+        Worker::with(notes(), HashMap::new(), Format::Avro, config::Table::default());
     assert_eq!(poison(&mut avro_only, &update(0, "u", "[null,null]")), Code::UnknownMagicByte);
-    let mut json_only = Worker::with(notes(), HashMap::new(), Format::Json, config::Table::default());
-    assert_eq!(poison(&mut json_only, &record(0, Some(&[0, 0, 0, 0, 1, 2]), None)), Code::UnknownMagicByte);
+    let mut json_only =
+        Worker::with(notes(), HashMap::new(), Format::Json, config::Table::default());
+    assert_eq!(
+        poison(&mut json_only, &record(0, Some(&[0, 0, 0, 0, 1, 2]), None)),
+        Code::UnknownMagicByte
+    );
 }
 
 #[test]
@@ -240,7 +285,8 @@ fn a_schema_id_in_a_header_is_named_in_the_fault() {
 
 #[test]
 fn a_refused_schema_makes_its_records_poison_until_plans_are_forgotten() {
-    let mut worker = Worker::new(notes(), HashMap::from([(1, "nonsense".to_owned()), (2, "{}".to_owned())]));
+    let mut worker =
+        Worker::new(notes(), HashMap::from([(1, "nonsense".to_owned()), (2, "{}".to_owned())]));
     let bad = record(0, Some(&[0, 0, 0, 0, 1, 2]), Some(&[0, 0, 0, 0, 2, 2]));
     assert_eq!(poison(&mut worker, &bad), Code::SchemaUnusable);
     assert_eq!(poison(&mut worker, &bad), Code::SchemaUnusable);
@@ -273,7 +319,9 @@ fn topics_that_are_no_table_data_are_skipped_by_the_name_of_their_schema() {
         ("io.debezium.connector.common.Notification", "notification"),
         ("io.debezium.connector.postgresql.MessageValue", "message"),
     ] {
-        let text = format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"x","type":"int"}}]}}"#);
+        let text = format!(
+            r#"{{"type":"record","name":"{name}","fields":[{{"name":"x","type":"int"}}]}}"#
+        );
         let mut worker = Worker::new(notes(), HashMap::from([(1, KEY.to_owned()), (2, text)]));
         let record = record(0, Some(&[0, 0, 0, 0, 1, 2]), Some(&[0, 0, 0, 0, 2, 2]));
         assert_eq!(worker.decode(&record), Decoded::Skip(rule), "{name}");
@@ -290,8 +338,12 @@ fn a_schema_and_a_table_that_do_not_fit_say_so() {
     let overrides = config::Table::default();
     let missing = compile(&schema, notes(), &overrides).unwrap_err();
     let [Mismatch::ColumnMissing(column)] = missing.as_slice() else { panic!("{missing:?}") };
-    assert_eq!((column.name.as_str(), column.sql_type.as_str(), column.key), ("extra", "bigint", None));
-    let other_key = shape("notes", &[("id", "integer"), ("body", "text"), ("extra", "bigint")], &["extra"]);
+    assert_eq!(
+        (column.name.as_str(), column.sql_type.as_str(), column.key),
+        ("extra", "bigint", None)
+    );
+    let other_key =
+        shape("notes", &[("id", "integer"), ("body", "text"), ("extra", "bigint")], &["extra"]);
     let mismatches = compile(&schema, Arc::new(other_key), &overrides).unwrap_err();
     assert!(matches!(mismatches.as_slice(), [Mismatch::KeyMismatch(_)]), "{mismatches:?}");
 }
@@ -299,22 +351,32 @@ fn a_schema_and_a_table_that_do_not_fit_say_so() {
 #[test]
 fn a_configured_key_is_read_from_the_row() {
     let schema = describe(SchemaText::Avro(KEY), SchemaText::Avro(ROW)).unwrap();
-    let overrides = config::Table { key: Some(vec!["extra".to_owned()]), ..config::Table::default() };
-    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text"), ("extra", "bigint")], &["extra"]));
+    let overrides =
+        config::Table { key: Some(vec!["extra".to_owned()]), ..config::Table::default() };
+    let shape = Arc::new(shape(
+        "notes",
+        &[("id", "integer"), ("body", "text"), ("extra", "bigint")],
+        &["extra"],
+    ));
     assert!(compile(&schema, Arc::clone(&shape), &overrides).is_ok());
     let registry = HashMap::from([(1, KEY.to_owned()), (2, ROW.to_owned())]);
     let mut worker = Worker::with(shape, registry, Format::Auto, overrides);
     let value = [0, 0, 0, 0, 2, 2, 2, 0, 2, 10];
     let done = worker.change(&record(0, Some(&[0, 0, 0, 0, 1, 2]), Some(&value)));
     assert_eq!(fields(&done.key), [Some(5_i64.to_be_bytes().to_vec())]);
-    assert_eq!(fields(&done.body), [Some(1_i32.to_be_bytes().to_vec()), None, Some(5_i64.to_be_bytes().to_vec())]);
+    assert_eq!(
+        fields(&done.body),
+        [Some(1_i32.to_be_bytes().to_vec()), None, Some(5_i64.to_be_bytes().to_vec())]
+    );
 }
 
 #[test]
 fn a_table_is_proposed_from_the_schema() {
     let schema = describe(SchemaText::Avro(KEY), SchemaText::Avro(ROW)).unwrap();
-    let overrides =
-        config::Table { column_types: [("extra".to_owned(), "numeric".to_owned())].into(), ..config::Table::default() };
+    let overrides = config::Table {
+        column_types: [("extra".to_owned(), "numeric".to_owned())].into(),
+        ..config::Table::default()
+    };
     let columns = propose(&schema, &overrides).unwrap();
     let brief: Vec<_> = columns.iter().map(|c| (c.name.as_str(), c.key)).collect();
     assert_eq!(brief, [("id", Some(0)), ("body", None), ("extra", None)], "__op is no column");
@@ -326,19 +388,27 @@ fn json_without_schema_proposes_only_what_is_configured() {
     let schema = describe(SchemaText::Schemaless, SchemaText::Schemaless).unwrap();
     let fault = propose(&schema, &config::Table::default()).unwrap_err();
     assert_eq!(fault.class, Class::Blocked);
-    let types = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), "text".to_owned())).collect();
+    let types =
+        |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), "text".to_owned())).collect();
     let key = Some(vec!["id".to_owned()]);
-    let overrides = config::Table { key: key.clone(), column_types: types(&["a"]), ..config::Table::default() };
+    let overrides =
+        config::Table { key: key.clone(), column_types: types(&["a"]), ..config::Table::default() };
     assert!(propose(&schema, &overrides).unwrap_err().text.contains("column id"));
-    let overrides = config::Table { key, column_types: types(&["a", "id"]), ..config::Table::default() };
+    let overrides =
+        config::Table { key, column_types: types(&["a", "id"]), ..config::Table::default() };
     let columns = propose(&schema, &overrides).unwrap();
     assert_eq!(columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["id", "a"]);
 }
 
 #[test]
 fn a_configured_key_without_schemas_comes_from_the_row_and_its_tombstones_are_skipped() {
-    let overrides = config::Table { key: Some(vec!["rank".to_owned()]), ..config::Table::default() };
-    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text"), ("rank", "integer")], &["rank"]));
+    let overrides =
+        config::Table { key: Some(vec!["rank".to_owned()]), ..config::Table::default() };
+    let shape = Arc::new(shape(
+        "notes",
+        &[("id", "integer"), ("body", "text"), ("rank", "integer")],
+        &["rank"],
+    ));
     let mut worker = Worker::with(shape, HashMap::new(), Format::Auto, overrides);
     let done = worker.change(&update(0, "u", "[null,null]"));
     assert_eq!(fields(&done.key), [Some(2_i32.to_be_bytes().to_vec())]);
@@ -353,29 +423,43 @@ fn a_configured_key_without_schemas_comes_from_the_row_and_its_tombstones_are_sk
 #[test]
 fn a_key_that_is_a_bare_value_is_the_only_key_column() {
     let registry = HashMap::from([(1, "\"int\"".to_owned()), (2, ROW.to_owned())]);
-    let shape = Arc::new(shape("notes", &[("id", "integer"), ("body", "text"), ("extra", "bigint")], &["id"]));
+    let shape = Arc::new(shape(
+        "notes",
+        &[("id", "integer"), ("body", "text"), ("extra", "bigint")],
+        &["id"],
+    ));
     let mut worker = Worker::new(shape, registry);
-    let done = worker.change(&record(0, Some(&[0, 0, 0, 0, 1, 18]), Some(&[0, 0, 0, 0, 2, 18, 2, 0, 0])));
+    let done =
+        worker.change(&record(0, Some(&[0, 0, 0, 0, 1, 18]), Some(&[0, 0, 0, 0, 2, 18, 2, 0, 0])));
     assert_eq!(fields(&done.key), [Some(9_i32.to_be_bytes().to_vec())]);
-    let done = self::worker().change(&OwnedRecord { key: Some(b"1".to_vec()), ..update(0, "u", "[null,null]") });
+    let done = self::worker()
+        .change(&OwnedRecord { key: Some(b"1".to_vec()), ..update(0, "u", "[null,null]") });
     assert_eq!(fields(&done.key), [Some(1_i32.to_be_bytes().to_vec())]);
 }
 
 #[test]
 fn a_row_with_columns_called_before_op_and_source_is_no_envelope() {
-    let shape =
-        Arc::new(shape("notes", &[("before", "text"), ("op", "text"), ("source", "text"), ("id", "integer")], &["id"]));
+    let shape = Arc::new(shape(
+        "notes",
+        &[("before", "text"), ("op", "text"), ("source", "text"), ("id", "integer")],
+        &["id"],
+    ));
     let mut worker = Worker::new(shape, HashMap::new());
     let row = [Some(b"a".to_vec()), None, Some(b"c".to_vec()), Some(1_i32.to_be_bytes().to_vec())];
     let done = worker.change(&json(0, r#"{"id":1}"#, r#"{"before":"a","source":"c","id":1}"#));
     assert_eq!(fields(&done.body), row);
-    let done = worker.change(&json(1, r#"{"id":1}"#, r#"{"id":1,"source":"c","op":null,"before":"a","__op":"u"}"#));
+    let done = worker.change(&json(
+        1,
+        r#"{"id":1}"#,
+        r#"{"id":1,"source":"c","op":null,"before":"a","__op":"u"}"#,
+    ));
     assert_eq!(fields(&done.body), row);
 }
 
 #[test]
 fn what_a_delete_invents_for_a_not_null_column_is_left_out_when_it_cannot_be() {
-    let mut shape = shape("notes", &[("id", "integer"), ("body", "uuid"), ("rank", "integer")], &["id"]);
+    let mut shape =
+        shape("notes", &[("id", "integer"), ("body", "uuid"), ("rank", "integer")], &["id"]);
     shape.columns[1].not_null = true;
     shape.columns[2].not_null = true;
     let value = envelope("d", r#"{"id":1,"body":"","rank":7}"#, "null", "");

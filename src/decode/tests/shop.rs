@@ -35,7 +35,9 @@ fn decode(encoding: &str) -> Vec<(OwnedRecord, Done)> {
 fn check(encoding: &str, tombstones: bool) {
     let decoded = decode(encoding);
     for (table, counts) in COUNTS {
-        let of = |kind| decoded.iter().filter(|(r, d)| table_of(r) == table && d.change.kind == kind).count();
+        let of = |kind| {
+            decoded.iter().filter(|(r, d)| table_of(r) == table && d.change.kind == kind).count()
+        };
         assert_eq!(
             [of(ChangeKind::Row), of(ChangeKind::Delete), of(ChangeKind::Tombstone)],
             [counts[0], counts[1], if tombstones { counts[2] } else { 0 }],
@@ -44,8 +46,17 @@ fn check(encoding: &str, tombstones: bool) {
         last_images_are_the_source(encoding, table, &decoded);
     }
     for (record, done) in &decoded {
-        assert!(!done.change.has_kept && !done.change.needs_base, "{encoding} {}: every column is given", record.at);
-        assert_eq!(done.change.deleted_at.is_some(), done.change.kind != ChangeKind::Row, "{encoding} {}", record.at);
+        assert!(
+            !done.change.has_kept && !done.change.needs_base,
+            "{encoding} {}: every column is given",
+            record.at
+        );
+        assert_eq!(
+            done.change.deleted_at.is_some(),
+            done.change.kind != ChangeKind::Row,
+            "{encoding} {}",
+            record.at
+        );
     }
 }
 
@@ -53,7 +64,10 @@ fn check(encoding: &str, tombstones: bool) {
 /// text is its binary form.
 fn last_images_are_the_source(encoding: &str, table: &str, decoded: &[(OwnedRecord, Done)]) {
     let mut last: BTreeMap<&[u8], &Done> = BTreeMap::new();
-    for (_, done) in decoded.iter().filter(|(r, d)| table_of(r) == table && d.change.kind != ChangeKind::Tombstone) {
+    for (_, done) in decoded
+        .iter()
+        .filter(|(r, d)| table_of(r) == table && d.change.kind != ChangeKind::Tombstone)
+    {
         let newest = last.entry(&done.key).or_insert(done);
         if done.change.version > newest.change.version {
             *newest = done;
@@ -71,14 +85,25 @@ fn last_images_are_the_source(encoding: &str, table: &str, decoded: &[(OwnedReco
         (column.name.clone(), Value::String(text))
     };
     let comparable = |name: &str| {
-        columns.iter().any(|c| c.name == name && ["smallint", "integer", "bigint", "text"].contains(&c.ty.sql.as_str()))
+        columns.iter().any(|c| {
+            c.name == name && ["smallint", "integer", "bigint", "text"].contains(&c.ty.sql.as_str())
+        })
     };
     let mut live: Vec<serde_json::Map<String, Value>> = last
         .values()
         .filter(|done| done.change.kind == ChangeKind::Row)
-        .map(|done| columns.iter().zip(fields(&done.body)).map(text).filter(|(name, _)| comparable(name)).collect())
+        .map(|done| {
+            columns
+                .iter()
+                .zip(fields(&done.body))
+                .map(text)
+                .filter(|(name, _)| comparable(name))
+                .collect()
+        })
         .collect();
-    let expected = std::fs::read_to_string(directory("shop").join("expected").join(format!("{table}.ndjson"))).unwrap();
+    let expected =
+        std::fs::read_to_string(directory("shop").join("expected").join(format!("{table}.ndjson")))
+            .unwrap();
     let mut expected: Vec<serde_json::Map<String, Value>> = expected
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Map<String, Value>>(line).unwrap())
@@ -86,7 +111,12 @@ fn last_images_are_the_source(encoding: &str, table: &str, decoded: &[(OwnedReco
         .collect();
     live.sort_by_key(|row| format!("{row:?}"));
     expected.sort_by_key(|row| format!("{row:?}"));
-    assert!(live == expected, "{encoding} {table}: {} live rows, {} expected", live.len(), expected.len());
+    assert!(
+        live == expected,
+        "{encoding} {table}: {} live rows, {} expected",
+        live.len(),
+        expected.len()
+    );
 }
 
 #[test]
@@ -144,7 +174,10 @@ fn versions_hold_the_positions_of_the_source() {
     assert_eq!((parts.change_position, parts.kafka_offset), (180_258_439_834_672, 0));
     assert_eq!(first.change.source_ts, Some(1_795_246_189_233_921 - 946_684_800_000_000));
     // op u, sequence ["180258440134688","180258440134992"].
-    let (_, update) = decoded.iter().find(|(r, _)| r.at.topic == "shop.public.orders" && r.at.offset == 605).unwrap();
+    let (_, update) = decoded
+        .iter()
+        .find(|(r, _)| r.at.topic == "shop.public.orders" && r.at.offset == 605)
+        .unwrap();
     let parts = update.change.version.parts();
     assert_eq!(
         (parts.commit_position, parts.phase, parts.change_position),

@@ -24,16 +24,28 @@ fn every_part_of_a_datum_and_every_longer_one_is_refused() {
             let (key, value) = (record.key.clone().unwrap(), record.value.clone().unwrap());
             for end in 0..value.len() {
                 let cut = OwnedRecord { value: Some(value[..end].to_vec()), ..record.clone() };
-                assert!(poison(worker, &cut), "{encoding} {}: {end} of {} bytes", record.at, value.len());
+                assert!(
+                    poison(worker, &cut),
+                    "{encoding} {}: {end} of {} bytes",
+                    record.at,
+                    value.len()
+                );
             }
             for end in 0..key.len() {
                 let cut = OwnedRecord { key: Some(key[..end].to_vec()), ..record.clone() };
-                assert!(poison(worker, &cut), "{encoding} {}: {end} of {} key bytes", record.at, key.len());
+                assert!(
+                    poison(worker, &cut),
+                    "{encoding} {}: {end} of {} key bytes",
+                    record.at,
+                    key.len()
+                );
             }
             for extra in [0, 1, 2, 255] {
-                let longer = OwnedRecord { value: Some([&value[..], &[extra]].concat()), ..record.clone() };
+                let longer =
+                    OwnedRecord { value: Some([&value[..], &[extra]].concat()), ..record.clone() };
                 assert!(poison(worker, &longer), "{encoding} {}: one byte more", record.at);
-                let longer = OwnedRecord { key: Some([&key[..], &[extra]].concat()), ..record.clone() };
+                let longer =
+                    OwnedRecord { key: Some([&key[..], &[extra]].concat()), ..record.clone() };
                 assert!(poison(worker, &longer), "{encoding} {}: one key byte more", record.at);
             }
         }
@@ -51,7 +63,12 @@ fn every_part_of_a_json_text_is_refused() {
             let value = record.value.clone().unwrap();
             for end in (0..value.len()).step_by(if encoding == "json" { 13 } else { 1 }) {
                 let cut = OwnedRecord { value: Some(value[..end].to_vec()), ..record.clone() };
-                assert!(poison(worker, &cut), "{encoding} {}: {end} of {} bytes", record.at, value.len());
+                assert!(
+                    poison(worker, &cut),
+                    "{encoding} {}: {end} of {} bytes",
+                    record.at,
+                    value.len()
+                );
             }
             let longer = OwnedRecord { value: Some([&value[..], b"}"].concat()), ..record.clone() };
             assert!(poison(worker, &longer), "{encoding} {}: one byte more", record.at);
@@ -122,14 +139,16 @@ proptest! {
 
 #[test]
 fn a_schema_that_contains_itself_is_unusable() {
-    let list = r#"{"type":"record","name":"List","fields":[{"name":"next","type":["null","List"]}]}"#;
+    let list =
+        r#"{"type":"record","name":"List","fields":[{"name":"next","type":["null","List"]}]}"#;
     let fault = describe(SchemaText::None, SchemaText::Avro(list)).unwrap_err();
     assert_eq!(fault.code, crate::fault::Code::SchemaUnusable);
 }
 
 #[test]
 fn a_small_text_that_means_a_huge_schema_is_unusable() {
-    let mut text = r#"{"type":"record","name":"a0","fields":[{"name":"x","type":"int"}]}"#.to_owned();
+    let mut text =
+        r#"{"type":"record","name":"a0","fields":[{"name":"x","type":"int"}]}"#.to_owned();
     for n in 1..40 {
         text = format!(
             r#"{{"type":"record","name":"a{n}","fields":[{{"name":"x","type":{text}}},{{"name":"y","type":"a{}"}}]}}"#,

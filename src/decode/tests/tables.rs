@@ -30,7 +30,8 @@ fn oid(sql: &str) -> (u32, u32) {
 /// `atttypmod`, from the numbers in parentheses (`numerictypmodin`, `varchartypmodin`, `timestamptypmodin`).
 fn typmod(sql: &str) -> i32 {
     let Some((name, rest)) = sql.split_once('(') else { return -1 };
-    let numbers: Vec<i32> = rest.split(')').next().unwrap().split(',').map(|n| n.trim().parse().unwrap()).collect();
+    let numbers: Vec<i32> =
+        rest.split(')').next().unwrap().split(',').map(|n| n.trim().parse().unwrap()).collect();
     match (name, numbers.as_slice()) {
         ("numeric", [precision, scale]) => (precision << 16 | scale) + 4,
         ("timestamp", [precision]) => *precision,
@@ -44,7 +45,14 @@ pub fn column(name: &str, sql: &str, not_null: bool) -> Column {
     let sql = if oid == 25 { "text" } else { sql };
     Column {
         name: name.to_owned(),
-        ty: ColumnType { oid, base_oid: oid, element_oid, typtype: 'b', typmod: typmod(sql), sql: sql.to_owned() },
+        ty: ColumnType {
+            oid,
+            base_oid: oid,
+            element_oid,
+            typtype: 'b',
+            typmod: typmod(sql),
+            sql: sql.to_owned(),
+        },
         not_null,
         generated: false,
         identity_always: false,
@@ -55,10 +63,17 @@ pub fn column(name: &str, sql: &str, not_null: bool) -> Column {
 pub fn shape(name: &str, columns: &[(&str, &str)], key: &[&str]) -> TableShape {
     let columns: Vec<Column> = columns
         .iter()
-        .map(|(name, sql)| column(name, sql.trim_end_matches('!'), sql.ends_with('!') || key.contains(name)))
+        .map(|(name, sql)| {
+            column(name, sql.trim_end_matches('!'), sql.ends_with('!') || key.contains(name))
+        })
         .collect();
     let key = key.iter().map(|k| columns.iter().position(|c| c.name == *k).unwrap()).collect();
-    TableShape { table: TableName::new("public", name), columns, key, bookkeeping: Bookkeeping::default() }
+    TableShape {
+        table: TableName::new("public", name),
+        columns,
+        key,
+        bookkeeping: Bookkeeping::default(),
+    }
 }
 
 pub fn record(offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> OwnedRecord {
