@@ -314,6 +314,23 @@ pub(super) fn commit(
     }
 }
 
+/// End of a partition's log as the last fetch told it; asks nobody. `None` before the first fetch.
+pub(super) fn log_end(client: ClientPtr, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: client and name are alive, librdkafka writes both numbers and keeps nothing.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            client,
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (failure(code).is_none() && high >= 0).then_some(high)
+}
+
 /// Topic ids by name through `DescribeTopics`, nil where the broker does not tell. `broker` is asked: left to itself,
 /// librdkafka waits for the controller, which any broker can stand in for.
 pub(super) fn topic_ids(

@@ -125,7 +125,7 @@ impl Intake {
             self.tell_of_gathered();
             self.inputs.push_back(Input::Woke);
             self.step_core();
-            self.mirror_again();
+            self.keep_mirror();
             self.stop_when_caught_up();
             if let Some(outcome) = self.exit.take() {
                 break outcome;

@@ -124,6 +124,12 @@ impl Intake {
     }
 
     fn discard(&mut self, id: LaneId) {
+        // What the burst still had to report about the forgotten batch must not count for the next one.
+        self.inputs.retain(|input| match input {
+            Input::LetterSent(lane) | Input::PlanNeeded(lane) => *lane != id,
+            Input::Gathered { lane, .. } | Input::LettersFailed { lane, .. } => *lane != id,
+            _ => true,
+        });
         let lane = &mut self.lanes[id.0 as usize];
         lane.arena.discard();
         lane.open_batch += 1;
@@ -258,23 +264,26 @@ impl Intake {
         }
     }
 
-    /// Commits again what Kafka has not taken: a commit can fail in a rebalance, and on a quiet topic no later one would
+    /// Tells the lag, and commits again what Kafka has not taken: a commit can fail in a rebalance, and on a quiet topic no later one would
     /// cover it.
-    pub(super) fn mirror_again(&mut self) {
+    pub(super) fn keep_mirror(&mut self) {
         if self.mirrored_at.elapsed() < MIRROR_AGAIN {
             return;
         }
         self.mirrored_at = Instant::now();
         let mut commits = Vec::new();
-        for partition in &self.partitions {
+        for partition in &mut self.partitions {
+            let tp =
+                TopicPartition { topic: Arc::clone(&partition.topic), partition: partition.number };
+            if let (Some(metrics), Some(settled), Some(end)) =
+                (&mut partition.metrics, partition.mirrored, self.consumer.log_end(&tp))
+            {
+                metrics.lag(u64::try_from(end - settled).unwrap_or(0));
+            }
             if let Some(next) = partition.mirrored
                 && !partition.lost
                 && partition.confirmed != Some(next)
             {
-                let tp = TopicPartition {
-                    topic: Arc::clone(&partition.topic),
-                    partition: partition.number,
-                };
                 commits.push((tp, next, marker(partition.owner_epoch, next)));
             }
         }
