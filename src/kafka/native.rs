@@ -3,7 +3,7 @@
 //! rdkafka's own poll loses the partition of a consumer error and runs rebalances in a callback. Polling the queue
 //! ourselves gives each event with its partition, in one order, without allocation per record.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the one file that calls librdkafka itself")]
 
 use super::event::TopicPartition;
 use rdkafka::TopicPartitionList;
@@ -65,7 +65,7 @@ impl Queue {
     /// The next event, or `None` when none came in time.
     pub(super) fn poll(&self, timeout: Duration) -> Option<Polled> {
         let event = self.next(timeout)?;
-        // SAFETY (whole match): the event is alive until `event` drops; each accessor is called only on the event type
+        // SAFETY: for the whole match: the event is alive until `event` drops; each accessor is called only on the event type
         // that it is documented for; borrowed strings and lists are copied before that.
         unsafe {
             let raw = event.0.as_ptr();
