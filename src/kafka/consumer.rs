@@ -67,6 +67,8 @@ impl Consumer {
             // Never reset automatically: a gap stops the lane (design section 5).
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
+            // The end of a log can lie beyond its last record; the position must get there.
+            ("enable.partition.eof", "true"),
         ];
         // The new protocol (KIP-848) brings its own assignor and refuses this property.
         let protocol = kafka.properties.get("group.protocol").map(ExposeSecret::expose_secret);
@@ -123,10 +125,6 @@ impl Consumer {
             }
             Some(Polled::Assign(partitions)) => {
                 self.complained.set(None);
-                // Cooperative rebalances end with an assignment of nothing, which wants its answer too.
-                if partitions.is_empty() {
-                    return self.assign_paused(&[]).map_or_else(Event::Failed, |()| Event::Idle);
-                }
                 Event::Assigned(partitions)
             }
             Some(Polled::Revoke(partitions)) => self.revoked(partitions),
@@ -335,7 +333,7 @@ impl Consumer {
             return Event::Failed(Fault::new(Class::Fatal, Code::KafkaFatal, text));
         }
         if code == RDKafkaErrorCode::PartitionEOF {
-            return Event::Idle;
+            return at.map_or(Event::Idle, |(partition, offset)| Event::End(partition, offset));
         }
         if let Some((partition, offset)) = at {
             let fault = classify(code, &format!("fetch {partition} at offset {offset}"));

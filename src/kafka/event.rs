@@ -51,6 +51,9 @@ pub enum Event<'c> {
         /// A failed commit is never a reason to redo work.
         outcome: Result<(), Fault>,
     },
+    /// Everything before this offset of the partition has been delivered; the log ends here for now. It can be beyond the
+    /// last record: control records and aborted transactions take offsets too.
+    End(TopicPartition, i64),
     /// One partition cannot be fetched any more (retention gap, truncation): its lane stops, others go on.
     Stopped(TopicPartition, Fault),
     /// The client as a whole. Transient: log it (it is reported once, librdkafka reconnects by itself). Fatal: exit.

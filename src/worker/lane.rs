@@ -20,7 +20,6 @@ pub(super) struct Lane {
     pub(super) id: LaneId,
     pub(super) table: TableName,
     pub(super) overrides: Table,
-    pub(super) merge_sources: bool,
     pub(super) topics: Vec<Arc<str>>,
     /// One decoder per topic, as writer schemas of topics differ.
     pub(super) decoders: Vec<TopicDecoder>,
@@ -46,7 +45,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(id: LaneId, table: TableName, overrides: Table, merge_sources: bool) -> Self {
+    pub(super) fn new(id: LaneId, table: TableName, overrides: Table) -> Self {
         Self {
             id,
             metrics: TableMetrics::new(&table),
@@ -54,7 +53,6 @@ impl Lane {
             sealed_bytes: 0,
             table,
             overrides,
-            merge_sources,
             topics: Vec::new(),
             decoders: Vec::new(),
             arena: Arena::default(),
@@ -100,6 +98,10 @@ pub(super) struct Partition {
     pub(super) lost: bool,
     /// The newest position that was handed to Kafka.
     pub(super) mirrored: Option<i64>,
+    /// The newest position that Kafka took.
+    pub(super) confirmed: Option<i64>,
+    /// Records polled since the metrics were last told.
+    pub(super) polled: u64,
     /// It came forward since the core was last told.
     pub(super) touched: bool,
 }

@@ -1,15 +1,19 @@
 //! The shell that runs the decision core: opens the adapters, starts the intake thread, waits for it.
 //!
-//! [`intake`] is the one loop; [`lane`] is what it holds per lane; [`claim`], [`resolve`] and [`writers`] are the jobs that
-//! it starts on the runtime; every job answers with a [`report::Report`].
+//! [`intake`] is the one loop: [`taking`] decodes and folds a record, [`perform`] does what the core decides,
+//! [`outcomes`] hears what jobs answer, [`membership`] knows whose partitions are whose, [`lane`] is what is held per lane.
+//! [`claim`], [`resolve`] and [`writers`] are the jobs on the runtime; every job answers with a [`report::Report`].
 
 mod claim;
 mod intake;
 mod lane;
 mod letters;
+mod membership;
+mod outcomes;
 mod perform;
 mod report;
 mod resolve;
+mod taking;
 mod topics;
 mod writers;
 

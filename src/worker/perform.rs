@@ -14,10 +14,12 @@ use crate::kafka::marker::marker;
 use crate::telemetry::metrics;
 use crate::telemetry::names::{Commit, Target};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// How often positions that Kafka has not taken are committed again.
+const MIRROR_AGAIN: Duration = Duration::from_secs(2);
 /// How long giving partitions back may wait for Kafka to take their last offsets.
 const RELEASE_COMMIT: Duration = Duration::from_secs(3);
 
@@ -247,6 +249,40 @@ impl Intake {
         }
     }
 
+    /// Kafka took these commits.
+    pub(super) fn confirm(&mut self, offsets: &[(TopicPartition, i64)]) {
+        for (partition, offset) in offsets {
+            for id in self.ids(std::slice::from_ref(partition)) {
+                self.partition_mut(id).confirmed = Some(*offset);
+            }
+        }
+    }
+
+    /// Commits again what Kafka has not taken: a commit can fail in a rebalance, and on a quiet topic no later one would
+    /// cover it.
+    pub(super) fn mirror_again(&mut self) {
+        if self.mirrored_at.elapsed() < MIRROR_AGAIN {
+            return;
+        }
+        self.mirrored_at = Instant::now();
+        let mut commits = Vec::new();
+        for partition in &self.partitions {
+            if let Some(next) = partition.mirrored
+                && !partition.lost
+                && partition.confirmed != Some(next)
+            {
+                let tp = TopicPartition {
+                    topic: Arc::clone(&partition.topic),
+                    partition: partition.number,
+                };
+                commits.push((tp, next, marker(partition.owner_epoch, next)));
+            }
+        }
+        if !commits.is_empty() {
+            self.commit(&commits);
+        }
+    }
+
     fn release(&mut self, ids: &[PartitionId]) {
         let mut commits = Vec::new();
         let mut partitions = Vec::with_capacity(ids.len());
@@ -260,6 +296,7 @@ impl Intake {
             partition.metrics = None;
             partitions.push(tp);
         }
+        self.count_assigned();
         if !commits.is_empty()
             && let Err(fault) = self.consumer.commit_sync(&commits, RELEASE_COMMIT)
         {

@@ -70,7 +70,9 @@ def positions(silver, pipeline):
         silver,
         f"select topic, partition, owner, {', '.join(names)} from silversink.position where pipeline = '{pipeline}'",
     )
-    return {(row[0], int(row[1])): {"owner": row[2], **dict(zip(names, map(int, row[3:])))} for row in rows}
+    return {
+        (row[0], int(row[1])): {"owner": row[2], **dict(zip(names, map(int, row[3:]), strict=True))} for row in rows
+    }
 
 
 def accounting(found, ends):

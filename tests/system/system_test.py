@@ -138,13 +138,16 @@ class Scenario:
     def caught_up(self, seconds):
         ends = log_offsets(self.topics)
 
-        def there():
+        def behind():
             found = self.positions()
-            return all(place in found and found[place]["next_offset"] == end for place, end in ends.items())
+            return {place: end for place, end in ends.items() if found.get(place, {}).get("next_offset") != end}
 
-        wait_until("every position is at the end of its log", seconds, there, self.workers)
-        wait_until("Kafka's committed offsets are there too", 30, lambda: self.lag_is_zero(ends), self.workers)
-        return ends
+        try:
+            wait_until("every position is at the end of its log", seconds, lambda: not behind(), self.workers)
+            wait_until("Kafka's committed offsets are there too", 30, lambda: self.lag_is_zero(ends), self.workers)
+        except Failed as failure:
+            lag = {place: lag for place, (_, lag) in group_lag(self.name).items() if lag != 0}
+            raise Failed(f"{failure}; positions short of {behind()}; Kafka's tool shows lag {lag}") from None
 
     def lag_is_zero(self, ends):
         return group_lag(self.name) == {place: (end, 0) for place, end in ends.items()}

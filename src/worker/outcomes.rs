@@ -1,0 +1,128 @@
+//! What jobs and the dead-letter topic answer, turned into inputs for the core.
+
+use super::intake::Intake;
+use super::letters;
+use super::report::{Inbox, Report, Resolution};
+use crate::core::{Claim, Input, LaneId};
+use crate::decode::PlanNeed;
+use crate::fault::Fault;
+use crate::kafka::letters::Acknowledged;
+
+impl Intake {
+    pub(super) fn hear(&mut self, inbox: &Inbox) {
+        while let Ok(report) = inbox.try_recv() {
+            self.take_report(report);
+        }
+        self.hear_acknowledgements();
+    }
+
+    fn take_report(&mut self, report: Report) {
+        self.under_way = self
+            .under_way
+            .saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));
+        match report {
+            Report::Stop => {
+                let deadline = self.now().plus_ms(
+                    u64::try_from(self.shared.config.shutdown_timeout.as_millis())
+                        .unwrap_or(u64::MAX),
+                );
+                tracing::info!("stopping: finishing what is in flight");
+                self.inputs.push_back(Input::Stop { deadline });
+            }
+            Report::Topics(topics) => {
+                tracing::info!(topics = topics.len(), "the topics that match have changed");
+                if let Err(fault) = self.consumer.subscribe(&topics) {
+                    self.consumer_failed(fault);
+                }
+            }
+            Report::Claimed { generation, grants } => {
+                for (partition, grant) in grants {
+                    let outcome = grant.map(|granted| {
+                        let at = self.partition_mut(partition);
+                        at.topic_id = granted.topic_id;
+                        at.owner_epoch = granted.owner_epoch;
+                        at.log_end = granted.log_end;
+                        at.next = granted.offset;
+                        if granted.mirror {
+                            self.mirror_start(partition, granted.owner_epoch, granted.offset);
+                        }
+                        Claim { owner_epoch: granted.owner_epoch, offset: granted.offset }
+                    });
+                    self.inputs.push_back(Input::Claimed { partition, generation, outcome });
+                }
+            }
+            Report::ClaimFailed { partitions, generation, fault } => {
+                self.inputs.push_back(Input::ClaimFailed { partitions, generation, fault });
+            }
+            Report::Planned { lane, decoder, need, outcome } => {
+                let outcome =
+                    outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
+                self.inputs.push_back(Input::Planned { lane, outcome });
+            }
+            Report::Written { lane, batch, took, outcome } => {
+                let outcome =
+                    outcome.map(|applied| self.count_applied(lane, batch, took, &applied));
+                self.inputs.push_back(Input::Written { lane, batch, outcome });
+            }
+            Report::Isolated { lane, batch, outcome } => {
+                let outcome = outcome.map(|culprits| self.condemn(lane, batch, culprits));
+                self.inputs.push_back(Input::Isolated { lane, batch, outcome });
+            }
+        }
+    }
+
+    fn planned(&mut self, lane: LaneId, decoder: usize, need: &PlanNeed, resolution: Resolution) {
+        let lane = &mut self.lanes[lane.0 as usize];
+        lane.need = None;
+        match resolution {
+            Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
+            Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
+            Resolution::TablePlan { plan, shape, floor } => {
+                if lane.arena.shape() != Some(&shape) {
+                    // Plans encode for the columns of one shape.
+                    lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
+                    lane.arena.set_shape(shape);
+                }
+                lane.arena.set_floor(floor);
+                lane.decoders[decoder].install(need, plan);
+            }
+        }
+    }
+
+    /// Remembers which records PostgreSQL refuses, so that they are dead-lettered when they are read again.
+    fn condemn(&mut self, lane: LaneId, batch: u64, culprits: Vec<(usize, Fault)>) -> usize {
+        let lane = &mut self.lanes[lane.0 as usize];
+        let Some(sealed) = lane.sealed.as_ref().filter(|sealed| sealed.number == batch) else {
+            return 0;
+        };
+        let mut found = 0;
+        for (row, fault) in culprits {
+            let Some(row) = sealed.rows.get(row) else { continue };
+            let Some(range) = sealed.ranges.get(usize::from(row.range)) else { continue };
+            let at = self.numbers.get(range.topic.as_str()).and_then(|n| n.get(&range.partition));
+            if let Some(id) = at {
+                lane.condemned.insert((*id, row.offset), fault);
+                found += 1;
+            }
+        }
+        found
+    }
+
+    fn hear_acknowledgements(&mut self) {
+        let Some((_, inbox)) = &self.letters else { return };
+        while let Ok(Acknowledged { token, outcome }) = inbox.try_recv() {
+            let Some(lane) = self.lanes.iter_mut().find(|lane| lane.letters.contains_key(&token))
+            else {
+                continue;
+            };
+            match outcome {
+                Ok((partition, offset)) => {
+                    let Some(pending) = lane.letters.remove(&token) else { continue };
+                    lane.metrics.dead_lettered(pending.reason.code, 1);
+                    self.inputs.extend(letters::acknowledged(lane, pending, partition, offset));
+                }
+                Err(fault) => self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault }),
+            }
+        }
+    }
+}

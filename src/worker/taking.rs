@@ -1,0 +1,187 @@
+//! Takes one record: decode, fold, or the reason why not. The hot path: nothing is allocated per record.
+
+use super::Shared;
+use super::lane::{Lane, Partition};
+use super::letters::{self, Pending};
+use crate::batch::arena::Incoming;
+use crate::batch::{Kind, Truncate};
+use crate::core::{Input, PartitionId};
+use crate::decode::slot::Scratch;
+use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::fault::{Class, Code, Fault};
+use crate::kafka::letters::Letters;
+use crate::record::RawRecord;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Source epochs are raised by the registry of lineages; a pipeline starts with this one.
+const FIRST_SOURCE_EPOCH: u32 = 0;
+
+/// What taking one record came to.
+pub(super) enum Taken {
+    /// It was folded, skipped or dead-lettered, or fell away at the door.
+    Done,
+    /// The lane takes no more records for now.
+    Refused,
+}
+
+/// The parts of the intake that taking a record touches; apart from the consumer, whose buffer the record borrows.
+pub(super) struct Taking<'a> {
+    pub(super) lanes: &'a mut Vec<Lane>,
+    pub(super) partitions: &'a mut Vec<Partition>,
+    pub(super) numbers: &'a HashMap<Arc<str>, HashMap<i32, PartitionId>>,
+    pub(super) last: &'a mut Option<usize>,
+    pub(super) inputs: &'a mut VecDeque<Input>,
+    pub(super) letters: Option<&'a Letters>,
+    pub(super) next_token: &'a mut u64,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) row: &'a mut RowBuffer,
+    pub(super) shared: &'a Shared,
+}
+
+impl Taking<'_> {
+    fn find(&mut self, raw: &RawRecord<'_>) -> Option<usize> {
+        if let Some(at) = *self.last {
+            let partition = &self.partitions[at];
+            if partition.number == raw.partition && *partition.topic == *raw.topic {
+                return Some(at);
+            }
+        }
+        let id = self.numbers.get(raw.topic)?.get(&raw.partition)?;
+        *self.last = Some(id.0 as usize);
+        *self.last
+    }
+
+    pub(super) fn take(&mut self, raw: &RawRecord<'_>) -> Taken {
+        let Some(at) = self.find(raw) else { return Taken::Done };
+        let partition = &mut self.partitions[at];
+        partition.polled += 1;
+        // Another generation's record, or one below the position: it falls away at the door.
+        if !partition.accepting || raw.offset < partition.next {
+            return Taken::Done;
+        }
+        let id = PartitionId(u32::try_from(at).unwrap_or(u32::MAX));
+        if let Some(fault) = self.refusal(at, id, raw) {
+            return self.dead_letter(at, raw, &fault);
+        }
+        let partition = &mut self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
+        let decoder = partition.decoder;
+        match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
+            Decoded::Change(change) => {
+                let slot = partition.slot;
+                let kind = match change.kind {
+                    ChangeKind::Row if change.has_kept => Kind::Partial,
+                    ChangeKind::Row => Kind::Whole,
+                    ChangeKind::Delete => Kind::Delete,
+                    ChangeKind::Tombstone => Kind::Tombstone,
+                    ChangeKind::Truncate => {
+                        let truncate = Truncate {
+                            version: change.version,
+                            at: change.deleted_at.unwrap_or_default(),
+                        };
+                        lane.arena.truncate(slot, truncate);
+                        return self.advance(at, raw.offset);
+                    }
+                };
+                lane.arena.fold(Incoming {
+                    body: &self.row.body,
+                    key: &self.row.key,
+                    kind,
+                    version: change.version,
+                    deleted_at: change.deleted_at,
+                    source_ts: change.source_ts,
+                    kept: &self.row.kept,
+                    needs_base: change.needs_base,
+                    slot,
+                    offset: raw.offset,
+                });
+                self.advance(at, raw.offset)
+            }
+            Decoded::Skip(_rule) => {
+                lane.arena.skip(partition.slot);
+                self.advance(at, raw.offset)
+            }
+            Decoded::Poison(fault) if fault.class == Class::Poison => {
+                self.dead_letter(at, raw, &fault)
+            }
+            // The record is fine, its table is not.
+            Decoded::Poison(fault) => self.fail_lane(at, fault),
+            Decoded::NeedsPlan(need) => {
+                lane.need = Some((decoder, need));
+                // This record and all behind it are read again once the plan is there.
+                for id in lane.slots.clone() {
+                    self.partitions[id.0 as usize].accepting = false;
+                    self.lanes[self.partitions[id.0 as usize].lane].touched = true;
+                }
+                Taken::Refused
+            }
+        }
+    }
+
+    /// Stops the lane of a partition: nothing more of it is taken.
+    fn fail_lane(&mut self, at: usize, fault: Fault) -> Taken {
+        let lane = &self.lanes[self.partitions[at].lane];
+        for id in &lane.slots {
+            self.partitions[id.0 as usize].accepting = false;
+        }
+        self.inputs.push_back(Input::LaneFailed { lane: lane.id, fault });
+        Taken::Refused
+    }
+
+    /// Why a record is dead-lettered before it is decoded: PostgreSQL refused it before, or it is too large.
+    fn refusal(&self, at: usize, id: PartitionId, raw: &RawRecord<'_>) -> Option<Fault> {
+        let lane = &self.lanes[self.partitions[at].lane];
+        if !lane.condemned.is_empty()
+            && let Some(fault) = lane.condemned.get(&(id, raw.offset))
+        {
+            return Some(fault.clone());
+        }
+        let limit = self.shared.config.limits.record_bytes;
+        let size = raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len);
+        (size > limit).then(|| {
+            Fault::poison(
+                Code::RecordTooLarge,
+                format!("the record holds {size} bytes, the limit is {limit}"),
+            )
+        })
+    }
+
+    fn advance(&mut self, at: usize, offset: i64) -> Taken {
+        let partition = &mut self.partitions[at];
+        partition.next = offset + 1;
+        partition.touched = true;
+        self.lanes[partition.lane].touched = true;
+        Taken::Done
+    }
+
+    fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
+        let partition = &mut self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
+        let Some(letters) = self.letters else {
+            return self.fail_lane(at, letters::no_topic(fault));
+        };
+        let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
+        let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
+        let record = raw.to_owned_record();
+        *self.next_token += 1;
+        tracing::warn!(
+            code = fault.code.as_str(),
+            table = %lane.table,
+            topic = raw.topic,
+            partition = raw.partition,
+            offset = raw.offset,
+            "dead-lettering a record: {}",
+            fault.text
+        );
+        self.inputs.push_back(Input::LetterSent(lane.id));
+        if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
+            self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
+        }
+        let pending =
+            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+        lane.letters.insert(*self.next_token, pending);
+        lane.arena.dead_letter(partition.slot);
+        self.advance(at, raw.offset)
+    }
+}
