@@ -113,7 +113,9 @@ impl Script {
              [kafka]\nbootstrap_servers = {servers}\ngroup_id = \"silversink-demo\"\n\n\
              [registry]\nurl = {registry}\n\n\
              [postgres]\nurl = {postgres}\n\n\
-             [dlq]\ntopic = \"{DEAD_LETTERS}\"\n{routes}"
+             [dlq]\ntopic = \"{DEAD_LETTERS}\"\n\n\
+             # any free port: several workers fit on one machine\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n{routes}"
         )
     }
 
