@@ -111,7 +111,7 @@ pub fn second_pass(replayed: u64, rows_changed: u64) -> String {
 /// A line for something that was started: what, where, and why it is there.
 #[must_use]
 pub fn started(what: &str, place: &str, why: &str) -> String {
-    format!("  {what:<12} {place:<26} {why}\n")
+    format!("  {what:<12} {place:<29} {why}\n")
 }
 
 /// Whether the proof holds: at least one table, and all of them equal. Decides the exit code.

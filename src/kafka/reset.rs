@@ -12,7 +12,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// Commits offset 0 with empty metadata for every partition of the topics. The group must have no other members. Blocks
 /// for seconds at worst.
 ///
-/// It joins the group to do so and reads nothing: real brokers take the commit of a stranger while a group is empty
+/// It joins the group to do so (a mock cluster lets it in `session.timeout.ms` less a second after the last member left)
+/// and reads nothing: real brokers take the commit of a stranger while a group is empty
 /// (which `kafka-consumer-groups --reset-offsets` relies on), librdkafka's mock cluster takes those of members only.
 ///
 /// # Errors
@@ -54,9 +55,20 @@ mod tests {
     #[test]
     fn offsets_that_we_committed_are_moved_to_the_start_without_our_marker() {
         let broker = MockBroker::start(&[("a", 2), ("b", 1)]).unwrap();
-        let settings = kafka(broker.bootstrap(), "g");
+        let mut settings = kafka(broker.bootstrap(), "g");
+        // The mock lets nobody in for so long, less a second, after the last member left.
+        settings.properties.insert("session.timeout.ms".into(), "2000".to_owned().into());
+        settings.properties.insert("heartbeat.interval.ms".into(), "100".to_owned().into());
         let all = [("a", 0), ("a", 1), ("b", 0)].map(|(t, p)| TopicPartition::new(t, p));
         let member = Consumer::open(&settings, "worker").unwrap();
+        member.subscribe(&["a".to_owned(), "b".to_owned()]).unwrap();
+        let given = loop {
+            if let Event::Assigned(given) = member.poll(TICK) {
+                break given;
+            }
+        };
+        member.assign_paused(&given).unwrap();
+        member.start(&all.clone().map(|p| (p, 0))).unwrap();
         let ours: Vec<_> = all.iter().map(|p| (p.clone(), 7, marker(1, 7))).collect();
         member.commit_sync(&ours, PATIENCE).unwrap();
         member.close();
