@@ -11,7 +11,8 @@ pub const HELP: &str = "Exit codes:
   2   wrong usage
   3   checked, and it differs
   4   a dependency cannot be reached
-  78  the configuration is wrong";
+  78  the configuration is wrong
+  130 stopped by Ctrl-C before it was done";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Exit {
     Unreachable,
     /// The configuration is wrong (sysexits `EX_CONFIG`).
     BadConfig,
+    /// Stopped by a signal before it was done (the shell's number for SIGINT).
+    Interrupted,
 }
 
 impl Exit {
@@ -38,6 +41,7 @@ impl Exit {
             Self::Differs => 3,
             Self::Unreachable => 4,
             Self::BadConfig => 78,
+            Self::Interrupted => 130,
         }
     }
 

@@ -74,7 +74,7 @@ async fn serve(
 }
 
 /// The first SIGTERM or SIGINT drains; a second one leaves at once: the destination's positions make that safe.
-async fn stop_on_signal(stop: CancellationToken) {
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -98,6 +98,22 @@ pub fn proof(verdicts: &[TableVerdict]) -> String {
     text
 }
 
+/// What the second pass came to: nothing may have changed.
+#[must_use]
+pub fn second_pass(replayed: u64, rows_changed: u64) -> String {
+    format!(
+        "Second pass, from earliest: {} records replayed, {} rows changed\n",
+        number(replayed),
+        number(rows_changed)
+    )
+}
+
+/// A line for something that was started: what, where, and why it is there.
+#[must_use]
+pub fn started(what: &str, place: &str, why: &str) -> String {
+    format!("  {what:<12} {place:<29} {why}\n")
+}
+
 /// Whether the proof holds: at least one table, and all of them equal. Decides the exit code.
 #[must_use]
 pub fn is_proven(verdicts: &[TableVerdict]) -> bool {
@@ -122,7 +138,8 @@ fn add(table: &mut Table, texts: &[&str], numbers: &[u64]) {
 }
 
 /// A number in groups of three digits: `12 480`.
-fn number(number: u64) -> String {
+#[must_use]
+pub fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -111,9 +111,13 @@ impl Script {
         format!(
             "name = \"demo\"\n\n\
              [kafka]\nbootstrap_servers = {servers}\ngroup_id = \"silversink-demo\"\n\n\
+             # the mock broker lets a new worker in so long, less a second, after the last one left\n\
+             [kafka.properties]\n\"session.timeout.ms\" = 2000\n\"heartbeat.interval.ms\" = 100\n\n\
              [registry]\nurl = {registry}\n\n\
              [postgres]\nurl = {postgres}\n\n\
-             [dlq]\ntopic = \"{DEAD_LETTERS}\"\n{routes}"
+             [dlq]\ntopic = \"{DEAD_LETTERS}\"\n\n\
+             # any free port: several workers fit on one machine\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n{routes}"
         )
     }
 

@@ -73,6 +73,12 @@ impl Stage {
         }
     }
 
+    /// The throw-away server's address; `None` on a server that was named.
+    #[must_use]
+    pub fn throwaway_address(&self) -> Option<String> {
+        self.postgres.as_ref().map(|server| format!("127.0.0.1:{}", server.port()))
+    }
+
     /// Clears everything away: the throw-away server, or on a named server the demo's schemas.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub mod marker;
 pub mod mock;
 mod native;
 pub mod producer;
-pub mod reset;
+mod reset;
 
 #[cfg(test)]
 mod consumer_tests;

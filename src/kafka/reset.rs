@@ -1,68 +1,85 @@
-//! Moves a group's offsets as stock tools do: without our marker, so that the next claim takes it for a request.
+//! Moves a group's offsets the way a person with Kafka's own tools does: a commit without our marker.
 
-use super::client::{self, Context};
-use super::error::{classify, from_error};
-use super::event::TopicPartition;
-use super::native;
+use super::consumer::{Consumer, Event, TopicPartition};
 use crate::config;
-use crate::fault::Fault;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::{Offset, TopicPartitionList};
+use crate::fault::{Code, Fault};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-/// Commits these next offsets for the group, with empty metadata, as `kafka-consumer-groups --reset-offsets` does. The
-/// group must have no members, as for that tool: a member's next commit would overwrite the request. Blocks.
+const PATIENCE: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_millis(50);
+
+/// Commits these next offsets with empty metadata, as `kafka-consumer-groups --reset-offsets` does. The group must have
+/// no other members. Blocks for seconds at worst. A worker honours an offset that was moved back.
 ///
-/// A worker honours an offset that was moved back (a replay) and stops at one that was moved forward (I6).
+/// It joins the group to do so (a mock cluster lets it in `session.timeout.ms` less a second after the last member left)
+/// and reads nothing: real brokers take the commit of a stranger while a group is empty
+/// (which `kafka-consumer-groups --reset-offsets` relies on), librdkafka's mock cluster takes those of members only.
 ///
 /// # Errors
-/// Fatal `configuration` when librdkafka refuses a property; transient when the coordinator does not answer; else what
-/// the broker said about the group or the first refused partition.
-pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> Result<(), Fault> {
-    let attempt = format!("move the offsets of group {}", kafka.group_id);
-    if offsets.is_empty() {
-        return Ok(());
+/// Transient when the group does not give all partitions within half a minute or does not take the commit.
+pub fn move_group(
+    kafka: &config::Kafka,
+    offsets: &[(TopicPartition, i64)],
+) -> Result<(), Fault> {
+    let consumer = Consumer::open(kafka, "silversink-reset")?;
+    let topics: BTreeSet<String> = offsets.iter().map(|(p, _)| p.topic.to_string()).collect();
+    consumer.subscribe(&topics.into_iter().collect::<Vec<_>>())?;
+    let mut wanted: BTreeSet<&TopicPartition> = offsets.iter().map(|(p, _)| p).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while !wanted.is_empty() {
+        match consumer.poll(TICK) {
+            Event::Assigned(given) => {
+                consumer.assign_paused(&given)?;
+                wanted.retain(|partition| !given.contains(partition));
+            }
+            Event::Failed(fault) => return Err(fault),
+            _ if Instant::now() > deadline => {
+                let text = format!("group {} did not give all partitions to one member", kafka.group_id);
+                return Err(Fault::transient(Code::KafkaUnavailable, text));
+            }
+            _ => {}
+        }
     }
-    let fixed = [("group.id", kafka.group_id.as_str()), ("enable.auto.commit", "false")];
-    let consumer: BaseConsumer<Context> = client::properties(kafka, "silversink-offsets", &[], &fixed)?
-        .create_with_context(Context::default())
-        .map_err(|e| from_error(&e, &attempt))?;
-    let mut list = TopicPartitionList::new();
-    for (at, offset) in offsets {
-        list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
-            .map_err(|e| from_error(&e, &format!("{attempt} of {at} to {offset}")))?;
-    }
-    // Without a subscription this is the commit of a client outside of the group.
-    consumer.commit(&list, CommitMode::Sync).map_err(|e| from_error(&e, &attempt))?;
-    // A partition that was refused is told in the list alone.
-    match native::entries(&list).into_iter().find_map(|entry| Some((entry.error?, entry.at))) {
-        Some((code, at)) => Err(classify(code, &format!("{attempt} of {at}"))),
-        None => Ok(()),
-    }
+    let offsets: Vec<(TopicPartition, i64, String)> =
+        offsets.iter().map(|(p, next)| (p.clone(), *next, String::new())).collect();
+    let outcome = consumer.commit_sync(&offsets, PATIENCE);
+    consumer.close();
+    outcome
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::tests::kafka;
     use super::*;
-    use crate::kafka::facts::Facts;
-    use crate::kafka::marker::is_ours;
-    use crate::kafka::mock::MockBroker;
+    use crate::kafka::client::tests::kafka;
+    use crate::kafka::marker::marker;
+    use crate::kafka::{Facts, GroupOffset, MockBroker};
 
     #[test]
-    fn a_moved_offset_is_there_without_our_marker_and_others_stay() {
-        let broker = MockBroker::start(&[("t", 3)]).unwrap();
-        let settings = kafka(broker.bootstrap(), "g");
-        let at = |partition| TopicPartition::new("t", partition);
-        move_group(&settings, &[(at(0), 7), (at(2), 9)]).unwrap();
-        move_group(&settings, &[(at(0), 3)]).unwrap();
-        let found = Facts::open(&settings).unwrap().group_offsets(&[at(0), at(1), at(2)]).unwrap();
-        let offsets: Vec<Option<i64>> = found.iter().map(|o| o.as_ref().map(|o| o.offset)).collect();
-        assert_eq!(offsets, [Some(3), None, Some(9)]);
-        assert!(found.iter().flatten().all(|offset| !is_ours(&offset.metadata)));
-    }
+    fn offsets_that_we_committed_are_moved_to_the_start_without_our_marker() {
+        let broker = MockBroker::start(&[("a", 2), ("b", 1)]).unwrap();
+        let mut settings = kafka(broker.bootstrap(), "g");
+        // The mock lets nobody in for so long, less a second, after the last member left.
+        settings.properties.insert("session.timeout.ms".into(), "2000".to_owned().into());
+        settings.properties.insert("heartbeat.interval.ms".into(), "100".to_owned().into());
+        let all = [("a", 0), ("a", 1), ("b", 0)].map(|(t, p)| TopicPartition::new(t, p));
+        let member = Consumer::open(&settings, "worker").unwrap();
+        member.subscribe(&["a".to_owned(), "b".to_owned()]).unwrap();
+        let given = loop {
+            if let Event::Assigned(given) = member.poll(TICK) {
+                break given;
+            }
+        };
+        member.assign_paused(&given).unwrap();
+        member.start(&all.clone().map(|p| (p, 0))).unwrap();
+        let ours: Vec<_> = all.iter().map(|p| (p.clone(), 7, marker(1, 7))).collect();
+        member.commit_sync(&ours, PATIENCE).unwrap();
+        member.close();
 
-    #[test]
-    fn nothing_to_move_asks_nobody() {
-        assert!(move_group(&kafka("127.0.0.1:1", "g"), &[]).is_ok());
+        move_group(&settings, &all.clone().map(|p| (p, 0))).unwrap();
+
+        let found = Facts::open(&settings).unwrap().group_offsets(&all).unwrap();
+        let moved = GroupOffset { offset: 0, metadata: String::new() };
+        assert_eq!(found, vec![Some(moved); 3]);
     }
 }

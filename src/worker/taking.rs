@@ -165,7 +165,9 @@ impl Taking<'_> {
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
         let record = raw.to_owned_record();
         *self.next_token += 1;
+        // A target of its own: what may come often can be silenced without silencing the worker.
         tracing::warn!(
+            target: "silversink::dead_letter",
             code = fault.code.as_str(),
             table = %lane.table,
             topic = raw.topic,
