@@ -43,6 +43,8 @@ impl Intake {
                         at.owner_epoch = granted.owner_epoch;
                         at.log_end = granted.log_end;
                         at.next = granted.offset;
+                        let (lane, decoder) = (at.lane, at.decoder);
+                        self.lanes[lane].keyed[decoder] |= granted.progressed;
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }

@@ -59,15 +59,17 @@ fn key_names<'a>(
         return Ok(key.iter().map(String::as_str).collect());
     }
     let names: Vec<&str> = schema.key.iter().map(|f| f.name.as_str()).collect();
-    let why = match schema.key_walk {
-        KeyWalk::None => "the records have no key",
-        KeyWalk::Untyped => "the key is JSON without schema",
-        _ if names.contains(&"") => "the record key is a bare value without a name",
-        _ if names.is_empty() => "the record key has no fields",
+    let (code, why) = match schema.key_walk {
+        KeyWalk::None => (Code::KeyMissing, "the records have no key"),
+        KeyWalk::Untyped => (Code::TableMissing, "the key is JSON without schema"),
+        _ if names.contains(&"") => {
+            (Code::TableMissing, "the record key is a bare value without a name")
+        }
+        _ if names.is_empty() => (Code::TableMissing, "the record key has no fields"),
         _ => return Ok(names),
     };
     Err(Fault::blocked(
-        Code::TableMissing,
+        code,
         format!("propose a table: {why}, so its primary key is not known"),
         "name the key columns under [table.\"schema.name\"] key, or create the table",
     ))
