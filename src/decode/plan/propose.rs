@@ -70,7 +70,7 @@ fn key_names<'a>(
     };
     Err(Fault::blocked(
         code,
-        format!("propose a table: {why}, so its primary key is not known"),
+        format!("cannot create the table: {why}, so its primary key is not known"),
         "name the key columns under [table.\"schema.name\"] key, or create the table",
     ))
 }
@@ -78,7 +78,7 @@ fn key_names<'a>(
 fn no_type(column: &str) -> Fault {
     Fault::blocked(
         Code::TypeMismatch,
-        format!("propose a table: no PostgreSQL type is known for column {column}"),
+        format!("cannot create the table: no PostgreSQL type is known for column {column}"),
         format!("give it one under [table.\"schema.name\"] column_types: {column} = \"...\""),
     )
 }
@@ -86,7 +86,7 @@ fn no_type(column: &str) -> Fault {
 fn no_types() -> Fault {
     Fault::blocked(
         Code::TableMissing,
-        "propose a table: JSON without schema tells no column types",
+        "cannot create the table: JSON without schema tells no column types",
         "give them under [table.\"schema.name\"] column_types, or create the table",
     )
 }
