@@ -11,15 +11,15 @@ use super::report::{Inbox, Report, Reports};
 use super::taking::{Taken, Taking};
 use super::writers::Writers;
 use super::{Options, Shared};
-use crate::core::{Core, Input, PartitionId, Settings, Tick};
+use crate::core::{Core, Input, LaneId, PartitionId, Settings, Tick};
 use crate::decode::RowBuffer;
 use crate::decode::slot::Scratch;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::letters::{Acknowledged, Letters};
 use crate::telemetry::metrics::{self, WorkerMetrics};
 use crate::telemetry::names::{Commit, Rebalance};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -57,6 +57,8 @@ pub(super) struct Intake {
     pub(super) stopped: Option<Fault>,
     pub(super) exit: Option<Result<(), Fault>>,
     pub(super) broker_trouble: bool,
+    /// The outages that lanes (or, without one, the claims) wait for.
+    pub(super) waiting_for: BTreeMap<Option<LaneId>, Code>,
     pub(super) metrics: WorkerMetrics,
     pub(super) mirrored_at: Instant,
     pub(super) scratch: Scratch,
@@ -77,6 +79,7 @@ impl Intake {
             batch_rows: limits.batch_rows,
             batch_bytes: limits.batch_bytes,
             memory_bytes: limits.memory_bytes,
+            recheck_ms: u64::try_from(limits.recheck.as_millis()).unwrap_or(u64::MAX),
             letters_per_minute: shared
                 .config
                 .dlq
@@ -106,6 +109,7 @@ impl Intake {
             stopped: None,
             exit: None,
             broker_trouble: false,
+            waiting_for: BTreeMap::new(),
             metrics: WorkerMetrics::new(),
             mirrored_at: Instant::now(),
             scratch: Scratch::default(),

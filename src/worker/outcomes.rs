@@ -46,6 +46,8 @@ impl Intake {
                         // Kafka holds our mark of just this position, unless it has to be written.
                         at.mirrored = Some(granted.offset);
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
+                        let (lane, decoder) = (at.lane, at.decoder);
+                        self.lanes[lane].keyed[decoder] |= granted.progressed;
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
