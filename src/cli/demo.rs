@@ -147,7 +147,8 @@ async fn serve(
 ) -> anyhow::Result<SocketAddr> {
     let exporter = metrics::install()?;
     let listen = config.http.context("the demo's configuration has no [http] listen")?;
-    let server = Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
+    let server =
+        Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
     let address = server.address()?;
     tokio::task::spawn(server.serve(exporter, Arc::clone(health), stop.clone()));
     say("HTTP", &format!("http://{address}"), "/metrics, /livez and /readyz of the worker");

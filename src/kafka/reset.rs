@@ -18,10 +18,7 @@ const TICK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// Transient when the group does not give all partitions within half a minute or does not take the commit.
-pub fn move_group(
-    kafka: &config::Kafka,
-    offsets: &[(TopicPartition, i64)],
-) -> Result<(), Fault> {
+pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> Result<(), Fault> {
     let consumer = Consumer::open(kafka, "silversink-reset")?;
     let topics: BTreeSet<String> = offsets.iter().map(|(p, _)| p.topic.to_string()).collect();
     consumer.subscribe(&topics.into_iter().collect::<Vec<_>>())?;
@@ -35,7 +32,8 @@ pub fn move_group(
             }
             Event::Failed(fault) => return Err(fault),
             _ if Instant::now() > deadline => {
-                let text = format!("group {} did not give all partitions to one member", kafka.group_id);
+                let text =
+                    format!("group {} did not give all partitions to one member", kafka.group_id);
                 return Err(Fault::transient(Code::KafkaUnavailable, text));
             }
             _ => {}

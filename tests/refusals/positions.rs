@@ -46,7 +46,9 @@ fn only_orders_stopped(rig: &Rig, code: &str, text: &str) -> Worker {
     rig.until("SELECT count(*) FROM pg_tables WHERE tablename = 'customers'", "1");
     rig.until("SELECT count(*) FROM silver.customers WHERE id = 2", "1");
     rig.until(
-        &format!("SELECT concat_ws(' ', state, reason) FROM silversink.position WHERE topic = '{TOPIC}'"),
+        &format!(
+            "SELECT concat_ws(' ', state, reason) FROM silversink.position WHERE topic = '{TOPIC}'"
+        ),
         &format!("stopped {code}"),
     );
     let metrics = worker.get("/metrics").unwrap().1;

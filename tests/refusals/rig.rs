@@ -89,8 +89,7 @@ impl Rig {
     }
 
     fn database<T>(&self, work: impl AsyncFnOnce(Readback) -> T) -> T {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { work(Readback::connect(&self.postgres).await.unwrap()).await })
     }
 
