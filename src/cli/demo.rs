@@ -12,7 +12,7 @@ use crate::kafka::MockBroker;
 use crate::postgres::readback::Readback;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::Server;
-use crate::telemetry::{self, metrics};
+use crate::telemetry;
 use crate::worker::{self, Options};
 use anyhow::Context;
 use clap::Args;
@@ -145,7 +145,7 @@ async fn serve(
     health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let exporter = metrics::install()?;
+    let exporter = telemetry::metrics::install()?;
     let listen = config.http.context("the demo's configuration has no [http] listen")?;
     let server =
         Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
