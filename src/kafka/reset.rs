@@ -5,9 +5,18 @@ use super::error::{classify, from_error};
 use super::event::TopicPartition;
 use super::native;
 use crate::config;
-use crate::fault::Fault;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use crate::fault::{Code, Fault};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// Time that joining the group and the commit may take each.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A membership lasts for one commit: nobody shall wait long for a member that is gone.
+const SHORT: [(&str, &str); 2] = [("session.timeout.ms", "2000"), ("heartbeat.interval.ms", "200")];
 
 /// Commits these next offsets for the group, with empty metadata, as `kafka-consumer-groups --reset-offsets` does. The
 /// group must have no members, as for that tool: a member's next commit would overwrite the request. Blocks.
@@ -18,12 +27,12 @@ use rdkafka::{Offset, TopicPartitionList};
 /// Fatal `configuration` when librdkafka refuses a property; transient when the coordinator does not answer; else what
 /// the broker said about the group or the first refused partition.
 pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> Result<(), Fault> {
-    let attempt = format!("move the offsets of group {}", kafka.group_id);
     if offsets.is_empty() {
         return Ok(());
     }
+    let attempt = format!("move the offsets of group {}", kafka.group_id);
     let fixed = [("group.id", kafka.group_id.as_str()), ("enable.auto.commit", "false")];
-    let consumer: BaseConsumer<Context> = client::properties(kafka, "silversink-offsets", &[], &fixed)?
+    let consumer: BaseConsumer<Context> = client::properties(kafka, "silversink-offsets", &SHORT, &fixed)?
         .create_with_context(Context::default())
         .map_err(|e| from_error(&e, &attempt))?;
     let mut list = TopicPartitionList::new();
@@ -32,11 +41,55 @@ pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> R
             .map_err(|e| from_error(&e, &format!("{attempt} of {at} to {offset}")))?;
     }
     // Without a subscription this is the commit of a client outside of the group.
-    consumer.commit(&list, CommitMode::Sync).map_err(|e| from_error(&e, &attempt))?;
-    // A partition that was refused is told in the list alone.
-    match native::entries(&list).into_iter().find_map(|entry| Some((entry.error?, entry.at))) {
-        Some((code, at)) => Err(classify(code, &format!("{attempt} of {at}"))),
+    match commit(&consumer, &list, &attempt)? {
+        Some((RDKafkaErrorCode::UnknownMemberId, _)) => {}
+        refused => return verdict(refused, &attempt),
+    }
+    // Brokers refuse outsiders while the group has members, librdkafka's mock ever since it had one. As a member we may;
+    // beside a worker we do not get in, because it speaks another protocol (`cooperative-sticky`) than we offer.
+    let mut topics: Vec<&str> = offsets.iter().map(|(at, _)| &*at.topic).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    consumer.subscribe(&topics).map_err(|e| from_error(&e, &attempt))?;
+    let deadline = Instant::now() + PATIENCE;
+    while consumer.assignment().map_err(|e| from_error(&e, &attempt))?.count() == 0 {
+        if let Some(Err(error)) = consumer.poll(LOOK)
+            && error.rdkafka_error_code() == Some(RDKafkaErrorCode::InconsistentGroupProtocol)
+        {
+            return Err(from_error(&error, &attempt));
+        }
+        if Instant::now() > deadline {
+            return Err(Fault::transient(Code::KafkaUnavailable, format!("{attempt}: the group has members")));
+        }
+    }
+    let refused = commit(&consumer, &list, &attempt)?;
+    // Leaving is a request of its own: give it the time to go out.
+    consumer.unsubscribe();
+    while consumer.assignment().is_ok_and(|held| held.count() > 0) && Instant::now() < deadline {
+        let _ = consumer.poll(LOOK);
+    }
+    verdict(refused, &attempt)
+}
+
+/// What was refused, and for which partition if for one.
+type Refused = Option<(RDKafkaErrorCode, Option<TopicPartition>)>;
+
+fn commit(
+    consumer: &BaseConsumer<Context>,
+    list: &TopicPartitionList,
+    attempt: &str,
+) -> Result<Refused, Fault> {
+    let (error, entries) = native::commit(consumer.client().native_ptr(), list, PATIENCE)
+        .ok_or_else(|| Fault::transient(Code::KafkaUnavailable, format!("{attempt}: no answer")))?;
+    let entry = entries.into_iter().find_map(|entry| Some((entry.error?, Some(entry.at))));
+    Ok(entry.or_else(|| Some((error?, None))))
+}
+
+fn verdict(refused: Refused, attempt: &str) -> Result<(), Fault> {
+    match refused {
         None => Ok(()),
+        Some((code, Some(at))) => Err(classify(code, &format!("{attempt} of {at}"))),
+        Some((code, None)) => Err(classify(code, attempt)),
     }
 }
 
