@@ -3,7 +3,8 @@
 //! # Decisions
 //! - A plain thread, because polling must go on whatever the runtime does, and because one loop makes the order of
 //!   messages, assignments, revocations and outcomes a fact.
-//! - The core hears of bursts, not of records.
+//! - The core hears of bursts, not of records. A burst ends when a lane's open batch is full, so that the core can pause it
+//!   before the next record: a limit of one makes batches of one.
 //! - While jobs are under way the poll waits a millisecond at most, so that an outcome is acted on at once.
 
 use super::lane::{Lane, Partition};
@@ -197,8 +198,9 @@ impl Intake {
                         row: &mut self.row,
                         shared: &self.shared,
                     };
-                    if let Taken::Refused = intake.take(&raw) {
-                        break;
+                    match intake.take(&raw) {
+                        Taken::Done => {}
+                        Taken::Full | Taken::Refused => break,
                     }
                 }
                 Event::Assigned(partitions) => {

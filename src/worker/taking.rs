@@ -21,6 +21,8 @@ const FIRST_SOURCE_EPOCH: u32 = 0;
 pub(super) enum Taken {
     /// It was folded, skipped or dead-lettered, or fell away at the door.
     Done,
+    /// As `Done`, and the lane's open batch is full now.
+    Full,
     /// The lane takes no more records for now.
     Refused,
 }
@@ -155,8 +157,11 @@ impl Taking<'_> {
         let partition = &mut self.partitions[at];
         partition.next = offset + 1;
         partition.touched = true;
-        self.lanes[partition.lane].touched = true;
-        Taken::Done
+        let lane = &mut self.lanes[partition.lane];
+        lane.touched = true;
+        let limits = &self.shared.config.limits;
+        let full = lane.arena.rows() >= limits.batch_rows || lane.arena.held_bytes() >= limits.batch_bytes;
+        if full { Taken::Full } else { Taken::Done }
     }
 
     fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
