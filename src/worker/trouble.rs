@@ -72,15 +72,7 @@ impl Intake {
                 let pipeline = &shared.config.name;
                 let marked = shared
                     .destination
-                    .mark_state(
-                        pipeline,
-                        &topic,
-                        topic_id,
-                        number,
-                        epoch,
-                        state,
-                        reason.as_deref(),
-                    )
+                    .mark_state(pipeline, &topic, topic_id, number, epoch, state, reason.as_deref())
                     .await;
                 if let Err(fault) = marked {
                     tracing::debug!("could not record the state of a partition: {fault}");

@@ -189,6 +189,9 @@ fn a_schema_that_the_registry_denies_becomes_a_dead_letter() {
 
     assert_eq!(worker.exit().code(), Some(0), "{}", worker.output());
     println!("{}", worker.says("dead-lettering a record"));
-    assert_eq!(rig.ask("SELECT string_agg(code, ',') FROM silversink.dead_letter"), "schema_unknown");
+    assert_eq!(
+        rig.ask("SELECT string_agg(code, ',') FROM silversink.dead_letter"),
+        "schema_unknown"
+    );
     assert_eq!(rig.ask("SELECT count(*) FROM silver.customers"), "1");
 }

@@ -20,18 +20,23 @@ fn no_secret_is_in_the_most_talkative_output_or_on_the_metrics() {
         registry.url()
     );
     // Only used by SASL, which the mock does not speak: it is read, and must not be told.
-    rig.properties = "\"sasl.password\" = \"canary-of-kafka\"\n\"ssl.key.password\" = \"canary-of-kafka\"".to_owned();
+    rig.properties =
+        "\"sasl.password\" = \"canary-of-kafka\"\n\"ssl.key.password\" = \"canary-of-kafka\""
+            .to_owned();
     rig.broker.produce(&[row(TOPIC, 1, "row-value")]).unwrap();
 
     let mut worker = rig.worker();
     rig.until("SELECT count(*) FROM pg_tables WHERE schemaname = 'silver'", "1");
     rig.until("SELECT count(*) FROM silver.orders", "1");
-    rig.broker.produce(&[raw(TOPIC, Some(vec![0, 0, 0, 0, 9, 2]), Some(vec![0, 0, 0, 0, 9, 2]))]).unwrap();
+    rig.broker
+        .produce(&[raw(TOPIC, Some(vec![0, 0, 0, 0, 9, 2]), Some(vec![0, 0, 0, 0, 9, 2]))])
+        .unwrap();
     worker.says("waiting: could not get schema");
     let mut seen = worker.get("/metrics").unwrap().1 + &worker.get("/readyz").unwrap().1;
     worker.stop();
 
     seen += &worker.output();
+    assert!(seen.contains("\"level\":\"TRACE\""), "the most talkative level is on");
     for canary in CANARIES.into_iter().chain(["row-value"]) {
         let at = seen.find(canary);
         assert!(at.is_none(), "{:?}", at.map(|at| &seen[at.saturating_sub(200)..at]));

@@ -30,7 +30,9 @@ fn only_orders_stopped(rig: &Rig, worker: &Worker, code: &str, text: &str, hint:
     rig.until("SELECT count(*) FROM pg_tables WHERE tablename = 'customers'", "1");
     rig.until("SELECT count(*) FROM silver.customers", "1");
     rig.until(
-        &format!("SELECT concat_ws(' ', state, reason) FROM silversink.position WHERE topic = '{TOPIC}'"),
+        &format!(
+            "SELECT concat_ws(' ', state, reason) FROM silversink.position WHERE topic = '{TOPIC}'"
+        ),
         &format!("stopped {code}"),
     );
     assert_eq!(rig.state(OTHER), "running");
@@ -64,8 +66,9 @@ fn a_foreign_key_stops_the_lane_until_it_is_dropped() {
 
 #[test]
 fn a_second_unique_index_stops_the_lane_until_it_is_partial() {
-    let (rig, mut worker) =
-        two_lanes("CREATE TABLE silver.orders (id int PRIMARY KEY, name text CONSTRAINT names UNIQUE, BOOKKEEPING)");
+    let (rig, mut worker) = two_lanes(
+        "CREATE TABLE silver.orders (id int PRIMARY KEY, name text CONSTRAINT names UNIQUE, BOOKKEEPING)",
+    );
     let (text, hint) = ("unique index \"names\"", "CREATE UNIQUE INDEX ... ON");
     only_orders_stopped(&rig, &worker, "constraint_unsupported", text, hint);
     rig.execute(
@@ -77,7 +80,8 @@ fn a_second_unique_index_stops_the_lane_until_it_is_partial() {
 
 #[test]
 fn a_table_without_a_primary_key_stops_the_lane_until_it_has_one() {
-    let (rig, mut worker) = two_lanes("CREATE TABLE silver.orders (id int, name text, BOOKKEEPING)");
+    let (rig, mut worker) =
+        two_lanes("CREATE TABLE silver.orders (id int, name text, BOOKKEEPING)");
     only_orders_stopped(&rig, &worker, "key_mismatch", "has no primary key", "ADD PRIMARY KEY");
     rig.execute("ALTER TABLE silver.orders ADD PRIMARY KEY (id)");
     goes_on(&rig, &mut worker);
@@ -87,7 +91,8 @@ fn a_table_without_a_primary_key_stops_the_lane_until_it_has_one() {
 fn another_primary_key_than_the_records_stops_the_lane() {
     let (rig, mut worker) =
         two_lanes("CREATE TABLE silver.orders (id int, name text PRIMARY KEY, BOOKKEEPING)");
-    let (text, hint) = ("the record key is (id), the primary key of silver.orders is (name)", "key");
+    let (text, hint) =
+        ("the record key is (id), the primary key of silver.orders is (name)", "key");
     only_orders_stopped(&rig, &worker, "key_mismatch", text, hint);
     rig.execute("ALTER TABLE silver.orders DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (id)");
     goes_on(&rig, &mut worker);
@@ -138,12 +143,16 @@ fn planned_bookkeeping_columns_are_only_printed() {
     let before = "CREATE SCHEMA silver; CREATE TABLE silver.orders (id int PRIMARY KEY, name text); \
                   INSERT INTO silver.orders VALUES (1, 'old'), (2, 'b')";
     let rig = runs_after_the_printed_ddl(before, row(TOPIC, 1, "a"), "column_missing");
-    assert_eq!(rig.ask("SELECT string_agg(concat(id, name), ' ' ORDER BY id) FROM silver.orders"), "1a 2b");
+    assert_eq!(
+        rig.ask("SELECT string_agg(concat(id, name), ' ' ORDER BY id) FROM silver.orders"),
+        "1a 2b"
+    );
 }
 
 #[test]
 fn a_planned_column_is_only_printed() {
-    let before = "CREATE SCHEMA silver; CREATE TABLE silver.orders (id int PRIMARY KEY, BOOKKEEPING)";
+    let before =
+        "CREATE SCHEMA silver; CREATE TABLE silver.orders (id int PRIMARY KEY, BOOKKEEPING)";
     let rig = runs_after_the_printed_ddl(before, row(TOPIC, 1, "a"), "column_missing");
     assert_eq!(rig.ask("SELECT concat(id, name) FROM silver.orders"), "1a");
 }

@@ -33,7 +33,9 @@ fn a_missing_topic_ends_a_run_that_is_to_catch_up() {
 
     assert_eq!(worker.exit().code(), Some(78), "{}", worker.output());
     println!("{}", worker.output());
-    assert!(worker.output().contains("error: [configuration] no topic matches \"shop.public.order\""));
+    assert!(
+        worker.output().contains("error: [configuration] no topic matches \"shop.public.order\"")
+    );
     assert!(worker.output().contains("help: did you mean \"shop.public.orders\"?"));
 }
 
@@ -48,7 +50,10 @@ fn a_topic_without_keys_stops_its_lane_and_parks_nothing() {
     // Without a table nobody knows its primary key; with one, nobody knows the row's.
     let mut worker = rig.worker();
     let line = worker.says("lane stopped");
-    assert_eq!((line["code"].as_str(), line["table"].as_str()), (Some("key_missing"), Some("silver.orders")));
+    assert_eq!(
+        (line["code"].as_str(), line["table"].as_str()),
+        (Some("key_missing"), Some("silver.orders"))
+    );
     rig.execute("CREATE SCHEMA IF NOT EXISTS silver; CREATE TABLE silver.orders (id int PRIMARY KEY, name text)");
     let line = worker.says("shop.public.orders-0@0 has no key");
     assert!(line["hint"].as_str().unwrap().contains("message.key.columns"), "{line}");
@@ -97,7 +102,9 @@ fn heartbeats_and_transaction_metadata_on_a_routed_topic_are_skipped() {
     let transaction = raw(
         TOPIC,
         json(json!({"id": "1:2"})),
-        json(json!({"status": "BEGIN", "id": "1:2", "event_count": null, "data_collections": null, "ts_ms": 1})),
+        json(
+            json!({"status": "BEGIN", "id": "1:2", "event_count": null, "data_collections": null, "ts_ms": 1}),
+        ),
     );
     rig.broker.produce(&[heartbeat, transaction, row(TOPIC, 1, "a")]).unwrap();
 
@@ -119,8 +126,14 @@ fn a_record_above_the_limit_becomes_a_dead_letter() {
 
     assert_eq!(worker.exit().code(), Some(0), "{}", worker.output());
     let line = worker.says("dead-lettering a record");
-    assert_eq!((line["code"].as_str(), line["offset"].as_i64()), (Some("record_too_large"), Some(1)));
+    assert_eq!(
+        (line["code"].as_str(), line["offset"].as_i64()),
+        (Some("record_too_large"), Some(1))
+    );
     assert!(!worker.output().contains("xxxx"));
-    assert_eq!(rig.ask("SELECT string_agg(code, ',') FROM silversink.dead_letter"), "record_too_large");
+    assert_eq!(
+        rig.ask("SELECT string_agg(code, ',') FROM silversink.dead_letter"),
+        "record_too_large"
+    );
     assert_eq!(rig.ask("SELECT count(*) FROM silver.orders"), "2");
 }
