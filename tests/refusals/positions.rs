@@ -18,11 +18,12 @@ fn read_once() -> Rig {
     rig
 }
 
-/// What `kafka-consumer-groups --reset-offsets` does: a commit without our marker.
+/// What `kafka-consumer-groups --reset-offsets` does: a commit without our marker. The group must not have had members: the
+/// mock would take it for a zombie.
 fn commit(rig: &Rig, offset: i64) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &rig.bootstrap)
-        .set("group.id", rig.name)
+        .set("group.id", rig.group)
         .create()
         .unwrap();
     let mut list = TopicPartitionList::new();
@@ -32,8 +33,13 @@ fn commit(rig: &Rig, offset: i64) {
 
 /// The orders' partition is stopped and says so everywhere; the other one goes on; no position moved.
 fn only_orders_stopped(rig: &Rig, code: &str, text: &str) -> Worker {
-    let position = format!("SELECT next_offset FROM silversink.position WHERE topic = '{TOPIC}'");
-    let before = rig.ask(&format!("SELECT coalesce(({position})::text, '')"));
+    let next_offset = || {
+        let there = rig.ask("SELECT to_regclass('silversink.position')") != "";
+        let sql =
+            format!("SELECT max(next_offset) FROM silversink.position WHERE topic = '{TOPIC}'");
+        if there { rig.ask(&sql) } else { String::new() }
+    };
+    let before = next_offset();
     rig.broker.produce(&[row(OTHER, 2, "b")]).unwrap();
 
     let mut worker = rig.worker();
@@ -53,7 +59,7 @@ fn only_orders_stopped(rig: &Rig, code: &str, text: &str) -> Worker {
     );
     let metrics = worker.get("/metrics").unwrap().1;
     assert!(metrics.contains(&format!("code=\"{code}\"}} 1")), "{metrics}");
-    assert_eq!(rig.ask(&format!("SELECT coalesce(({position})::text, '')")), before);
+    assert_eq!(next_offset(), before);
     worker.stop();
     worker
 }
@@ -85,8 +91,9 @@ fn a_position_beyond_the_log_end_stops_the_partition() {
 
 #[test]
 fn a_group_offset_that_was_moved_forward_stops_the_partition() {
-    let rig = read_once();
+    let mut rig = read_once();
     rig.broker.produce(&[row(TOPIC, 3, "c"), row(TOPIC, 4, "d")]).unwrap();
+    rig.group = "shop-moved";
     commit(&rig, 3);
 
     only_orders_stopped(&rig, "forward_reset_refused", "moved forward from 2 to 3");

@@ -14,8 +14,10 @@ pub struct Rig {
     pub bootstrap: String,
     pub postgres: String,
     pub registry: Option<String>,
-    /// Pipeline and group.
+    /// Pipeline.
     pub name: &'static str,
+    /// Consumer group.
+    pub group: &'static str,
     /// More sections; `[limits]` has its own field below.
     pub extra: String,
     pub limits: String,
@@ -46,6 +48,7 @@ impl Rig {
             postgres: ThrowawayPostgres::shared().fresh_database().unwrap(),
             registry: None,
             name: "shop",
+            group: "shop",
             extra: String::new(),
             limits: String::new(),
             properties: String::new(),
@@ -56,10 +59,10 @@ impl Rig {
     }
 
     fn config(&self, port: u16) -> PathBuf {
-        let Self { name, bootstrap, postgres, extra, limits, properties, .. } = self;
+        let Self { name, group, bootstrap, postgres, extra, limits, properties, .. } = self;
         let mut text = format!(
             "name = \"{name}\"\nshutdown_timeout = \"5s\"\n[kafka]\nbootstrap_servers = \"{bootstrap}\"\n\
-             group_id = \"{name}\"\n[kafka.properties]\n\"session.timeout.ms\" = \"2000\"\n\
+             group_id = \"{group}\"\n[kafka.properties]\n\"session.timeout.ms\" = \"2000\"\n\
              \"heartbeat.interval.ms\" = \"100\"\n{properties}\n[postgres]\nurl = \"{postgres}\"\n\
              connect_timeout = \"2s\"\n[dlq]\ntopic = \"parked\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [limits]\nrecheck = \"300ms\"\n{limits}\n{extra}\n"

@@ -36,6 +36,7 @@ fn no_secret_is_in_the_most_talkative_output_or_on_the_metrics() {
     worker.stop();
 
     seen += &worker.output();
+    assert!(seen.contains("\"level\":\"TRACE\""), "the most talkative level is on");
     for canary in CANARIES.into_iter().chain(["row-value"]) {
         let at = seen.find(canary);
         assert!(at.is_none(), "{:?}", at.map(|at| &seen[at.saturating_sub(200)..at]));
