@@ -2,9 +2,9 @@
 
 use super::{ConfigFile, Exit};
 use crate::config::Config;
+use crate::telemetry;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::Server;
-use crate::telemetry;
 use crate::worker::{self, Options};
 use anyhow::Context;
 use clap::Args;

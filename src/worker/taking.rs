@@ -160,7 +160,8 @@ impl Taking<'_> {
         let lane = &mut self.lanes[partition.lane];
         lane.touched = true;
         let limits = &self.shared.config.limits;
-        let full = lane.arena.rows() >= limits.batch_rows || lane.arena.held_bytes() >= limits.batch_bytes;
+        let full =
+            lane.arena.rows() >= limits.batch_rows || lane.arena.held_bytes() >= limits.batch_bytes;
         if full { Taken::Full } else { Taken::Done }
     }
 

@@ -49,7 +49,11 @@ async fn lands_record_by_record(form: Form) {
         .parse()
         .unwrap();
     let skipped = usize::try_from(rig.total("skipped").await).unwrap();
-    assert!(transactions >= records.len() - skipped, "{} records in {transactions} transactions", records.len());
+    assert!(
+        transactions >= records.len() - skipped,
+        "{} records in {transactions} transactions",
+        records.len()
+    );
 }
 
 async fn lands_in_any_interleaving(form: Form) {
@@ -63,7 +67,8 @@ async fn lands_in_any_interleaving(form: Form) {
         // What a stage holds is read before the next one is there: the interleaving is the seed's.
         let mut produced = 0;
         for stage in 1..=4 {
-            let end = if stage == 4 { records.len() } else { random.usize(produced..records.len()) };
+            let end =
+                if stage == 4 { records.len() } else { random.usize(produced..records.len()) };
             rig.produce(&records[produced..end]);
             produced = end;
             rig.wait_for(i64::try_from(produced).unwrap()).await;
