@@ -125,6 +125,12 @@ impl Consumer {
             }
             Some(Polled::Assign(partitions)) => {
                 self.complained.set(None);
+                // Cooperative rebalances end with an assignment of nothing, which wants its answer too.
+                if partitions.is_empty()
+                    && let Err(fault) = self.assign_paused(&[])
+                {
+                    return Event::Failed(fault);
+                }
                 Event::Assigned(partitions)
             }
             Some(Polled::Revoke(partitions)) => self.revoked(partitions),

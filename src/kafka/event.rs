@@ -35,7 +35,8 @@ impl fmt::Display for TopicPartition {
 pub enum Event<'c> {
     /// A record, borrowed from the fetch buffer.
     Record(Message<'c>),
-    /// New partitions: answer with one [`Consumer::assign_paused`], claim, then [`Consumer::start`].
+    /// New partitions: answer with one [`Consumer::assign_paused`], claim, then [`Consumer::start`]. None at all, at the end
+    /// of a rebalance that brought nothing, is answered already.
     Assigned(Vec<TopicPartition>),
     /// Partitions to give up: drain, then answer with **one** [`Consumer::unassign`] of all of them. No record of them
     /// follows, unless a start crossed the revocation on its way: the check of the assignment generation at the door

@@ -57,6 +57,9 @@ impl Intake {
         self.assigned_once |= !partitions.is_empty();
         self.broker_trouble = false;
         self.shared.health.set_joined(true);
+        if partitions.is_empty() {
+            return;
+        }
         tracing::info!(partitions = partitions.len(), "partitions assigned");
         if let Err(fault) = self.consumer.assign_paused(partitions) {
             self.consumer_failed(fault);
