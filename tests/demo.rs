@@ -138,7 +138,10 @@ async fn what_is_kept_can_be_looked_at_until_ctrl_c() {
         .unwrap();
     let (said, complaint) = texts(&produced);
     assert!(said.starts_with("5 863 records into 4 topics\n"), "{said}{complaint}");
-    assert!(said.contains("  shop.public.customers 0: 855 records, offsets 855 to 1709\n"), "{said}");
+    assert!(
+        said.contains("  shop.public.customers 0: 855 records, offsets 855 to 1709\n"),
+        "{said}"
+    );
 
     interrupt(&child);
 

@@ -107,13 +107,19 @@ async fn positions_lag_and_dead_letters_of_this_pipeline_are_told() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let first = &told["partitions"][0];
-    assert_eq!((&first["next_offset"], &first["log_end"], &first["lag"]), (&2.into(), &5.into(), &3.into()));
+    assert_eq!(
+        (&first["next_offset"], &first["log_end"], &first["lag"]),
+        (&2.into(), &5.into(), &3.into())
+    );
     assert_eq!((&first["table"], &first["owner"]), (&"silver.orders".into(), &"host/1".into()));
     assert_eq!(told["partitions"][1]["state"], "unclaimed");
     assert_eq!(told["totals"]["lag"], 3);
     assert_eq!(told["dead_letters"], json!({ "key_missing": 1 }));
     let text = stdout(&setup.status(&[]));
-    assert!(text.contains("2 partitions, 0 stopped, lag 3\n1 dead letters:\n  key_missing "), "{text}");
+    assert!(
+        text.contains("2 partitions, 0 stopped, lag 3\n1 dead letters:\n  key_missing "),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -138,7 +144,10 @@ async fn a_topic_that_was_made_anew_has_no_lag_for_the_old_position() {
 
     let told: Value = serde_json::from_slice(&setup.status(&["--json"]).stdout).unwrap();
 
-    assert_eq!((&told["partitions"][0]["state"], &told["partitions"][0]["lag"]), (&"gone".into(), &Value::Null));
+    assert_eq!(
+        (&told["partitions"][0]["state"], &told["partitions"][0]["lag"]),
+        (&"gone".into(), &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -152,7 +161,10 @@ async fn without_kafka_the_destination_s_part_is_told() {
     assert_eq!(output.status.code(), Some(0));
     let text = stdout(&output);
     assert!(text.contains("Kafka cannot be asked, so ends and lags are unknown: "), "{text}");
-    assert!(text.contains(&nowhere) && text.contains("1 partitions, 0 stopped, lag unknown"), "{text}");
+    assert!(
+        text.contains(&nowhere) && text.contains("1 partitions, 0 stopped, lag unknown"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -22,8 +22,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What is logged unless the environment says otherwise: dead letters and replays are part of the play.
-const LOG: &str = "warn,silversink::dead_letter=off,silversink::worker::claim=error";
+/// What is logged unless the environment says otherwise: dead letters and replays are part of the play, and connections
+/// that break are those to the servers that the demo itself ends.
+const LOG: &str = "warn,silversink::dead_letter=off,silversink::worker::claim=error,\
+                   librdkafka=error,deadpool=off";
 
 /// `demo`.
 #[derive(Args)]
@@ -147,7 +149,8 @@ async fn serve(
 ) -> anyhow::Result<SocketAddr> {
     let exporter = metrics::install()?;
     let listen = config.http.context("the demo's configuration has no [http] listen")?;
-    let server = Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
+    let server =
+        Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
     let address = server.address()?;
     tokio::task::spawn(server.serve(exporter, Arc::clone(health), stop.clone()));
     say("HTTP", &format!("http://{address}"), "/metrics, /livez and /readyz of the worker");

@@ -78,7 +78,8 @@ fn summary(places: &[Coordinates]) -> String {
         *first = (*first).min(*offset);
         *last = (*last).max(*offset);
     }
-    let topics = partitions.keys().map(|(topic, _)| topic).collect::<std::collections::BTreeSet<_>>();
+    let topics =
+        partitions.keys().map(|(topic, _)| topic).collect::<std::collections::BTreeSet<_>>();
     let noun = if topics.len() == 1 { "topic" } else { "topics" };
     let mut text =
         format!("{} records into {} {noun}\n", number(places.len() as u64), topics.len());

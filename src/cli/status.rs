@@ -153,9 +153,10 @@ fn partition(row: PositionRow, topics: Option<&Topics>) -> Partition {
     let now = topics.map(|topics| topics.get(&row.topic));
     // A broker that tells no ids answers nil, and the position holds nil as well.
     let gone = now.is_some_and(|now| now.is_none_or(|(id, _)| *id != row.topic_id));
-    let log = now.flatten().filter(|_| !gone).and_then(|(_, logs)| {
-        logs.get(usize::try_from(row.partition).ok()?).copied().flatten()
-    });
+    let log = now
+        .flatten()
+        .filter(|_| !gone)
+        .and_then(|(_, logs)| logs.get(usize::try_from(row.partition).ok()?).copied().flatten());
     let lag = log.zip(row.next_offset).map(|((start, end), next)| lag(start, end, next));
     Partition {
         topic: row.topic,
@@ -214,8 +215,18 @@ fn totals(partitions: &[Partition]) -> Totals {
 
 /// Columns of the table; those from the fifth on hold numbers, but for the owner.
 const TITLES: [&str; 12] = [
-    "topic", "part", "Silver table", "state", "next", "end", "lag", "applied", "superseded",
-    "skipped", "dead", "owner",
+    "topic",
+    "part",
+    "Silver table",
+    "state",
+    "next",
+    "end",
+    "lag",
+    "applied",
+    "superseded",
+    "skipped",
+    "dead",
+    "owner",
 ];
 
 impl Status {
@@ -275,7 +286,8 @@ impl Status {
         let sums = &self.totals;
         let counts = [sums.applied, sums.superseded, sums.skipped, sums.dead_lettered].map(shown);
         let blank = String::new;
-        let head = ["all".to_owned(), blank(), blank(), blank(), blank(), blank(), option(sums.lag)];
+        let head =
+            ["all".to_owned(), blank(), blank(), blank(), blank(), blank(), option(sums.lag)];
         table.add_row(head.into_iter().chain(counts).chain([blank()]));
         for number in [1, 4, 5, 6, 7, 8, 9, 10] {
             if let Some(column) = table.column_mut(number) {

@@ -23,7 +23,8 @@ const LISTED: usize = 5;
 const COUNTS: &str = "SELECT schema_name || '.' || table_name, sum(applied), sum(superseded), \
     sum(skipped), sum(dead_lettered) FROM silversink.position GROUP BY 1";
 const LETTERS: &str = "SELECT topic, partition, \"offset\", code FROM silversink.dead_letter";
-const DONE: &str = "SELECT sum(applied + superseded + skipped + dead_lettered) FROM silversink.position";
+const DONE: &str =
+    "SELECT sum(applied + superseded + skipped + dead_lettered) FROM silversink.position";
 /// Until a partition starts over its counts are those of the first pass, in which something was applied.
 const DONE_AGAIN: &str = "SELECT sum(superseded + skipped + dead_lettered) FROM silversink.position \
     WHERE applied = 0";
@@ -227,9 +228,7 @@ impl Play {
         let mut verdicts = Vec::new();
         for (table, truth) in &self.script.truth {
             let names = &self.config.schema.bookkeeping;
-            verdicts.push(
-                ground_truth::verify(&self.readback, table, names, truth, LISTED).await?,
-            );
+            verdicts.push(ground_truth::verify(&self.readback, table, names, truth, LISTED).await?);
         }
         Ok(verdicts)
     }

@@ -32,7 +32,8 @@ pub fn to_earliest(kafka: &config::Kafka, partitions: &[TopicPartition]) -> Resu
             }
             Event::Failed(fault) => return Err(fault),
             _ if Instant::now() > deadline => {
-                let text = format!("group {} did not give all partitions to one member", kafka.group_id);
+                let text =
+                    format!("group {} did not give all partitions to one member", kafka.group_id);
                 return Err(Fault::transient(Code::KafkaUnavailable, text));
             }
             _ => {}
