@@ -12,7 +12,8 @@ use crate::kafka::MockBroker;
 use crate::postgres::readback::Readback;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::Server;
-use crate::telemetry::{self, metrics};
+use crate::telemetry::log;
+use crate::telemetry::metrics;
 use crate::worker::{self, Options};
 use anyhow::Context;
 use clap::Args;
@@ -42,7 +43,7 @@ pub struct Arguments {
 pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     let level = ["SILVERSINK_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
     let level = level.unwrap_or_else(|| LOG.to_owned());
-    telemetry::log::init(&Log { format: Some(LogFormat::Text), level })?;
+    log::init(&Log { format: Some(LogFormat::Text), level })?;
     let stop = CancellationToken::new();
     let signals = tokio::task::spawn(stop_on_signal(stop.clone()));
     let outcome = show(&arguments, &stop).await;
