@@ -39,7 +39,7 @@ test-faults: bootstrap ## the fault tests on the real stack
 	cargo test --locked --features faults
 
 bench: bootstrap ## events per second next to the yardstick
-	tests/bench/run.sh
+	tests/bench/run.sh $(ARGS)
 
 stack-up: ## Kafka, Connect with Debezium, registry and PostgreSQL on loopback
 	tests/stack/up.sh

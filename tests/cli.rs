@@ -1,5 +1,7 @@
 //! The binary from outside: what it prints where, and its exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use assert_cmd::Command;
 use std::path::PathBuf;
 use std::process::Output;

@@ -1,6 +1,8 @@
 //! Seeded histories: real cores against a simulated world that fails in every way it can, with the invariants checked
 //! after every step and progress demanded once the world is healed.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 #[path = "simulation/checker.rs"]
 mod checker;
 #[path = "simulation/intake.rs"]

@@ -91,7 +91,7 @@ fn source_problems(file: &File, say: &mut impl FnMut(String)) {
     let code = shipped(&file.text);
     let within = |places: &[&str]| places.iter().any(|place| file.name.starts_with(place));
     // A test next to its module may start a server; what is shipped may not.
-    let is_test = file.name.ends_with("tests.rs");
+    let is_test = file.name.ends_with("tests.rs") || file.name.contains("/tests/");
     if within(PURE) && !is_test {
         for word in IMPURE.iter().filter(|word| says(&code, word)) {
             say(format!("pure code says `{word}`"));

@@ -10,10 +10,9 @@ use crate::demo::stage::Stage;
 use crate::demo::throwaway;
 use crate::kafka::MockBroker;
 use crate::postgres::readback::Readback;
+use crate::telemetry;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::Server;
-use crate::telemetry::log;
-use crate::telemetry::metrics;
 use crate::worker::{self, Options};
 use anyhow::Context;
 use clap::Args;
@@ -43,7 +42,7 @@ pub struct Arguments {
 pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     let level = ["SILVERSINK_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
     let level = level.unwrap_or_else(|| LOG.to_owned());
-    log::init(&Log { format: Some(LogFormat::Text), level })?;
+    telemetry::log::init(&Log { format: Some(LogFormat::Text), level })?;
     let stop = CancellationToken::new();
     let signals = tokio::task::spawn(stop_on_signal(stop.clone()));
     let outcome = show(&arguments, &stop).await;
@@ -148,7 +147,7 @@ async fn serve(
     health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
-    let exporter = metrics::install()?;
+    let exporter = telemetry::metrics::install()?;
     let listen = config.http.context("the demo's configuration has no [http] listen")?;
     let server =
         Server::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;

@@ -81,7 +81,11 @@ pub fn main() -> ExitCode {
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    // A question to a broker that does not answer blocks its thread for seconds; nobody waits for the answer any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<Exit> {

@@ -2,9 +2,9 @@
 
 use super::{ConfigFile, Exit};
 use crate::config::Config;
+use crate::telemetry;
 use crate::telemetry::health::Health;
 use crate::telemetry::http::Server;
-use crate::telemetry::{self, metrics};
 use crate::worker::{self, Options};
 use anyhow::Context;
 use clap::Args;
@@ -61,7 +61,7 @@ async fn serve(
     health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Served>> {
-    let exporter = metrics::install()?;
+    let exporter = telemetry::metrics::install()?;
     let Some(address) = config.http else {
         tokio::task::spawn(exporter.keep_up(stop.clone()));
         return Ok(None);

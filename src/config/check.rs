@@ -152,6 +152,7 @@ fn check_limits(raw: Option<&RawLimits>, problems: &mut Problems) -> Limits {
         memory_bytes: size(raw.memory_bytes.as_ref(), default.memory_bytes, problems),
         record_bytes: size(raw.record_bytes.as_ref(), default.record_bytes, problems),
         writers: count(raw.writers.as_ref(), default.writers, MOST_WRITERS, problems),
+        recheck: duration(raw.recheck.as_ref(), default.recheck.as_secs(), problems),
     };
     for (name, located, bytes) in [
         ("batch_bytes", &raw.batch_bytes, limits.batch_bytes),

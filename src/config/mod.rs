@@ -255,6 +255,8 @@ pub struct Limits {
     pub record_bytes: usize,
     /// Connections that write at the same time.
     pub writers: usize,
+    /// After how long a stopped lane looks whether its cause is gone.
+    pub recheck: Duration,
 }
 
 impl Default for Limits {
@@ -265,6 +267,7 @@ impl Default for Limits {
             memory_bytes: 64 << 20,
             record_bytes: 16 << 20,
             writers: 4,
+            recheck: Duration::from_secs(30),
         }
     }
 }

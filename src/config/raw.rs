@@ -213,6 +213,8 @@ pub struct RawLimits {
     pub record_bytes: Option<Located<Size>>,
     /// Connections that write at the same time. Default 4.
     pub writers: Option<Located<i64>>,
+    /// After how long a stopped lane looks whether its cause is gone. Default "30s".
+    pub recheck: Option<Located<DurationText>>,
 }
 
 /// `[http]`.

@@ -81,6 +81,7 @@ pub fn effective(config: &Config) -> RawConfig {
             memory_bytes: Some(Located::nowhere(Size::of(config.limits.memory_bytes))),
             record_bytes: Some(Located::nowhere(Size::of(config.limits.record_bytes))),
             writers: number(config.limits.writers),
+            recheck: Some(Located::nowhere(DurationText::of(config.limits.recheck))),
         }),
         http: Some(RawHttp {
             listen: text(&config.http.map_or_else(String::new, |address| address.to_string())),

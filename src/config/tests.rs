@@ -114,6 +114,7 @@ batch_bytes = "1MiB"
 memory_bytes = "2MiB"
 record_bytes = 2048
 writers = 2
+recheck = "5s"
 [http]
 listen = "0.0.0.0:1234"
 allow_remote = true

@@ -24,7 +24,7 @@ pub enum Mismatch {
     TypeMismatch {
         /// Column name.
         column: String,
-        /// Why not.
+        /// Why not; names the column.
         reason: String,
         /// The type that could.
         wanted_sql_type: Option<String>,
@@ -233,8 +233,8 @@ impl Compiler<'_> {
                 None => Mismatch::TypeMismatch {
                     column: field.name.clone(),
                     reason: format!(
-                        "the table has no such column, and {:?} has no natural type",
-                        field.ty.semantic
+                        "column \"{}\" is missing, and {:?} has no natural type",
+                        field.name, field.ty.semantic
                     ),
                     wanted_sql_type: None,
                 },

@@ -5,7 +5,7 @@ use crate::demo::ground_truth::{self, TableVerdict};
 use crate::demo::screen::{self, LetterLine, Progress, TableLine};
 use crate::demo::script::{DEAD_LETTERS, Script};
 use crate::fault::{Class, Code, Fault};
-use crate::kafka::{Facts, MockBroker, TopicPartition, reset};
+use crate::kafka::{Facts, MockBroker, TopicPartition, move_group};
 use crate::postgres::readback::Readback;
 use crate::record::Coordinates;
 use crate::telemetry::health::Health;
@@ -106,8 +106,9 @@ impl Play {
             problems.push(format!("the first pass accounts for {taken} of {total} records"));
         }
         let before = self.images().await?;
-        let (kafka, partitions) = (self.config.kafka.clone(), self.partitions());
-        blocking(move || reset::to_earliest(&kafka, &partitions)).await?;
+        let kafka = self.config.kafka.clone();
+        let starts: Vec<_> = self.partitions().into_iter().map(|p| (p, 0)).collect();
+        blocking(move || move_group(&kafka, &starts)).await?;
         if !self.pass("Second pass, from earliest", DONE_AGAIN).await? {
             return Ok(None);
         }

@@ -265,6 +265,13 @@ impl Consumer {
         self.client().resume(&started).map_err(|e| from_error(&e, "give up partitions"))
     }
 
+    /// End of a partition's log as the last fetch told it, without asking the broker; `None` before the first fetch.
+    #[must_use]
+    pub fn log_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let client = self.client().client().native_ptr();
+        native::log_end(client, &partition.topic, partition.partition)
+    }
+
     /// Commits next offsets with metadata (see [`super::marker`]) in the background; the outcome comes back as
     /// [`Event::Committed`].
     ///

@@ -12,7 +12,7 @@ pub mod marker;
 pub mod mock;
 mod native;
 pub mod producer;
-pub mod reset;
+mod reset;
 
 #[cfg(test)]
 mod consumer_tests;
@@ -27,3 +27,4 @@ pub use facts::{Facts, GroupOffset};
 pub use letters::{Acknowledged, LetterReason, Letters};
 pub use mock::MockBroker;
 pub use producer::Producer;
+pub use reset::move_group;

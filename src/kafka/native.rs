@@ -3,7 +3,7 @@
 //! rdkafka's own poll loses the partition of a consumer error and runs rebalances in a callback. Polling the queue
 //! ourselves gives each event with its partition, in one order, without allocation per record.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the one file that calls librdkafka itself")]
 
 use super::event::TopicPartition;
 use rdkafka::TopicPartitionList;
@@ -65,7 +65,7 @@ impl Queue {
     /// The next event, or `None` when none came in time.
     pub(super) fn poll(&self, timeout: Duration) -> Option<Polled> {
         let event = self.next(timeout)?;
-        // SAFETY (whole match): the event is alive until `event` drops; each accessor is called only on the event type
+        // SAFETY: for the whole match: the event is alive until `event` drops; each accessor is called only on the event type
         // that it is documented for; borrowed strings and lists are copied before that.
         unsafe {
             let raw = event.0.as_ptr();
@@ -312,6 +312,23 @@ pub(super) fn commit(
         Polled::Committed(error, list) => Some((error, list)),
         _ => None,
     }
+}
+
+/// End of a partition's log as the last fetch told it; asks nobody. `None` before the first fetch.
+pub(super) fn log_end(client: ClientPtr, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: client and name are alive, librdkafka writes both numbers and keeps nothing.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            client,
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (failure(code).is_none() && high >= 0).then_some(high)
 }
 
 /// Topic ids by name through `DescribeTopics`, nil where the broker does not tell. `broker` is asked: left to itself,

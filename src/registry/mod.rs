@@ -183,6 +183,7 @@ impl Client {
             Code::RegistryUnavailable,
             format!("could not get schema {id} from the registry at {}: {why}", self.address),
         )
+        .with_hint("look at the registry and at [registry] url; the worker goes on by itself as soon as it answers")
     }
 }
 

@@ -98,14 +98,12 @@ pub fn add_column(table: &TableName, column: &ProposedColumn) -> Result<Vec<Stri
     Ok(statements)
 }
 
-/// What would help when a column's type cannot hold the source column: text for a hint, never executed.
+/// What would help when a column's type cannot hold the source column: text for a hint, never executed. `USING`, because few
+/// types become another without being told.
 #[must_use]
 pub fn alter_type(table: &TableName, column: &str, sql_type: &str) -> String {
-    format!(
-        "ALTER TABLE {} ALTER COLUMN {} TYPE {sql_type};",
-        ident::table(table),
-        ident::quote(column)
-    )
+    let (table, column) = (ident::table(table), ident::quote(column));
+    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {sql_type} USING {column}::{sql_type}")
 }
 
 /// Statements as one text for a hint.

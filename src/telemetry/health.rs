@@ -1,6 +1,8 @@
 //! What the worker knows about its own health, as a few atomics. Decides what alive and ready mean.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Without a turn of the intake loop for this long the worker counts as hung. Each turn waits at most a fraction of a
@@ -16,6 +18,8 @@ pub struct Health {
     joined: AtomicBool,
     postgres: AtomicBool,
     fatal: AtomicBool,
+    /// What waits or is stopped, and why.
+    troubles: Mutex<BTreeMap<String, String>>,
 }
 
 impl Default for Health {
@@ -34,6 +38,7 @@ impl Health {
             joined: AtomicBool::new(false),
             postgres: AtomicBool::new(false),
             fatal: AtomicBool::new(false),
+            troubles: Mutex::default(),
         }
     }
 
@@ -57,6 +62,21 @@ impl Health {
         self.fatal.store(true, Ordering::Relaxed);
     }
 
+    /// A part of the worker (a Silver table, a partition, a dependency) waits or is stopped, until it is well again.
+    pub fn set_trouble(&self, part: impl Into<String>, why: impl Into<String>) {
+        self.troubles().insert(part.into(), why.into());
+    }
+
+    /// A part of the worker is well again.
+    pub fn clear_trouble(&self, part: &str) {
+        self.troubles().remove(part);
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        // Each change is one insertion or removal: a panic elsewhere cannot leave it half done.
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the process should go on living.
     ///
     /// # Errors
@@ -65,19 +85,20 @@ impl Health {
         self.live_at(self.now_ms())
     }
 
-    /// Whether the worker can do its job now.
+    /// Whether the worker does its whole job now: a single stopped lane means no, although the others run.
     ///
     /// # Errors
     /// Every reason why not.
-    pub fn ready(&self) -> Result<(), Vec<&'static str>> {
+    pub fn ready(&self) -> Result<(), Vec<String>> {
         let mut reasons = Vec::new();
-        reasons.extend(self.live().err());
+        reasons.extend(self.live().err().map(str::to_owned));
         if !self.joined.load(Ordering::Relaxed) {
-            reasons.push("not a member of the consumer group");
+            reasons.push("not a member of the consumer group".to_owned());
         }
         if !self.postgres.load(Ordering::Relaxed) {
-            reasons.push("PostgreSQL is not reachable");
+            reasons.push("PostgreSQL is not reachable".to_owned());
         }
+        reasons.extend(self.troubles().iter().map(|(part, why)| format!("{part}: {why}")));
         if reasons.is_empty() { Ok(()) } else { Err(reasons) }
     }
 
@@ -108,14 +129,29 @@ mod tests {
         assert_eq!(health.live(), Ok(()));
         assert_eq!(
             health.ready(),
-            Err(vec!["not a member of the consumer group", "PostgreSQL is not reachable"])
+            Err(vec![
+                "not a member of the consumer group".to_owned(),
+                "PostgreSQL is not reachable".to_owned()
+            ])
         );
         health.set_joined(true);
         health.set_postgres_reachable(true);
         assert_eq!(health.ready(), Ok(()));
         health.set_postgres_reachable(false);
         assert_eq!(health.live(), Ok(()));
-        assert_eq!(health.ready(), Err(vec!["PostgreSQL is not reachable"]));
+        assert_eq!(health.ready(), Err(vec!["PostgreSQL is not reachable".to_owned()]));
+    }
+
+    #[test]
+    fn one_stopped_lane_is_told_until_it_goes_on() {
+        let health = Health::new();
+        health.set_joined(true);
+        health.set_postgres_reachable(true);
+        health.set_trouble("silver.orders", "stopped [type_mismatch]");
+        assert_eq!(health.ready(), Err(vec!["silver.orders: stopped [type_mismatch]".to_owned()]));
+        assert_eq!(health.live(), Ok(()), "the other lanes run");
+        health.clear_trouble("silver.orders");
+        assert_eq!(health.ready(), Ok(()));
     }
 
     #[test]
@@ -133,6 +169,6 @@ mod tests {
         let health = Health::new();
         health.set_fatal();
         assert_eq!(health.live(), Err("the worker has failed for good"));
-        assert!(health.ready().unwrap_err().contains(&"the worker has failed for good"));
+        assert!(health.ready().unwrap_err().contains(&"the worker has failed for good".to_owned()));
     }
 }

@@ -321,7 +321,8 @@ mod tests {
             let _paused = paused(&orders(), Pause::Backpressure);
             let stopped = lane_stopped(&orders(), Code::ColumnMissing);
             drop(lane_stopped(&orders(), Code::TableMissing));
-            std::mem::forget(stopped);
+            // It must still be there when the page is rendered.
+            Box::leak(Box::new(stopped));
         });
 
         let text = exporter.render();

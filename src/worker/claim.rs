@@ -81,6 +81,7 @@ async fn grants(
                     offset: start.offset,
                     topic_id: claimed.topic_id,
                     log_end: log.1,
+                    progressed: facts.stored.is_some_and(|stored| stored.next_offset > log.0),
                     mirror: facts.group.is_none_or(|g| !g.ours || g.offset != start.offset),
                 })
             }

@@ -3,7 +3,8 @@
 //! # Decisions
 //! - A plain thread, because polling must go on whatever the runtime does, and because one loop makes the order of
 //!   messages, assignments, revocations and outcomes a fact.
-//! - The core hears of bursts, not of records.
+//! - The core hears of bursts, not of records. A burst ends when a lane's open batch is full, so that the core can pause it
+//!   before the next record: a limit of one makes batches of one.
 //! - While jobs are under way the poll waits a millisecond at most, so that an outcome is acted on at once.
 
 use super::lane::{Lane, Partition};
@@ -11,15 +12,15 @@ use super::report::{Inbox, Report, Reports};
 use super::taking::{Taken, Taking};
 use super::writers::Writers;
 use super::{Options, Shared};
-use crate::core::{Core, Input, PartitionId, Settings, Tick};
+use crate::core::{Core, Input, LaneId, PartitionId, Settings, Tick};
 use crate::decode::RowBuffer;
 use crate::decode::slot::Scratch;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::letters::{Acknowledged, Letters};
 use crate::telemetry::metrics::{self, WorkerMetrics};
 use crate::telemetry::names::{Commit, Rebalance};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -57,6 +58,8 @@ pub(super) struct Intake {
     pub(super) stopped: Option<Fault>,
     pub(super) exit: Option<Result<(), Fault>>,
     pub(super) broker_trouble: bool,
+    /// The outages that lanes (or, without one, the claims) wait for.
+    pub(super) waiting_for: BTreeMap<Option<LaneId>, Code>,
     pub(super) metrics: WorkerMetrics,
     pub(super) mirrored_at: Instant,
     pub(super) scratch: Scratch,
@@ -77,6 +80,7 @@ impl Intake {
             batch_rows: limits.batch_rows,
             batch_bytes: limits.batch_bytes,
             memory_bytes: limits.memory_bytes,
+            recheck_ms: u64::try_from(limits.recheck.as_millis()).unwrap_or(u64::MAX),
             letters_per_minute: shared
                 .config
                 .dlq
@@ -106,6 +110,7 @@ impl Intake {
             stopped: None,
             exit: None,
             broker_trouble: false,
+            waiting_for: BTreeMap::new(),
             metrics: WorkerMetrics::new(),
             mirrored_at: Instant::now(),
             scratch: Scratch::default(),
@@ -125,7 +130,7 @@ impl Intake {
             self.tell_of_gathered();
             self.inputs.push_back(Input::Woke);
             self.step_core();
-            self.mirror_again();
+            self.keep_mirror();
             self.stop_when_caught_up();
             if let Some(outcome) = self.exit.take() {
                 break outcome;
@@ -193,8 +198,9 @@ impl Intake {
                         row: &mut self.row,
                         shared: &self.shared,
                     };
-                    if let Taken::Refused = intake.take(&raw) {
-                        break;
+                    match intake.take(&raw) {
+                        Taken::Done => {}
+                        Taken::Full | Taken::Refused => break,
                     }
                 }
                 Event::Assigned(partitions) => {

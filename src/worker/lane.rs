@@ -23,6 +23,8 @@ pub(super) struct Lane {
     pub(super) topics: Vec<Arc<str>>,
     /// One decoder per topic, as writer schemas of topics differ.
     pub(super) decoders: Vec<TopicDecoder>,
+    /// Per topic: a record with a key has been seen, so one without is an exception and not the rule.
+    pub(super) keyed: Vec<bool>,
     pub(super) arena: Arena,
     /// The number that the open batch will get.
     pub(super) open_batch: u64,
@@ -36,7 +38,8 @@ pub(super) struct Lane {
     /// Records that PostgreSQL refused, to be dead-lettered when they are read again.
     pub(super) condemned: BTreeMap<(PartitionId, i64), Fault>,
     pub(super) metrics: TableMetrics,
-    /// Present on `/metrics` while the lane is stopped.
+    /// Present on `/metrics` while the lane is stopped; a lane that is tried again counts as stopped until it has applied
+    /// something.
     pub(super) stopped: Option<Condition>,
     /// Encoded bytes of the sealed batch, for its histogram.
     pub(super) sealed_bytes: usize,
@@ -55,6 +58,7 @@ impl Lane {
             overrides,
             topics: Vec::new(),
             decoders: Vec::new(),
+            keyed: Vec::new(),
             arena: Arena::default(),
             open_batch: 1,
             sealed: None,
@@ -73,6 +77,7 @@ impl Lane {
         }
         self.topics.push(Arc::clone(topic));
         self.decoders.push(TopicDecoder::new(format, self.overrides.clone()));
+        self.keyed.push(false);
         self.topics.len() - 1
     }
 }
@@ -92,6 +97,8 @@ pub(super) struct Partition {
     pub(super) owner_epoch: i64,
     /// End of the log when the partition was claimed.
     pub(super) log_end: i64,
+    /// Present on `/metrics` while a start rule holds the partition back.
+    pub(super) stopped: Option<Condition>,
     /// Present while the partition is ours.
     pub(super) metrics: Option<PartitionMetrics>,
     /// The assignment is gone: nothing is committed for it.

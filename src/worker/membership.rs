@@ -125,6 +125,7 @@ impl Intake {
             topic_id: uuid::Uuid::nil(),
             owner_epoch: 0,
             log_end: 0,
+            stopped: None,
             metrics: None,
             lost: false,
             mirrored: None,

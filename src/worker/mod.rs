@@ -1,7 +1,7 @@
 //! The shell that runs the decision core: opens the adapters, starts the intake thread, waits for it.
 //!
 //! [`intake`] is the one loop: [`taking`] decodes and folds a record, [`perform`] does what the core decides,
-//! [`outcomes`] hears what jobs answer, [`membership`] knows whose partitions are whose, [`lane`] is what is held per lane.
+//! [`outcomes`] hears what jobs answer, [`trouble`] tells people, [`membership`] knows whose partitions are whose, [`lane`] is what is held per lane.
 //! [`claim`], [`resolve`] and [`writers`] are the jobs on the runtime; every job answers with a [`report::Report`].
 
 mod claim;
@@ -15,6 +15,7 @@ mod report;
 mod resolve;
 mod taking;
 mod topics;
+mod trouble;
 mod writers;
 
 use crate::config::Config;
@@ -69,8 +70,13 @@ pub async fn run(
         stopping.cancelled().await;
         stopper.send(Report::Stop);
     });
-    topics::check(&shared.config, &shared.facts, options.until_caught_up).await?;
-    let topics = topics::matching(&shared.config, &shared.facts).await?;
+    let Some(topics) = patiently(&KAFKA, &shared.health, &stop, async || {
+        topics::matching(&shared.config, &shared.facts, options.until_caught_up).await
+    })
+    .await?
+    else {
+        return Ok(());
+    };
     let watch =
         tokio::task::spawn(topics::watch(Arc::clone(&shared), reports.clone(), topics.clone()));
     let outcome = start_intake(&shared, options, topics, reports, inbox).await;
@@ -144,7 +150,7 @@ async fn connect(
     stop: &CancellationToken,
 ) -> Result<Option<Shared>, Fault> {
     let owner = owner_name();
-    let Some(destination) = patiently("PostgreSQL", stop, async || {
+    let Some(destination) = patiently(&POSTGRES, &health, stop, async || {
         let destination = Destination::connect(
             &config.postgres,
             config.limits.writers,
@@ -160,7 +166,7 @@ async fn connect(
     };
     health.set_postgres_reachable(true);
     let kafka = config.kafka.clone();
-    let Some(facts) = patiently("Kafka", stop, async || {
+    let Some(facts) = patiently(&KAFKA, &health, stop, async || {
         let kafka = kafka.clone();
         blocking(move || {
             let facts = Facts::open(&kafka)?;
@@ -177,14 +183,31 @@ async fn connect(
     Ok(Some(Shared { config, destination, registry, facts, owner, health }))
 }
 
+/// Something outside that the worker cannot start without.
+struct Dependency {
+    name: &'static str,
+    hint: &'static str,
+}
+
+const POSTGRES: Dependency = Dependency {
+    name: "PostgreSQL",
+    hint: "start the server, or correct [postgres] url and restart; the worker goes on by itself as soon as it answers",
+};
+const KAFKA: Dependency = Dependency {
+    name: "Kafka",
+    hint: "start the brokers, or correct [kafka] bootstrap_servers and restart; the worker goes on by itself as soon as one answers",
+};
+
 /// Repeats `attempt` until it succeeds, fails for good, or `stop` comes. Says once that it waits, and once that it is over.
 async fn patiently<T>(
-    what: &str,
+    what: &Dependency,
+    health: &Health,
     stop: &CancellationToken,
     attempt: impl AsyncFn() -> Result<T, Fault>,
 ) -> Result<Option<T>, Fault> {
     let mut wait = Duration::from_millis(250);
     let mut said = false;
+    let Dependency { name, hint } = what;
     loop {
         let outcome = tokio::select! {
             biased; // a stop must not wait for a connection
@@ -194,16 +217,18 @@ async fn patiently<T>(
         match outcome {
             Ok(value) => {
                 if said {
-                    tracing::info!("{what} is reachable again");
+                    health.clear_trouble(name);
+                    tracing::info!("{name} answers: going on");
                 }
                 return Ok(Some(value));
             }
             Err(fault) if fault.class == Class::Transient => {
+                health.set_trouble(*name, format!("waiting {fault}"));
                 if !std::mem::replace(&mut said, true) {
                     tracing::warn!(
                         code = fault.code.as_str(),
-                        hint = fault.hint,
-                        "waiting for {what}: {}",
+                        hint = fault.hint.as_deref().unwrap_or(hint),
+                        "waiting for {name}: {}",
                         fault.text
                     );
                 }

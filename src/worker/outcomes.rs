@@ -43,6 +43,11 @@ impl Intake {
                         at.owner_epoch = granted.owner_epoch;
                         at.log_end = granted.log_end;
                         at.next = granted.offset;
+                        // Kafka holds our mark of just this position, unless it has to be written.
+                        at.mirrored = Some(granted.offset);
+                        at.confirmed = (!granted.mirror).then_some(granted.offset);
+                        let (lane, decoder) = (at.lane, at.decoder);
+                        self.lanes[lane].keyed[decoder] |= granted.progressed;
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }

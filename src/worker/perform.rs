@@ -8,11 +8,10 @@ use super::writers::{self, Task};
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
 use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
-use crate::fault::{Code, Fault};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::marker;
 use crate::telemetry::metrics;
-use crate::telemetry::names::{Commit, Target};
+use crate::telemetry::names::Commit;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,23 +60,17 @@ impl Intake {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.need = None;
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
-                lane.stopped = None;
             }
             Action::PartitionStopped { partition, fault } => {
                 self.partition_stopped(partition, fault)
             }
             Action::Waiting { lane, fault, attempt } => self.waiting(lane, &fault, attempt),
-            Action::Recovered { lane } => match lane {
-                Some(lane) => {
-                    tracing::info!(table = %self.lanes[lane.0 as usize].table, "going on after an outage")
-                }
-                None => tracing::info!("going on after an outage"),
-            },
+            Action::Recovered { lane } => self.recovered(lane),
             Action::Exit(outcome) => self.exit = Some(outcome),
         }
     }
 
-    fn topic_partition(&self, id: PartitionId) -> TopicPartition {
+    pub(super) fn topic_partition(&self, id: PartitionId) -> TopicPartition {
         let partition = &self.partitions[id.0 as usize];
         TopicPartition { topic: Arc::clone(&partition.topic), partition: partition.number }
     }
@@ -124,6 +117,12 @@ impl Intake {
     }
 
     fn discard(&mut self, id: LaneId) {
+        // What the burst still had to report about the forgotten batch must not count for the next one.
+        self.inputs.retain(|input| match input {
+            Input::LetterSent(lane) | Input::PlanNeeded(lane) => *lane != id,
+            Input::Gathered { lane, .. } | Input::LettersFailed { lane, .. } => *lane != id,
+            _ => true,
+        });
         let lane = &mut self.lanes[id.0 as usize];
         lane.arena.discard();
         lane.open_batch += 1;
@@ -258,23 +257,26 @@ impl Intake {
         }
     }
 
-    /// Commits again what Kafka has not taken: a commit can fail in a rebalance, and on a quiet topic no later one would
+    /// Tells the lag, and commits again what Kafka has not taken: a commit can fail in a rebalance, and on a quiet topic no later one would
     /// cover it.
-    pub(super) fn mirror_again(&mut self) {
+    pub(super) fn keep_mirror(&mut self) {
         if self.mirrored_at.elapsed() < MIRROR_AGAIN {
             return;
         }
         self.mirrored_at = Instant::now();
         let mut commits = Vec::new();
-        for partition in &self.partitions {
+        for partition in &mut self.partitions {
+            let tp =
+                TopicPartition { topic: Arc::clone(&partition.topic), partition: partition.number };
+            if let (Some(metrics), Some(settled), Some(end)) =
+                (&mut partition.metrics, partition.mirrored, self.consumer.log_end(&tp))
+            {
+                metrics.lag(u64::try_from(end - settled).unwrap_or(0));
+            }
             if let Some(next) = partition.mirrored
                 && !partition.lost
                 && partition.confirmed != Some(next)
             {
-                let tp = TopicPartition {
-                    topic: Arc::clone(&partition.topic),
-                    partition: partition.number,
-                };
                 commits.push((tp, next, marker(partition.owner_epoch, next)));
             }
         }
@@ -294,8 +296,11 @@ impl Intake {
                 commits.push((tp.clone(), next, marker(partition.owner_epoch, next)));
             }
             partition.metrics = None;
+            partition.stopped = None;
+            self.shared.health.clear_trouble(&tp.to_string());
             partitions.push(tp);
         }
+        self.forget_troubles_of_released();
         self.count_assigned();
         if !commits.is_empty()
             && let Err(fault) = self.consumer.commit_sync(&commits, RELEASE_COMMIT)
@@ -307,81 +312,6 @@ impl Intake {
         }
         if let Err(fault) = self.consumer.unassign(&partitions) {
             tracing::debug!("could not give partitions back: {fault}");
-        }
-    }
-
-    fn lane_stopped(&mut self, id: LaneId, fault: Fault, again: bool) {
-        let lane = &mut self.lanes[id.0 as usize];
-        lane.stopped = Some(metrics::lane_stopped(&lane.table, fault.code));
-        if !again {
-            tracing::error!(
-                code = fault.code.as_str(),
-                table = %lane.table,
-                sqlstate = fault.sqlstate,
-                hint = fault.hint,
-                "lane stopped: {}",
-                fault.text
-            );
-        }
-        for slot in lane.slots.clone() {
-            self.record_state(slot, "stopped", Some(fault.code.as_str().to_owned()));
-        }
-        self.stopped.get_or_insert(fault);
-    }
-
-    fn partition_stopped(&mut self, id: PartitionId, fault: Fault) {
-        let partition = &self.partitions[id.0 as usize];
-        tracing::error!(
-            code = fault.code.as_str(),
-            topic = &*partition.topic,
-            partition = partition.number,
-            hint = fault.hint,
-            "partition stopped: {}",
-            fault.text
-        );
-        self.stopped.get_or_insert(fault);
-    }
-
-    /// Leaves a lane's state in `silversink.position` for `status` and SQL.
-    fn record_state(&mut self, id: PartitionId, state: &'static str, reason: Option<String>) {
-        let partition = &self.partitions[id.0 as usize];
-        let (topic, topic_id) = (Arc::clone(&partition.topic), partition.topic_id);
-        let (number, epoch) = (partition.number, partition.owner_epoch);
-        let shared = Arc::clone(&self.shared);
-        self.tasks.spawn_on(
-            async move {
-                let pipeline = &shared.config.name;
-                let marked = shared
-                    .destination
-                    .mark_state(pipeline, &topic, topic_id, number, epoch, state, reason.as_deref())
-                    .await;
-                if let Err(fault) = marked {
-                    tracing::debug!("could not record the state of a partition: {fault}");
-                }
-            },
-            &self.runtime,
-        );
-    }
-
-    fn waiting(&mut self, id: Option<LaneId>, fault: &Fault, attempt: u32) {
-        metrics::retry(target(fault.code));
-        let table = id.map(|id| self.lanes[id.0 as usize].table.to_string());
-        if attempt == 1 {
-            tracing::warn!(
-                code = fault.code.as_str(),
-                table,
-                hint = fault.hint,
-                "waiting: {}",
-                fault.text
-            );
-        } else {
-            tracing::debug!(
-                code = fault.code.as_str(),
-                table,
-                attempt,
-                "still waiting: {}",
-                fault.text
-            );
         }
     }
 
@@ -399,6 +329,10 @@ impl Intake {
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
+        if lane.stopped.take().is_some() {
+            tracing::info!(table = %lane.table, "lane goes on");
+            self.shared.health.clear_trouble(&lane.table.to_string());
+        }
         lane.metrics.applied(sum(|s| s.applied));
         lane.metrics.superseded(sum(|s| s.superseded));
         lane.metrics.skipped(skipped);
@@ -409,15 +343,6 @@ impl Intake {
             let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
             lane.metrics.fresh(unix_ms, now.saturating_sub(then));
         }
-    }
-}
-
-/// Whose outage a retry waits for.
-fn target(code: Code) -> Target {
-    match code {
-        Code::KafkaUnavailable | Code::DeadLetterUnacknowledged => Target::Kafka,
-        Code::RegistryUnavailable | Code::RegistryUnauthorized => Target::Registry,
-        _ => Target::Postgres,
     }
 }
 

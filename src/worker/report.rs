@@ -18,6 +18,8 @@ pub(super) struct Granted {
     pub(super) owner_epoch: i64,
     pub(super) offset: i64,
     pub(super) topic_id: Uuid,
+    /// Records were settled before, so the topic was read with its key.
+    pub(super) progressed: bool,
     /// End of the log at the time of the claim.
     pub(super) log_end: i64,
     /// The group offset in Kafka is not our mark of this position yet.

@@ -219,7 +219,7 @@ fn mismatched(table: &TableName, mismatches: &[Mismatch]) -> Fault {
             }
             Mismatch::TypeMismatch { column, reason, wanted_sql_type } => {
                 code = Code::TypeMismatch;
-                texts.push(format!("column \"{column}\": {reason}"));
+                texts.push(reason.clone());
                 if let Some(wanted) = wanted_sql_type {
                     helps.push(ddl::alter_type(table, column, wanted));
                 }

@@ -21,6 +21,8 @@ const FIRST_SOURCE_EPOCH: u32 = 0;
 pub(super) enum Taken {
     /// It was folded, skipped or dead-lettered, or fell away at the door.
     Done,
+    /// As `Done`, and the lane's open batch is full now.
+    Full,
     /// The lane takes no more records for now.
     Refused,
 }
@@ -70,6 +72,7 @@ impl Taking<'_> {
         match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
             Decoded::Change(change) => {
                 let slot = partition.slot;
+                lane.keyed[decoder] |= raw.key.is_some();
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
                     ChangeKind::Row => Kind::Whole,
@@ -101,6 +104,9 @@ impl Taking<'_> {
             Decoded::Skip(_rule) => {
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
+            }
+            Decoded::Poison(fault) if fault.code == Code::KeyMissing && !lane.keyed[decoder] => {
+                self.fail_lane(at, keyless(raw))
             }
             Decoded::Poison(fault) if fault.class == Class::Poison => {
                 self.dead_letter(at, raw, &fault)
@@ -151,8 +157,12 @@ impl Taking<'_> {
         let partition = &mut self.partitions[at];
         partition.next = offset + 1;
         partition.touched = true;
-        self.lanes[partition.lane].touched = true;
-        Taken::Done
+        let lane = &mut self.lanes[partition.lane];
+        lane.touched = true;
+        let limits = &self.shared.config.limits;
+        let full =
+            lane.arena.rows() >= limits.batch_rows || lane.arena.held_bytes() >= limits.batch_bytes;
+        if full { Taken::Full } else { Taken::Done }
     }
 
     fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
@@ -186,4 +196,17 @@ impl Taking<'_> {
         lane.arena.dead_letter(partition.slot);
         self.advance(at, raw.offset)
     }
+}
+
+/// A record without a key on a topic where none with a key was ever seen: parking them one by one would park the whole
+/// topic (design section 15: keyless topics need configuration).
+fn keyless(raw: &RawRecord<'_>) -> Fault {
+    Fault::blocked(
+        Code::KeyMissing,
+        format!(
+            "record {} has no key, and no record of the topic had one so far: the row that it belongs to is not known",
+            raw.coordinates()
+        ),
+        "give the source table a primary key, set message.key.columns in the connector, or name the row's key columns under [table.\"schema.name\"] key; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+    )
 }

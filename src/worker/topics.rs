@@ -18,9 +18,15 @@ const WATCH: Duration = Duration::from_secs(30);
 /// The same while no topic is there at all.
 const WATCH_EMPTY: Duration = Duration::from_secs(2);
 
-/// The topics to subscribe to: those that exist and match, and literal names whether they exist or not.
-pub(super) async fn matching(config: &Config, facts: &Arc<Facts>) -> Result<Vec<String>, Fault> {
+/// The topics to subscribe to: those that exist and match, and literal names whether they exist or not. Says which routes
+/// lead nowhere yet; with `must_exist` that is an error, because a run that ends when it has caught up would end at once.
+pub(super) async fn matching(
+    config: &Config,
+    facts: &Arc<Facts>,
+    must_exist: bool,
+) -> Result<Vec<String>, Fault> {
     let existing = list(facts).await?;
+    check(config, &existing, must_exist)?;
     if let Some((table, topics)) =
         route::collisions(config, existing.iter().map(String::as_str)).into_iter().next()
     {
@@ -56,19 +62,12 @@ fn literal(config: &Config) -> impl Iterator<Item = &str> {
         .filter(|topics| !topics.starts_with('^'))
 }
 
-/// Says which routes lead nowhere yet; with `must_exist` that is an error, because a run that ends when it has caught up
-/// would end at once.
-pub(super) async fn check(
-    config: &Config,
-    facts: &Arc<Facts>,
-    must_exist: bool,
-) -> Result<(), Fault> {
-    let existing = list(facts).await?;
+fn check(config: &Config, existing: &[String], must_exist: bool) -> Result<(), Fault> {
     for route in &config.routes {
         if existing.iter().any(|topic| route.pattern.is_match(topic)) {
             continue;
         }
-        let nearest = nearest(&existing, &route.topics);
+        let nearest = nearest(existing, &route.topics);
         if must_exist {
             let hint = match nearest {
                 Some(nearest) => format!("did you mean \"{nearest}\"?"),

@@ -1,5 +1,7 @@
 //! What real Debezium wrote for every PostgreSQL type, converted and read back from a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 mod json;
 mod schema;
 mod server;
@@ -10,7 +12,6 @@ use json::{Json, slot};
 use schema::Schema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use server::Server;
 use silversink::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
 use silversink::decode::convert::{Conversion, Staging, staging};
 use silversink::decode::schema::{FieldType, Semantic, Wire};
@@ -171,8 +172,7 @@ impl fmt::Display for Differences {
 
 #[tokio::test]
 async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
-    let server = Server::start();
-    let client = server.connect().await;
+    let client = server::connect().await;
     client.batch_execute(TYPES).await.unwrap();
     let values: Vec<Value> = lines(include_str!("../../testdata/debezium/types/wire.ndjson"));
     let schemas: Vec<ColumnSchema> =
@@ -393,8 +393,7 @@ fn edges() -> Vec<Case<'static>> {
 
 #[tokio::test]
 async fn the_edges_of_each_type_land_exactly() {
-    let server = Server::start();
-    let client = server.connect().await;
+    let client = server::connect().await;
     client.batch_execute(TYPES).await.unwrap();
     for (sql, field, slot, expected) in edges() {
         let (column, staged) = column(&client, sql).await;

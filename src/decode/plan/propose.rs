@@ -59,16 +59,18 @@ fn key_names<'a>(
         return Ok(key.iter().map(String::as_str).collect());
     }
     let names: Vec<&str> = schema.key.iter().map(|f| f.name.as_str()).collect();
-    let why = match schema.key_walk {
-        KeyWalk::None => "the records have no key",
-        KeyWalk::Untyped => "the key is JSON without schema",
-        _ if names.contains(&"") => "the record key is a bare value without a name",
-        _ if names.is_empty() => "the record key has no fields",
+    let (code, why) = match schema.key_walk {
+        KeyWalk::None => (Code::KeyMissing, "the records have no key"),
+        KeyWalk::Untyped => (Code::TableMissing, "the key is JSON without schema"),
+        _ if names.contains(&"") => {
+            (Code::TableMissing, "the record key is a bare value without a name")
+        }
+        _ if names.is_empty() => (Code::TableMissing, "the record key has no fields"),
         _ => return Ok(names),
     };
     Err(Fault::blocked(
-        Code::TableMissing,
-        format!("propose a table: {why}, so its primary key is not known"),
+        code,
+        format!("cannot create the table: {why}, so its primary key is not known"),
         "name the key columns under [table.\"schema.name\"] key, or create the table",
     ))
 }
@@ -76,7 +78,7 @@ fn key_names<'a>(
 fn no_type(column: &str) -> Fault {
     Fault::blocked(
         Code::TypeMismatch,
-        format!("propose a table: no PostgreSQL type is known for column {column}"),
+        format!("cannot create the table: no PostgreSQL type is known for column {column}"),
         format!("give it one under [table.\"schema.name\"] column_types: {column} = \"...\""),
     )
 }
@@ -84,7 +86,7 @@ fn no_type(column: &str) -> Fault {
 fn no_types() -> Fault {
     Fault::blocked(
         Code::TableMissing,
-        "propose a table: JSON without schema tells no column types",
+        "cannot create the table: JSON without schema tells no column types",
         "give them under [table.\"schema.name\"] column_types, or create the table",
     )
 }
