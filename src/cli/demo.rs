@@ -22,8 +22,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What is logged unless the environment says otherwise: dead letters and replays are part of the play.
-const LOG: &str = "warn,silversink::dead_letter=off,silversink::worker::claim=error";
+/// What is logged unless the environment says otherwise: dead letters and replays are part of the play, and connections
+/// that break are those to the servers that the demo itself ends.
+const LOG: &str = "warn,silversink::dead_letter=off,silversink::worker::claim=error,\
+                   librdkafka=error,deadpool=off";
 
 /// `demo`.
 #[derive(Args)]

@@ -173,7 +173,7 @@ impl Progress {
         }
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         // The template is a constant; were it wrong, the plain style would do.
-        let style = ProgressStyle::with_template("{msg:30} {bar:30} {pos}/{len} {per_sec}")
+        let style = ProgressStyle::with_template("{msg:28} {bar:30} {pos} of {len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.set_message(title.to_owned());

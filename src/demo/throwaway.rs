@@ -230,6 +230,8 @@ impl Drop for ThrowawayPostgres {
             drop(watcher.stdin.take());
             // Nothing is left to do about a watcher that cannot be waited for.
             drop(watcher.wait());
+            // The server's account may not be allowed to remove its directory from one that is ours (TMPDIR as root).
+            let _ = std::fs::remove_dir_all(&self.root);
         }
     }
 }
