@@ -153,7 +153,6 @@ impl Rig {
     /// Runs a worker in this process until it has caught up.
     pub async fn run(&self) -> Result<(), Fault> {
         let config = load::parse(&self.config_text(), "test.toml", &|_| None).unwrap();
-        if std::env::var_os("SHOP_LOG").is_some() { let _ = silversink::telemetry::log::init(&config.log); }
         let options = Options { until_caught_up: true };
         let work = worker::run(config, options, Arc::new(Health::new()), CancellationToken::new());
         tokio::time::timeout(PATIENCE, work).await.expect("the worker hangs")
@@ -169,6 +168,22 @@ impl Rig {
             runtime.block_on(worker::run(config, Options::default(), Arc::new(Health::new()), stopping))
         });
         Running { stop, thread }
+    }
+
+    /// A worker as a process of its own. Its log goes to `log`.
+    pub fn process(&self, directory: &std::path::Path, flags: &[&str]) -> std::process::Child {
+        let file = directory.join("silversink.toml");
+        std::fs::write(&file, self.config_text()).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+        std::process::Command::new(env!("CARGO_BIN_EXE_silversink"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .args(flags)
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     pub async fn database(&self) -> Readback {
@@ -236,6 +251,17 @@ impl Rig {
     pub fn rewind(&self) {
         let starts: Vec<_> = self.topic_partitions().into_iter().map(|at| (at, 0)).collect();
         move_group(&self.kafka("shop"), &starts).unwrap();
+    }
+
+    /// Every row of every Silver table in order, but for the time at which it was applied.
+    pub async fn rows(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        for table in TABLES {
+            let sql = format!("SELECT (to_jsonb(t) - '_applied_at')::text FROM silver.{table} t ORDER BY 1");
+            rows.extend(self.database().await.query(&sql).await.unwrap().into_iter().flatten().flatten());
+        }
+        assert!(!rows.is_empty());
+        rows
     }
 
     /// A fingerprint of every tuple of every Silver table: any write changes it.
