@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod faults;
 mod forms;
+mod kill;
 mod logs;
 mod rig;
