@@ -143,6 +143,7 @@ level = "info,silversink=debug"
     assert_eq!(table.column_types["total"], "numeric(10,2)");
     assert_eq!(config.schema.bookkeeping.deleted_at, "silver_deleted_at");
     assert_eq!((config.limits.record_bytes, config.limits.writers), (2048, 2));
+    assert_eq!(config.limits.recheck, Duration::from_secs(5));
     assert_eq!(config.http.unwrap().to_string(), "0.0.0.0:1234");
     assert!(route(&config, "literalxtopic").is_none(), "a literal is no expression");
 }

@@ -132,7 +132,7 @@ fn decide_without_position(facts: &Facts) -> Result<Start, Fault> {
         Some(group) if group.ours => Err(stop(
             Code::DestinationRewound,
             format!(
-                "Kafka holds our commit at {} but the destination has no position: it was restored or emptied",
+                "Kafka holds our commit at {} but the destination has no position: it was restored or emptied, or the pipeline has another name now",
                 group.offset
             ),
             "to rebuild from earliest delete the group's offsets with kafka-consumer-groups --delete-offsets; to go on from Kafka's offset set adopt_kafka_offsets = true",

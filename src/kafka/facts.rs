@@ -167,13 +167,25 @@ impl Facts {
     pub fn probe(&self) -> Result<(), Fault> {
         self.begin();
         let deadline = Instant::now() + self.patience;
+        let mut told: Option<Fault> = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Err(error) = self.consumer.fetch_metadata(None, left.min(LOOK)) else {
                 return Ok(());
             };
             let fault = self.fault(&error, "list the topics");
-            if fault.class == Class::Fatal || left.is_zero() {
+            if fault.class == Class::Fatal {
+                return Err(fault);
+            }
+            // The client tells the reason of an outage once, and then only that it lasts.
+            let tells_more = |told: &Fault| told.text.len() >= fault.text.len();
+            let told = &mut told;
+            if !told.as_ref().is_some_and(tells_more) {
+                *told = Some(fault);
+            }
+            if left.is_zero()
+                && let Some(fault) = told.take()
+            {
                 return Err(fault);
             }
         }

@@ -281,7 +281,7 @@ impl Intake {
         }
         // A record of the burst may have asked for a plan; the core hears of it after what came before.
         for lane in &self.lanes {
-            if lane.need.is_some() {
+            if lane.need.is_some() || lane.refused.is_some() {
                 self.inputs.push_back(Input::PlanNeeded(lane.id));
             }
         }

@@ -31,6 +31,10 @@ pub(super) struct Lane {
     pub(super) sealed: Option<Arc<Batch>>,
     /// The plan that a record asked for, and the decoder that wants it.
     pub(super) need: Option<(usize, PlanNeed)>,
+    /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
+    pub(super) refused: Option<Fault>,
+    /// The lane was stopped and is being tried again.
+    pub(super) retried: bool,
     /// Partitions in the order of their slots.
     pub(super) slots: Vec<PartitionId>,
     /// Letters that are not acknowledged yet, by token.
@@ -63,6 +67,8 @@ impl Lane {
             open_batch: 1,
             sealed: None,
             need: None,
+            refused: None,
+            retried: false,
             slots: Vec::new(),
             letters: BTreeMap::new(),
             condemned: BTreeMap::new(),

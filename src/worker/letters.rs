@@ -6,7 +6,7 @@ use crate::core::Input;
 use crate::decode::keytext;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::{LetterReason, Letters};
-use crate::record::OwnedRecord;
+use crate::record::{Coordinates, OwnedRecord};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -78,12 +78,17 @@ pub(super) fn resend(lane: &Lane, letters: &Letters) -> Option<Fault> {
 }
 
 /// The lane cannot dead-letter anything.
-pub(super) fn no_topic(cause: &Fault) -> Fault {
+pub(super) fn no_topic(at: &Coordinates, cause: &Fault) -> Fault {
     Fault {
         class: Class::Blocked,
         code: Code::DeadLetterTopicMissing,
-        text: format!("a record can never be applied ({cause}) and there is no dead-letter topic"),
-        hint: Some("set [dlq] topic".to_owned()),
+        text: format!(
+            "record {at} can never be applied ({cause}), and there is no dead-letter topic to park it in"
+        ),
+        hint: Some(
+            "set [dlq] topic and restart: the record is parked there and the lane goes on"
+                .to_owned(),
+        ),
         sqlstate: cause.sqlstate.clone(),
     }
 }

@@ -208,6 +208,7 @@ async fn patiently<T>(
     let mut wait = Duration::from_millis(250);
     let mut said = false;
     let Dependency { name, hint } = what;
+    health.set_trouble(*name, "connecting");
     loop {
         let outcome = tokio::select! {
             biased; // a stop must not wait for a connection
@@ -216,8 +217,8 @@ async fn patiently<T>(
         };
         match outcome {
             Ok(value) => {
+                health.clear_trouble(name);
                 if said {
-                    health.clear_trouble(name);
                     tracing::info!("{name} answers: going on");
                 }
                 return Ok(Some(value));

@@ -59,6 +59,8 @@ impl Intake {
             Action::LaneRetried(lane) => {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.need = None;
+                lane.refused = None;
+                lane.retried = true;
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
             }
             Action::PartitionStopped { partition, fault } => {
@@ -127,6 +129,7 @@ impl Intake {
         lane.arena.discard();
         lane.open_batch += 1;
         lane.letters.clear();
+        lane.refused = None;
         lane.touched = false;
         for slot in lane.slots.clone() {
             let partition = self.partition_mut(slot);
@@ -189,7 +192,11 @@ impl Intake {
     }
 
     fn resolve(&mut self, id: LaneId) {
-        let lane = &self.lanes[id.0 as usize];
+        let lane = &mut self.lanes[id.0 as usize];
+        if let Some(fault) = lane.refused.take() {
+            self.input(Input::Planned { lane: id, outcome: Err(fault) });
+            return;
+        }
         let Some((decoder, need)) = lane.need.clone() else {
             // The need was discarded meanwhile; the record will ask again.
             self.input(Input::Planned { lane: id, outcome: Ok(()) });
@@ -329,7 +336,8 @@ impl Intake {
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
-        if lane.stopped.take().is_some() {
+        // Not when it is the last batch from before the stop.
+        if std::mem::take(&mut lane.retried) && lane.stopped.take().is_some() {
             tracing::info!(table = %lane.table, "lane goes on");
             self.shared.health.clear_trouble(&lane.table.to_string());
         }

@@ -125,13 +125,14 @@ impl Taking<'_> {
         }
     }
 
-    /// Stops the lane of a partition: nothing more of it is taken.
+    /// Stops the lane of a partition: nothing more of it is taken, and what came before this record lands first.
     fn fail_lane(&mut self, at: usize, fault: Fault) -> Taken {
-        let lane = &self.lanes[self.partitions[at].lane];
+        let lane = &mut self.lanes[self.partitions[at].lane];
+        lane.refused = Some(fault);
+        lane.touched = true;
         for id in &lane.slots {
             self.partitions[id.0 as usize].accepting = false;
         }
-        self.inputs.push_back(Input::LaneFailed { lane: lane.id, fault });
         Taken::Refused
     }
 
@@ -169,7 +170,7 @@ impl Taking<'_> {
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let Some(letters) = self.letters else {
-            return self.fail_lane(at, letters::no_topic(fault));
+            return self.fail_lane(at, letters::no_topic(&raw.coordinates(), fault));
         };
         let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);

@@ -24,6 +24,7 @@ impl Intake {
         self.shared.health.set_trouble(self.part(Some(id)), format!("stopped {fault}"));
         let lane = &mut self.lanes[id.0 as usize];
         // First the old one goes: its end sets the same series to 0.
+        lane.retried = false;
         lane.stopped = None;
         lane.stopped = Some(metrics::lane_stopped(&lane.table, fault.code));
         if !again {

@@ -21,6 +21,8 @@ pub struct Rig {
     /// More sections; `[limits]` has its own field below.
     pub extra: String,
     pub limits: String,
+    /// Whether there is a dead-letter topic.
+    pub dlq: bool,
     /// More of `[kafka.properties]`.
     pub properties: String,
     pub routes: Vec<(String, String)>,
@@ -52,6 +54,7 @@ impl Rig {
             extra: String::new(),
             limits: String::new(),
             properties: String::new(),
+            dlq: true,
             routes: routes.collect(),
             directory: tempfile::tempdir().unwrap(),
             runs: AtomicU32::new(0),
@@ -64,9 +67,12 @@ impl Rig {
             "name = \"{name}\"\nshutdown_timeout = \"5s\"\n[kafka]\nbootstrap_servers = \"{bootstrap}\"\n\
              group_id = \"{group}\"\n[kafka.properties]\n\"session.timeout.ms\" = \"2000\"\n\
              \"heartbeat.interval.ms\" = \"100\"\n{properties}\n[postgres]\nurl = \"{postgres}\"\n\
-             connect_timeout = \"2s\"\n[dlq]\ntopic = \"parked\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+             connect_timeout = \"2s\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
              [limits]\nrecheck = \"300ms\"\n{limits}\n{extra}\n"
         );
+        if self.dlq {
+            text.push_str("[dlq]\ntopic = \"parked\"\n");
+        }
         if let Some(url) = &self.registry {
             write!(text, "[registry]\nurl = \"{url}\"\n").unwrap();
         }

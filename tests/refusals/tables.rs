@@ -181,7 +181,7 @@ fn a_table_of_another_pipeline_is_refused() {
     rig.broker.produce(&[row(TOPIC, 1, "a")]).unwrap();
     let mut first = rig.catch_up();
     assert_eq!(first.exit().code(), Some(0), "{}", first.output());
-    rig.name = "second";
+    (rig.name, rig.group) = ("second", "second");
     rig.broker.produce(&[raw(TOPIC, Some(key(1)), Some(value(1, "theirs")))]).unwrap();
 
     let mut second = rig.catch_up();

@@ -137,3 +137,28 @@ fn a_record_above_the_limit_becomes_a_dead_letter() {
     );
     assert_eq!(rig.ask("SELECT count(*) FROM silver.orders"), "2");
 }
+
+#[test]
+fn poison_without_a_dead_letter_topic_stops_the_lane_and_what_came_before_it_lands() {
+    let mut rig = Rig::new(&[TOPIC]);
+    rig.dlq = false;
+    let poison = raw(TOPIC, Some(key(3)), Some(b"{no json".to_vec()));
+    rig.broker
+        .produce(&[row(TOPIC, 1, "a"), row(TOPIC, 2, "b"), poison, row(TOPIC, 4, "d")])
+        .unwrap();
+
+    let mut worker = rig.worker();
+
+    let line = worker.says("lane stopped");
+    assert_eq!(line["code"], "dead_letter_topic_missing");
+    assert!(line["message"].as_str().unwrap().contains("shop.public.orders-0@2"), "{line}");
+    worker.unready_because("silver.orders: stopped [dead_letter_topic_missing]");
+    assert_eq!(rig.ask("SELECT string_agg(name, '' ORDER BY id) FROM silver.orders"), "ab");
+    assert_eq!(rig.ask("SELECT next_offset FROM silversink.position"), "2");
+    rig.until(
+        "SELECT concat_ws(' ', state, reason) FROM silversink.position",
+        "stopped dead_letter_topic_missing",
+    );
+    assert!(worker.said("lane goes on").is_empty(), "{}", worker.output());
+    worker.stop();
+}
