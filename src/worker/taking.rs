@@ -21,7 +21,7 @@ const FIRST_SOURCE_EPOCH: u32 = 0;
 pub(super) enum Taken {
     /// It was folded, skipped or dead-lettered, or fell away at the door.
     Done,
-    /// The lane takes no more records for now.
+    /// The lane takes no more records for now, or its batch is full.
     Refused,
 }
 
@@ -96,7 +96,11 @@ impl Taking<'_> {
                     slot,
                     offset: raw.offset,
                 });
-                self.advance(at, raw.offset)
+                let limits = &self.shared.config.limits;
+                let full = lane.arena.rows() >= limits.batch_rows
+                    || lane.arena.held_bytes() >= limits.batch_bytes;
+                self.advance(at, raw.offset);
+                if full { Taken::Refused } else { Taken::Done }
             }
             Decoded::Skip(_rule) => {
                 lane.arena.skip(partition.slot);
