@@ -372,6 +372,7 @@ fn every_history_keeps_the_invariants_and_settles_once_healed() {
         "plan needed",
         "plan failed",
         "fatal",
+        "held",
         "fetching resumed",
         "flooded by letters",
         "assigned twice",

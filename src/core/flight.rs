@@ -83,8 +83,10 @@ impl Core {
         }
     }
 
-    /// Backpressure by rows and bytes (I14): polling goes on, fetching of the lane's partitions stops.
-    fn balance(&mut self) {
+    /// Backpressure by rows and bytes (I14). A full lane first holds the intake still, because a pause throws away what was
+    /// prefetched, and a transaction is usually shorter than fetching that again; after `hold_ms` the lane's partitions
+    /// are paused and polling goes on for the others.
+    pub(super) fn balance(&mut self) {
         let total: usize = self.lanes.values().map(Lane::bytes).sum();
         let share = self.settings.memory_bytes / self.lanes.len().max(1);
         let crowded = total > self.settings.memory_bytes;
@@ -93,7 +95,15 @@ impl Core {
             let full = lane.open_rows >= self.settings.batch_rows
                 || lane.open_bytes >= self.settings.batch_bytes
                 || (crowded && lane.bytes() > share);
-            if full && !lane.paused && lane.sealed.is_some() {
+            let waits = full && !lane.paused && lane.sealed.is_some();
+            let since = waits.then(|| lane.full_since.unwrap_or(self.now));
+            let held_enough =
+                since.is_some_and(|since| since.plus_ms(self.settings.hold_ms) <= self.now);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.full_since = since.filter(|_| !held_enough);
+            }
+            let Some(lane) = self.lanes.get(&id) else { continue };
+            if held_enough {
                 let members = self.running_members(id);
                 self.out.push(Action::Pause(members));
                 self.set_paused(id, true);

@@ -98,6 +98,8 @@ pub(super) struct Lane {
     pub(super) open_bytes: usize,
     pub(super) open_letters: usize,
     pub(super) paused: bool,
+    /// Since when the open batch is full while the one before it is under way, and nothing is paused yet.
+    pub(super) full_since: Option<Tick>,
     pub(super) attempt: u32,
     pub(super) resend_at: Option<Tick>,
     pub(super) last_stop: Option<Fault>,
@@ -117,6 +119,7 @@ impl Lane {
             open_bytes: 0,
             open_letters: 0,
             paused: false,
+            full_since: None,
             attempt: 0,
             resend_at: None,
             last_stop: None,

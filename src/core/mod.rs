@@ -273,6 +273,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Bytes of all lanes' batches together.
     pub memory_bytes: usize,
+    /// How long the intake holds still for a full lane before the lane's partitions are paused (see [`Core::is_holding`]).
+    pub hold_ms: u64,
     /// How long a revocation may wait for a batch in flight.
     pub release_ms: u64,
     /// First wait after a transient failure; doubles up to `backoff_max_ms`.
@@ -293,6 +295,7 @@ impl Default for Settings {
             batch_rows: 10_000,
             batch_bytes: 8 << 20,
             memory_bytes: 64 << 20,
+            hold_ms: 250,
             release_ms: 15_000,
             backoff_ms: 100,
             backoff_max_ms: 10_000,

@@ -69,10 +69,18 @@ impl Core {
                 Stage::Backoff(at) => Some(at),
                 _ => None,
             });
-            [gate, stage, lane.resend_at].into_iter().flatten()
+            let hold = lane.full_since.map(|since| since.plus_ms(self.settings.hold_ms));
+            [gate, stage, lane.resend_at, hold].into_iter().flatten()
         });
         let revocations = self.revocations.iter().map(|revocation| revocation.deadline);
         partitions.chain(lanes).chain(revocations).chain(self.stopping).min()
+    }
+
+    /// Whether the intake is to take no records for now: some lane is full, and what it waits for will come soon. Ends by
+    /// itself at [`Core::next_wake`], when the lane is paused instead.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        !self.exited && self.lanes.values().any(|lane| lane.full_since.is_some())
     }
 
     /// Whether every assigned partition has been claimed or stopped, and every lane is at rest: nothing gathered that is
@@ -320,6 +328,9 @@ impl Core {
         }
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.retry_lane(lane);
+        }
+        if self.lanes.values().any(|lane| lane.full_since.is_some()) {
+            self.balance();
         }
         while let Some(at) = self.revocations.iter().position(|r| r.deadline <= self.now) {
             let revocation = self.revocations.remove(at);

@@ -3,8 +3,10 @@
 //! # Decisions
 //! - A plain thread, because polling must go on whatever the runtime does, and because one loop makes the order of
 //!   messages, assignments, revocations and outcomes a fact.
-//! - The core hears of bursts, not of records. A burst ends when a lane's open batch is full, so that the core can pause it
-//!   before the next record: a limit of one makes batches of one.
+//! - The core hears of bursts, not of records. A burst ends with the record that fills its lane's batch, so that the core
+//!   can hold or pause the lane before the next one: a limit of one makes batches of one.
+//! - A full lane holds the loop still for a moment before its partitions are paused: librdkafka throws away what it has
+//!   prefetched of a paused partition, and fetching that again costs more than most transactions last.
 //! - While jobs are under way the poll waits a millisecond at most, so that an outcome is acted on at once.
 
 use super::lane::{Lane, Partition};
@@ -126,7 +128,11 @@ impl Intake {
             self.hear(inbox);
             // Outcomes first: a batch is sealed with exactly what the core was told of.
             self.step_core();
-            self.poll_burst();
+            if self.core.is_holding() {
+                self.hold(inbox);
+            } else {
+                self.poll_burst();
+            }
             self.tell_of_gathered();
             self.inputs.push_back(Input::Woke);
             self.step_core();
@@ -167,7 +173,18 @@ impl Intake {
     }
 
     fn poll_wait(&self) -> Duration {
-        if self.under_way > 0 || self.lanes.iter().any(|lane| !lane.letters.is_empty()) {
+        if self.under_way > 0 { BUSY_POLL } else { self.until_wake() }
+    }
+
+    /// Waits for the outcome of a batch instead of taking records.
+    fn hold(&mut self, inbox: &Inbox) {
+        if let Ok(report) = inbox.recv_timeout(self.until_wake()) {
+            self.take_report(report);
+        }
+    }
+
+    fn until_wake(&self) -> Duration {
+        if self.lanes.iter().any(|lane| !lane.letters.is_empty()) {
             return BUSY_POLL;
         }
         let until_wake =

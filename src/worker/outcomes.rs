@@ -16,7 +16,7 @@ impl Intake {
         self.hear_acknowledgements();
     }
 
-    fn take_report(&mut self, report: Report) {
+    pub(super) fn take_report(&mut self, report: Report) {
         self.under_way = self
             .under_way
             .saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));

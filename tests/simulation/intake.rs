@@ -20,6 +20,10 @@ impl Worker {
 
     /// Takes a burst of records of one lane, as the intake does.
     pub fn burst(&mut self, world: &mut World, id: LaneId) {
+        if self.core.is_holding() {
+            world.see("held");
+            return;
+        }
         let mut progress = BTreeMap::new();
         let number = self.lane(id).number;
         for _ in 0..world.rng.u32(1..6) {

@@ -62,6 +62,7 @@ pub fn settings(letters_per_minute: u32) -> Settings {
         batch_rows: 8,
         batch_bytes: 200,
         memory_bytes: 250,
+        hold_ms: 5,
         release_ms: RELEASE_MS,
         backoff_ms: 10,
         backoff_max_ms: 100,
