@@ -293,3 +293,55 @@ async fn blocking<T: Send + 'static>(
 fn internal(text: &str) -> Fault {
     Fault::new(Class::Fatal, Code::Internal, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::TableName;
+
+    fn right() -> Outcome {
+        let verdict = TableVerdict {
+            table: TableName::new("silver", "orders"),
+            live: 1,
+            deleted: 0,
+            difference_count: 0,
+            differences: Vec::new(),
+            expected_checksum: [1; 32],
+            found_checksum: [1; 32],
+        };
+        Outcome {
+            tables: Vec::new(),
+            letters: Vec::new(),
+            verdicts: vec![verdict],
+            replayed: 1,
+            rows_changed: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_right_only_if_all_of_it_is() {
+        assert!(right().is_right());
+        assert!(!Outcome { verdicts: Vec::new(), ..right() }.is_right());
+        assert!(!Outcome { rows_changed: 1, ..right() }.is_right());
+        assert!(
+            !Outcome { problems: vec!["a letter is missing".to_owned()], ..right() }.is_right()
+        );
+        let mut unequal = right();
+        unequal.verdicts[0].found_checksum = [2; 32];
+        assert!(!unequal.is_right());
+    }
+
+    #[test]
+    fn letters_are_counted_by_cause_and_topic() {
+        let at = |topic: &str, offset| Coordinates { topic: topic.into(), partition: 0, offset };
+        let letters = vec![
+            (at("b", 1), "key_missing".to_owned()),
+            (at("a", 1), "key_missing".to_owned()),
+            (at("a", 2), "key_missing".to_owned()),
+        ];
+        let lines = by_cause(letters);
+        let counts: Vec<_> = lines.iter().map(|line| (line.topic.as_str(), line.count)).collect();
+        assert_eq!(counts, [("a", 2), ("b", 1)]);
+    }
+}
