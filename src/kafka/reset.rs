@@ -32,9 +32,10 @@ pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> R
     }
     let attempt = format!("move the offsets of group {}", kafka.group_id);
     let fixed = [("group.id", kafka.group_id.as_str()), ("enable.auto.commit", "false")];
-    let consumer: BaseConsumer<Context> = client::properties(kafka, "silversink-offsets", &SHORT, &fixed)?
-        .create_with_context(Context::default())
-        .map_err(|e| from_error(&e, &attempt))?;
+    let consumer: BaseConsumer<Context> =
+        client::properties(kafka, "silversink-offsets", &SHORT, &fixed)?
+            .create_with_context(Context::default())
+            .map_err(|e| from_error(&e, &attempt))?;
     let mut list = TopicPartitionList::new();
     for (at, offset) in offsets {
         list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset))
@@ -59,7 +60,10 @@ pub fn move_group(kafka: &config::Kafka, offsets: &[(TopicPartition, i64)]) -> R
             return Err(from_error(&error, &attempt));
         }
         if Instant::now() > deadline {
-            return Err(Fault::transient(Code::KafkaUnavailable, format!("{attempt}: the group has members")));
+            return Err(Fault::transient(
+                Code::KafkaUnavailable,
+                format!("{attempt}: the group has members"),
+            ));
         }
     }
     let refused = commit(&consumer, &list, &attempt)?;
@@ -109,7 +113,8 @@ mod tests {
         move_group(&settings, &[(at(0), 7), (at(2), 9)]).unwrap();
         move_group(&settings, &[(at(0), 3)]).unwrap();
         let found = Facts::open(&settings).unwrap().group_offsets(&[at(0), at(1), at(2)]).unwrap();
-        let offsets: Vec<Option<i64>> = found.iter().map(|o| o.as_ref().map(|o| o.offset)).collect();
+        let offsets: Vec<Option<i64>> =
+            found.iter().map(|o| o.as_ref().map(|o| o.offset)).collect();
         assert_eq!(offsets, [Some(3), None, Some(9)]);
         assert!(found.iter().flatten().all(|offset| !is_ours(&offset.metadata)));
     }

@@ -34,7 +34,10 @@ async fn an_outage_of_postgresql_is_waited_for() {
     server.start_again().unwrap();
 
     let after = rig.settled().await;
-    assert!(after > 0 && after < total(&records), "{after} records were settled when the server came back");
+    assert!(
+        after > 0 && after < total(&records),
+        "{after} records were settled when the server came back"
+    );
     rig.wait_for(total(&records)).await;
     worker.stopped().await.unwrap();
     rig.assert_equal().await;
@@ -109,7 +112,8 @@ fn letters(rig: &Rig, count: usize) -> BTreeMap<Coordinates, OwnedRecord> {
 }
 
 fn header<'r>(record: &'r OwnedRecord, name: &str) -> &'r str {
-    let value = record.headers.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.as_deref());
+    let value =
+        record.headers.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.as_deref());
     std::str::from_utf8(value.unwrap()).unwrap()
 }
 
@@ -117,9 +121,13 @@ fn header<'r>(record: &'r OwnedRecord, name: &str) -> &'r str {
 async fn poison_is_parked(form: logs::Form) {
     let plain = form.records();
     let capture = Rig::empty(form, 1).await.capture;
-    let template =
-        plain.iter().find(|record| record.at.topic == "shop.public.products" && record.value.is_some()).unwrap();
-    let bad = poison(template, &capture.tables["products"], &capture.schemas(form.directory).unwrap()).unwrap();
+    let template = plain
+        .iter()
+        .find(|record| record.at.topic == "shop.public.products" && record.value.is_some())
+        .unwrap();
+    let bad =
+        poison(template, &capture.tables["products"], &capture.schemas(form.directory).unwrap())
+            .unwrap();
     let sprinkled = sprinkle(plain, bad);
     let rig = Rig::start(form, 1, &sprinkled.records).await;
 
@@ -142,13 +150,15 @@ async fn poison_is_parked(form: logs::Form) {
 
 /// Coordinates and codes in `silversink.dead_letter`.
 async fn parked(rig: &Rig) -> Vec<(Coordinates, String)> {
-    let sql = "SELECT topic, partition, \"offset\", code FROM silversink.dead_letter ORDER BY 1, 2, 3";
+    let sql =
+        "SELECT topic, partition, \"offset\", code FROM silversink.dead_letter ORDER BY 1, 2, 3";
     let rows = rig.database().await.query(sql).await.unwrap();
     let mut parked: Vec<_> = rows
         .into_iter()
         .map(|row| {
             let [topic, partition, offset, code] = row.try_into().unwrap();
-            let (partition, offset) = (partition.unwrap().parse().unwrap(), offset.unwrap().parse().unwrap());
+            let (partition, offset) =
+                (partition.unwrap().parse().unwrap(), offset.unwrap().parse().unwrap());
             (Coordinates { topic: topic.unwrap(), partition, offset }, code.unwrap())
         })
         .collect();
@@ -171,38 +181,61 @@ async fn rows_that_a_constraint_refuses_are_parked_and_the_others_land() {
     let records = logs::JSON_PLAIN.records();
     let rig = Rig::start(logs::JSON_PLAIN, 1, &records).await;
     // Every live product was an insert or a read with its name; the constraint names one of them.
-    let truth = rig.capture.truth().unwrap().into_iter().find(|truth| truth.name == "products").unwrap();
+    let truth =
+        rig.capture.truth().unwrap().into_iter().find(|truth| truth.name == "products").unwrap();
     let refused = truth.rows[0]["id"].clone().unwrap();
-    rig.execute(&format!("ALTER TABLE silver.products ADD CONSTRAINT no_such CHECK (id <> {refused})")).await;
+    rig.execute(&format!(
+        "ALTER TABLE silver.products ADD CONSTRAINT no_such CHECK (id <> {refused})"
+    ))
+    .await;
 
     rig.run().await.unwrap();
 
     let parked = parked(&rig).await;
     assert!(!parked.is_empty());
-    assert!(parked.iter().all(|(at, code)| at.topic == "shop.public.products" && code == "constraint_violation"), "{parked:?}");
+    assert!(
+        parked
+            .iter()
+            .all(|(at, code)| at.topic == "shop.public.products" && code == "constraint_violation"),
+        "{parked:?}"
+    );
     let sqlstates = "SELECT string_agg(DISTINCT sqlstate, ',') FROM silversink.dead_letter";
     assert_eq!(rig.ask(sqlstates).await, "23514");
-    assert_eq!(rig.ask(&format!("SELECT count(*) FROM silver.products WHERE id = {refused}")).await, "0");
-    let landed: usize = rig.ask("SELECT count(*) FROM silver.products WHERE _deleted_at IS NULL").await.parse().unwrap();
+    assert_eq!(
+        rig.ask(&format!("SELECT count(*) FROM silver.products WHERE id = {refused}")).await,
+        "0"
+    );
+    let landed: usize = rig
+        .ask("SELECT count(*) FROM silver.products WHERE _deleted_at IS NULL")
+        .await
+        .parse()
+        .unwrap();
     assert_eq!(landed, truth.rows.len() - 1);
     rig.assert_tiled(records.len(), parked.len()).await;
     let letters = letters(&rig, parked.len());
     for (at, _) in &parked {
         let original = records.iter().find(|record| record.at == *at).unwrap();
-        assert_eq!((&letters[at].key, &letters[at].value), (&original.key, &original.value), "{at}");
+        assert_eq!(
+            (&letters[at].key, &letters[at].value),
+            (&original.key, &original.value),
+            "{at}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_without_a_value_that_must_not_be_null_is_parked_alone() {
     let mut records = logs::JSON_PLAIN.records();
-    let template = records.iter().find(|r| r.at.topic == "shop.public.products" && r.value.is_some()).unwrap();
-    let mut value: serde_json::Value = serde_json::from_slice(template.value.as_deref().unwrap()).unwrap();
+    let template =
+        records.iter().find(|r| r.at.topic == "shop.public.products" && r.value.is_some()).unwrap();
+    let mut value: serde_json::Value =
+        serde_json::from_slice(template.value.as_deref().unwrap()).unwrap();
     (value["after"]["id"], value["after"]["category"]) = (999_999.into(), serde_json::Value::Null);
     let last = records.iter().rfind(|r| r.at.topic == "shop.public.products").unwrap();
     let mut bad = template.clone();
     bad.at.offset = last.at.offset + 1;
-    (bad.key, bad.value) = (Some(br#"{"id":999999}"#.to_vec()), Some(value.to_string().into_bytes()));
+    (bad.key, bad.value) =
+        (Some(br#"{"id":999999}"#.to_vec()), Some(value.to_string().into_bytes()));
     let expected = vec![(bad.at.clone(), "constraint_violation".to_owned())];
     records.push(bad.clone());
     let rig = Rig::start(logs::JSON_PLAIN, 1, &records).await;

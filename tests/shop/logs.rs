@@ -37,7 +37,8 @@ pub fn spread(mut records: Vec<OwnedRecord>, partitions: i32, seed: u64) -> Vec<
     for record in &mut records {
         let mut hasher = DefaultHasher::new();
         (seed, &record.key).hash(&mut hasher);
-        record.at.partition = i32::try_from(hasher.finish() % u64::try_from(partitions).unwrap()).unwrap();
+        record.at.partition =
+            i32::try_from(hasher.finish() % u64::try_from(partitions).unwrap()).unwrap();
         let next = next.entry((record.at.topic.clone(), record.at.partition)).or_default();
         record.at.offset = *next;
         *next += 1;
@@ -48,7 +49,8 @@ pub fn spread(mut records: Vec<OwnedRecord>, partitions: i32, seed: u64) -> Vec<
 /// Another order of production across the partitions; the order inside each one stays. Whole stretches of a partition
 /// come at once, so that some run far ahead of others.
 pub fn interleave(records: Vec<OwnedRecord>, random: &mut fastrand::Rng) -> Vec<OwnedRecord> {
-    let mut logs: BTreeMap<(String, i32), std::collections::VecDeque<OwnedRecord>> = BTreeMap::new();
+    let mut logs: BTreeMap<(String, i32), std::collections::VecDeque<OwnedRecord>> =
+        BTreeMap::new();
     for record in records {
         logs.entry((record.at.topic.clone(), record.at.partition)).or_default().push_back(record);
     }

@@ -22,6 +22,26 @@ pub const TABLES: [&str; 4] = ["customers", "order_items", "orders", "products"]
 /// No wait of a test takes as long unless something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs what mostly waits side by side, each on a thread and a runtime of its own.
+pub fn at_once<T: Send, F: Future<Output = ()>>(
+    cases: impl IntoIterator<Item = T>,
+    test: impl Fn(T) -> F + Sync,
+) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let test = &test;
+            scope.spawn(move || {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(test(case));
+            });
+        }
+    });
+}
+
 pub struct Rig {
     pub broker: MockBroker,
     pub registry: DemoRegistry,
@@ -57,13 +77,23 @@ impl Rig {
     /// As [`Rig::empty`], on a database that is there.
     pub async fn on(form: Form, partitions: i32, postgres: String) -> Self {
         let capture = Capture::open("testdata/debezium/shop").unwrap();
-        let topics: Vec<String> = TABLES.iter().map(|table| format!("shop.public.{table}")).collect();
-        let mut topics: Vec<(&str, i32)> = topics.iter().map(|topic| (topic.as_str(), partitions)).collect();
+        let topics: Vec<String> =
+            TABLES.iter().map(|table| format!("shop.public.{table}")).collect();
+        let mut topics: Vec<(&str, i32)> =
+            topics.iter().map(|topic| (topic.as_str(), partitions)).collect();
         topics.push(("shop.dlq", 1));
         let broker = MockBroker::start(&topics).unwrap();
         let registry = DemoRegistry::start().unwrap();
         registry.preload(capture.schemas(form.directory).unwrap().values());
-        let rig = Self { broker, registry, postgres, capture, partitions, extra: String::new(), properties: String::new() };
+        let rig = Self {
+            broker,
+            registry,
+            postgres,
+            capture,
+            partitions,
+            extra: String::new(),
+            properties: String::new(),
+        };
         if form.needs_tables() {
             rig.create_tables(form).await;
         }
@@ -92,7 +122,10 @@ impl Rig {
             assert_eq!(record.at, at);
         }
         let starts = Facts::open(&kafka).unwrap().watermarks(&self.topic_partitions()).unwrap();
-        assert!(starts.iter().all(|(start, _)| *start == 0), "the mock broker dropped records: {starts:?}");
+        assert!(
+            starts.iter().all(|(start, _)| *start == 0),
+            "the mock broker dropped records: {starts:?}"
+        );
     }
 
     /// Silver tables as a user who has JSON without schema makes them. Only keys are NOT NULL: a delete of an unseen key
@@ -113,7 +146,11 @@ impl Rig {
                     format!("{} {ty}", column.name)
                 })
                 .collect();
-            sql += &format!("CREATE TABLE silver.{name} ({}, PRIMARY KEY ({}));", columns.join(", "), table.key.join(", "));
+            sql += &format!(
+                "CREATE TABLE silver.{name} ({}, PRIMARY KEY ({}));",
+                columns.join(", "),
+                table.key.join(", ")
+            );
         }
         self.execute(&sql).await;
     }
@@ -121,7 +158,8 @@ impl Rig {
     pub fn topic_partitions(&self) -> Vec<TopicPartition> {
         let of = |table: &&str| {
             let topic = format!("shop.public.{table}");
-            (0..self.partitions).map(move |partition| TopicPartition::new(topic.as_str(), partition))
+            (0..self.partitions)
+                .map(move |partition| TopicPartition::new(topic.as_str(), partition))
         };
         TABLES.iter().flat_map(of).collect()
     }
@@ -164,8 +202,17 @@ impl Rig {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            runtime.block_on(worker::run(config, Options::default(), Arc::new(Health::new()), stopping))
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(worker::run(
+                config,
+                Options::default(),
+                Arc::new(Health::new()),
+                stopping,
+            ))
         });
         Running { stop, thread }
     }
@@ -174,7 +221,8 @@ impl Rig {
     pub fn process(&self, directory: &std::path::Path, flags: &[&str]) -> std::process::Child {
         let file = directory.join("silversink.toml");
         std::fs::write(&file, self.config_text()).unwrap();
-        let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
         std::process::Command::new(env!("CARGO_BIN_EXE_silversink"))
             .args(["run", "--config"])
             .arg(&file)
@@ -216,7 +264,10 @@ impl Rig {
             if settled >= records {
                 return settled;
             }
-            assert!(Instant::now() < deadline, "{settled} of {records} records are settled, and no more");
+            assert!(
+                Instant::now() < deadline,
+                "{settled} of {records} records are settled, and no more"
+            );
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
     }
@@ -232,7 +283,9 @@ impl Rig {
         for truth in self.capture.truth().unwrap() {
             let table = TableName::new("silver", &truth.name);
             let verdict: TableVerdict =
-                ground_truth::verify(&database, &table, &Bookkeeping::default(), &truth, 10).await.unwrap();
+                ground_truth::verify(&database, &table, &Bookkeeping::default(), &truth, 10)
+                    .await
+                    .unwrap();
             assert!(verdict.is_equal(), "{verdict:#?}");
         }
     }
@@ -244,7 +297,10 @@ impl Rig {
         assert_eq!(self.ask(untiled).await, "0");
         assert_eq!(self.settled().await, i64::try_from(records).unwrap());
         assert_eq!(self.total("dead_lettered").await, i64::try_from(dead_letters).unwrap());
-        assert_eq!(self.ask("SELECT count(*) FROM silversink.dead_letter").await, dead_letters.to_string());
+        assert_eq!(
+            self.ask("SELECT count(*) FROM silversink.dead_letter").await,
+            dead_letters.to_string()
+        );
     }
 
     /// Moves the whole group back to the earliest offsets, as `kafka-consumer-groups` would.
@@ -257,8 +313,12 @@ impl Rig {
     pub async fn rows(&self) -> Vec<String> {
         let mut rows = Vec::new();
         for table in TABLES {
-            let sql = format!("SELECT (to_jsonb(t) - '_applied_at')::text FROM silver.{table} t ORDER BY 1");
-            rows.extend(self.database().await.query(&sql).await.unwrap().into_iter().flatten().flatten());
+            let sql = format!(
+                "SELECT (to_jsonb(t) - '_applied_at')::text FROM silver.{table} t ORDER BY 1"
+            );
+            rows.extend(
+                self.database().await.query(&sql).await.unwrap().into_iter().flatten().flatten(),
+            );
         }
         assert!(!rows.is_empty());
         rows
@@ -287,7 +347,8 @@ impl Rig {
             assert!(Instant::now() < deadline, "a session of the worker stays open");
         }
         let count = async |what: &str| -> i64 {
-            let sql = format!("SELECT sum({what}) FROM pg_stat_user_tables WHERE schemaname = 'silver'");
+            let sql =
+                format!("SELECT sum({what}) FROM pg_stat_user_tables WHERE schemaname = 'silver'");
             self.ask(&sql).await.parse().unwrap()
         };
         (count("n_tup_ins + n_tup_upd + n_tup_del").await, count("n_dead_tup").await)
