@@ -1,7 +1,7 @@
 //! Each form of the capture, read once, again from earliest, record by record, and in other interleavings.
 
 use crate::logs::{self, Form, interleave, some_keys, spread};
-use crate::rig::Rig;
+use crate::rig::{Rig, at_once};
 
 async fn lands_and_a_replay_changes_nothing(form: Form) {
     let records = form.records();
@@ -92,11 +92,6 @@ macro_rules! each_form {
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn lands_record_by_record() {
-                super::lands_record_by_record($form).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread")]
             async fn lands_in_any_interleaving() {
                 super::lands_in_any_interleaving($form).await;
             }
@@ -110,4 +105,12 @@ each_form! {
     json_without_schema: logs::JSON_PLAIN;
     flattened_avro: logs::FLAT_AVRO;
     flattened_json: logs::FLAT_JSON;
+}
+
+#[test]
+fn every_form_lands_record_by_record() {
+    at_once(
+        [logs::AVRO, logs::JSON, logs::JSON_PLAIN, logs::FLAT_AVRO, logs::FLAT_JSON],
+        lands_record_by_record,
+    );
 }

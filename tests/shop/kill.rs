@@ -1,7 +1,7 @@
 //! Workers that are killed, told to stop, or joined by others, each a process or thread of its own.
 
 use crate::logs::{self, Form, interleave, spread};
-use crate::rig::{PATIENCE, Rig};
+use crate::rig::{PATIENCE, Rig, at_once};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -72,29 +72,18 @@ async fn survives_ten_kills(form: Form, seed: u64) {
     rig.assert_tiled(records.len(), 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn avro_survives_ten_kills() {
-    survives_ten_kills(logs::AVRO, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn json_with_schema_survives_ten_kills() {
-    survives_ten_kills(logs::JSON, 2).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn json_without_schema_survives_ten_kills() {
-    survives_ten_kills(logs::JSON_PLAIN, 3).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn flattened_avro_survives_ten_kills() {
-    survives_ten_kills(logs::FLAT_AVRO, 4).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn flattened_json_survives_ten_kills() {
-    survives_ten_kills(logs::FLAT_JSON, 5).await;
+#[test]
+fn every_form_survives_ten_kills() {
+    at_once(
+        [
+            (logs::AVRO, 1),
+            (logs::JSON, 2),
+            (logs::JSON_PLAIN, 3),
+            (logs::FLAT_AVRO, 4),
+            (logs::FLAT_JSON, 5),
+        ],
+        |(form, seed)| survives_ten_kills(form, seed),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

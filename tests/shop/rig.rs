@@ -22,6 +22,26 @@ pub const TABLES: [&str; 4] = ["customers", "order_items", "orders", "products"]
 /// No wait of a test takes as long unless something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs what mostly waits side by side, each on a thread and a runtime of its own.
+pub fn at_once<T: Send, F: Future<Output = ()>>(
+    cases: impl IntoIterator<Item = T>,
+    test: impl Fn(T) -> F + Sync,
+) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let test = &test;
+            scope.spawn(move || {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(test(case));
+            });
+        }
+    });
+}
+
 pub struct Rig {
     pub broker: MockBroker,
     pub registry: DemoRegistry,
