@@ -3,7 +3,7 @@
 use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
-use crate::config::{Format, Table};
+use crate::config::{Format, Limits, Table};
 use crate::core::{LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::TopicDecoder;
@@ -64,6 +64,11 @@ impl Lane {
             condemned: BTreeMap::new(),
             touched: false,
         }
+    }
+
+    /// The open batch has reached a limit.
+    pub(super) fn is_full(&self, limits: &Limits) -> bool {
+        self.arena.rows() >= limits.batch_rows || self.arena.held_bytes() >= limits.batch_bytes
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.

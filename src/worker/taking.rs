@@ -96,9 +96,7 @@ impl Taking<'_> {
                     slot,
                     offset: raw.offset,
                 });
-                let limits = &self.shared.config.limits;
-                let full = lane.arena.rows() >= limits.batch_rows
-                    || lane.arena.held_bytes() >= limits.batch_bytes;
+                let full = lane.is_full(&self.shared.config.limits);
                 self.advance(at, raw.offset);
                 if full { Taken::Refused } else { Taken::Done }
             }
