@@ -92,6 +92,8 @@ pub struct Arena {
     keys: Vec<u8>,
     entries: Vec<Entry>,
     index: HashTable<u32>,
+    /// Prefix of its key and place of each entry, in key order; complete when it is as long as `entries`.
+    order: Vec<(u64, u32)>,
     progress: Vec<Progress>,
     truncate: Option<Truncate>,
     floor: Option<Truncate>,
@@ -290,6 +292,7 @@ impl Arena {
         self.bytes.clear();
         self.keys.clear();
         self.entries.clear();
+        self.order.clear();
         self.index.clear();
         self.progress.clear();
         self.last_delete.clear();
@@ -336,24 +339,34 @@ impl Arena {
         batch
     }
 
-    fn rows_in_key_order(&mut self) -> Vec<StagedRow> {
-        let entries = std::mem::take(&mut self.entries);
-        self.entries.reserve(entries.len());
-        let mut order: Vec<(u64, u32)> = Vec::with_capacity(entries.len());
+    /// Brings the rows into key order before the seal, for when there is time and the batch is unlikely to grow.
+    pub fn sort_ahead(&mut self) {
+        let Self { entries, keys, order, .. } = self;
+        if order.len() == entries.len() {
+            // Entries are only ever added, or all forgotten together with their order.
+            return;
+        }
+        order.clear();
         for (at, entry) in entries.iter().enumerate() {
             let at = u32::try_from(at).expect("insert() bounds the entries");
-            order.push((prefix(slice(&self.keys, &entry.key)), at));
+            order.push((prefix(slice(keys, &entry.key)), at));
         }
         order.sort_unstable_by(|a, b| {
             a.0.cmp(&b.0).then_with(|| {
-                let key = |at: u32| slice(&self.keys, &entries[at as usize].key);
+                let key = |at: u32| slice(keys, &entries[at as usize].key);
                 key(a.1).cmp(key(b.1))
             })
         });
+    }
+
+    fn rows_in_key_order(&mut self) -> Vec<StagedRow> {
+        self.sort_ahead();
+        let entries = std::mem::take(&mut self.entries);
+        self.entries.reserve(entries.len());
         let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
         let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
-        let mut rows = Vec::with_capacity(order.len());
-        for (_, at) in order {
+        let mut rows = Vec::with_capacity(entries.len());
+        for (_, at) in self.order.drain(..) {
             let entry = entries[at as usize].take().expect("each entry stands once in the order");
             let key = entry.key.clone();
             let mut top = merge(&mut self.bytes, columns, entry.top, entry.below);

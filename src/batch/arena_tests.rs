@@ -317,7 +317,12 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
         let mut arrival = [texts, texts].concat();
         rng.shuffle(&mut arrival);
         let mut arena = arena();
+        let sorted_at = rng.usize(0..arrival.len());
         for (offset, text) in arrival.iter().enumerate() {
+            if offset == sorted_at {
+                // What arrives later must find its place all the same.
+                arena.sort_ahead();
+            }
             let change = change(Kind::Whole, offset as u64, offset as i64);
             arena.fold(Incoming {
                 body: &encoded(&change.image()),

@@ -92,7 +92,8 @@ impl Core {
         let crowded = total > self.settings.memory_bytes;
         for id in self.lanes.keys().copied().collect::<Vec<_>>() {
             let Some(lane) = self.lanes.get(&id) else { continue };
-            let full = lane.open_rows >= self.settings.batch_rows
+            let limit = self.batch_rows.get(&id).copied().unwrap_or(self.settings.batch_rows);
+            let full = lane.open_rows >= limit
                 || lane.open_bytes >= self.settings.batch_bytes
                 || (crowded && lane.bytes() > share);
             let waits = full && !lane.paused && lane.sealed.is_some();

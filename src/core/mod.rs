@@ -7,6 +7,7 @@
 //! - One sealed batch per lane at a time; what arrives meanwhile gathers in the open batch. Batches so form by themselves.
 //! - Whatever goes wrong with a batch (poison, a lost partition, a stopped lane) is answered by forgetting it and reading
 //!   its stretch again from the destination's position. Records are never patched in place.
+//! - Backpressure is a hold first and a pause only if that lasts ([`Core::is_holding`]).
 //! - Batch numbers of a lane only grow, so an outcome or an acknowledgement of something forgotten names a number that
 //!   nobody waits for, and falls away.
 //! - The shell numbers a lane's open batch as the core does: the first is 1; after [`Action::Seal`] it is the sealed number
@@ -15,6 +16,8 @@
 //!   the plan it ended at ([`Input::PlanNeeded`]). A burst whose open batch is discarded on the way reports nothing more.
 //! - Every write, isolation, claim and plan that was asked for is answered exactly once, also when its batch was given up.
 
+#[cfg(test)]
+mod backpressure_tests;
 mod flight;
 mod lane;
 pub mod start;
@@ -273,7 +276,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Bytes of all lanes' batches together.
     pub memory_bytes: usize,
-    /// How long the intake holds still for a full lane before the lane's partitions are paused (see [`Core::is_holding`]).
+    /// How long the intake holds still for a full lane before the lane's partitions are paused (see
+    /// [`Core::is_holding`]); a quarter of it while another lane has nothing in flight and may be starving.
     pub hold_ms: u64,
     /// How long a revocation may wait for a batch in flight.
     pub release_ms: u64,
@@ -295,7 +299,7 @@ impl Default for Settings {
             batch_rows: 10_000,
             batch_bytes: 8 << 20,
             memory_bytes: 64 << 20,
-            hold_ms: 250,
+            hold_ms: 2_000,
             release_ms: 15_000,
             backoff_ms: 100,
             backoff_max_ms: 10_000,

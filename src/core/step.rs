@@ -11,6 +11,8 @@ pub struct Core {
     pub(super) settings: Settings,
     pub(super) now: Tick,
     pub(super) lanes: BTreeMap<LaneId, Lane>,
+    /// Lanes whose batches have a limit of rows of their own.
+    pub(super) batch_rows: BTreeMap<LaneId, usize>,
     pub(super) partitions: BTreeMap<PartitionId, Partition>,
     pub(super) generation: Generation,
     pub(super) revocations: Vec<Revocation>,
@@ -28,6 +30,7 @@ impl Core {
             settings,
             now: Tick(0),
             lanes: BTreeMap::new(),
+            batch_rows: BTreeMap::new(),
             partitions: BTreeMap::new(),
             generation: Generation(0),
             revocations: Vec::new(),
@@ -36,6 +39,11 @@ impl Core {
             exited: false,
             out: Vec::new(),
         }
+    }
+
+    /// Gives a lane's batches a limit of rows of their own, in place of [`Settings::batch_rows`].
+    pub fn limit_rows(&mut self, lane: LaneId, batch_rows: usize) {
+        self.batch_rows.insert(lane, batch_rows);
     }
 
     /// Takes one input and appends what is to be done. Total: any input is accepted in any state.

@@ -178,6 +178,10 @@ impl Intake {
 
     /// Waits for the outcome of a batch instead of taking records.
     fn hold(&mut self, inbox: &Inbox) {
+        let limits = &self.shared.config.limits;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_full(limits)) {
+            lane.arena.sort_ahead();
+        }
         if let Ok(report) = inbox.recv_timeout(self.until_wake()) {
             self.take_report(report);
         }

@@ -3,7 +3,7 @@
 use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
-use crate::config::{Format, Table};
+use crate::config::{Format, Limits, Table};
 use crate::core::{LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::TopicDecoder;
@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) id: LaneId,
     pub(super) table: TableName,
     pub(super) overrides: Table,
+    /// Rows at which the open batch is full.
+    pub(super) batch_rows: usize,
     pub(super) topics: Vec<Arc<str>>,
     /// One decoder per topic, as writer schemas of topics differ.
     pub(super) decoders: Vec<TopicDecoder>,
@@ -52,7 +54,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(id: LaneId, table: TableName, overrides: Table) -> Self {
+    pub(super) fn new(id: LaneId, table: TableName, overrides: Table, batch_rows: usize) -> Self {
         Self {
             id,
             metrics: TableMetrics::new(&table),
@@ -60,6 +62,7 @@ impl Lane {
             sealed_bytes: 0,
             table,
             overrides,
+            batch_rows,
             topics: Vec::new(),
             decoders: Vec::new(),
             keyed: Vec::new(),
@@ -74,6 +77,11 @@ impl Lane {
             condemned: BTreeMap::new(),
             touched: false,
         }
+    }
+
+    /// The open batch has reached a limit.
+    pub(super) fn is_full(&self, limits: &Limits) -> bool {
+        self.arena.rows() >= self.batch_rows || self.arena.held_bytes() >= limits.batch_bytes
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.

@@ -151,7 +151,9 @@ impl Intake {
         let overrides = config.tables.get(&routed.table).unwrap_or(&config.defaults).clone();
         let id =
             LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
-        self.lanes.push(Lane::new(id, routed.table.clone(), overrides));
+        let batch_rows = overrides.batch_rows.unwrap_or(config.limits.batch_rows);
+        self.core.limit_rows(id, batch_rows);
+        self.lanes.push(Lane::new(id, routed.table.clone(), overrides, batch_rows));
         self.lanes.len() - 1
     }
 

@@ -160,10 +160,7 @@ impl Taking<'_> {
         partition.touched = true;
         let lane = &mut self.lanes[partition.lane];
         lane.touched = true;
-        let limits = &self.shared.config.limits;
-        let full =
-            lane.arena.rows() >= limits.batch_rows || lane.arena.held_bytes() >= limits.batch_bytes;
-        if full { Taken::Full } else { Taken::Done }
+        if lane.is_full(&self.shared.config.limits) { Taken::Full } else { Taken::Done }
     }
 
     fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
