@@ -22,6 +22,8 @@ mod flight;
 mod lane;
 pub mod start;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use step::Core;
 

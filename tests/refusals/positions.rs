@@ -34,7 +34,7 @@ fn commit(rig: &Rig, offset: i64) {
 /// The orders' partition is stopped and says so everywhere; the other one goes on; no position moved.
 fn only_orders_stopped(rig: &Rig, code: &str, text: &str) -> Worker {
     let next_offset = || {
-        let there = rig.ask("SELECT to_regclass('silversink.position')") != "";
+        let there = !rig.ask("SELECT to_regclass('silversink.position')").is_empty();
         let sql =
             format!("SELECT max(next_offset) FROM silversink.position WHERE topic = '{TOPIC}'");
         if there { rig.ask(&sql) } else { String::new() }

@@ -1,0 +1,52 @@
+//! Tests of single rules of the core; its behaviour as a whole is simulated in `tests/simulation`.
+
+use super::{Action, Claim, Core, Generation, Input, LaneId, PartitionId, Settings, Tick};
+
+const LANE: LaneId = LaneId(0);
+const PARTITION: PartitionId = PartitionId(0);
+
+fn running(settings: Settings) -> Core {
+    let mut core = Core::new(settings);
+    let mut out = Vec::new();
+    core.step(Tick(0), Input::Assigned(vec![(PARTITION, LANE)]), &mut out);
+    let claimed = Input::Claimed {
+        partition: PARTITION,
+        generation: Generation(1),
+        outcome: Ok(Claim { owner_epoch: 1, offset: 0 }),
+    };
+    core.step(Tick(0), claimed, &mut out);
+    core
+}
+
+fn gather(core: &mut Core, now: u64, next: i64, rows: usize) -> Vec<Action> {
+    let mut out = Vec::new();
+    let progress = vec![(PARTITION, next)];
+    core.step(Tick(now), Input::Gathered { lane: LANE, progress, rows, bytes: 0 }, &mut out);
+    out
+}
+
+#[test]
+fn a_full_lane_is_held_first_and_paused_when_its_batch_takes_long() {
+    let mut core = running(Settings { batch_rows: 100, hold_ms: 250, ..Settings::default() });
+    let _first_batch_is_under_way = gather(&mut core, 0, 10, 10);
+
+    let full = gather(&mut core, 1, 110, 100);
+    assert_eq!((full, core.is_holding()), (vec![], true));
+
+    let mut late = Vec::new();
+    core.step(Tick(251), Input::Woke, &mut late);
+    assert_eq!((late, core.is_holding()), (vec![Action::Pause(vec![PARTITION])], false));
+}
+
+#[test]
+fn a_lane_with_a_limit_of_its_own_is_full_sooner() {
+    let mut core = running(Settings { batch_rows: 100, ..Settings::default() });
+    core.limit_rows(LANE, 5);
+    let _first_batch_is_under_way = gather(&mut core, 0, 10, 10);
+
+    let few = gather(&mut core, 1, 14, 4);
+    assert_eq!((few, core.is_holding()), (vec![], false));
+
+    let enough = gather(&mut core, 1, 15, 5);
+    assert_eq!((enough, core.is_holding()), (vec![], true));
+}
