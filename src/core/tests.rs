@@ -26,19 +26,6 @@ fn gather(core: &mut Core, now: u64, next: i64, rows: usize) -> Vec<Action> {
 }
 
 #[test]
-fn a_full_lane_is_held_first_and_paused_when_its_batch_takes_long() {
-    let mut core = running(Settings { batch_rows: 100, hold_ms: 250, ..Settings::default() });
-    let _first_batch_is_under_way = gather(&mut core, 0, 10, 10);
-
-    let full = gather(&mut core, 1, 110, 100);
-    assert_eq!((full, core.is_holding()), (vec![], true));
-
-    let mut late = Vec::new();
-    core.step(Tick(251), Input::Woke, &mut late);
-    assert_eq!((late, core.is_holding()), (vec![Action::Pause(vec![PARTITION])], false));
-}
-
-#[test]
 fn a_lane_with_a_limit_of_its_own_is_full_sooner() {
     let mut core = running(Settings { batch_rows: 100, ..Settings::default() });
     core.limit_rows(LANE, 5);
