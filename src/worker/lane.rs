@@ -47,6 +47,8 @@ pub(super) struct Lane {
     /// Present on `/metrics` while the lane is stopped; a lane that is tried again counts as stopped until it has applied
     /// something.
     pub(super) stopped: Option<Condition>,
+    /// Present on `/metrics` while nothing of the lane is fetched for another reason.
+    pub(super) paused: Option<Condition>,
     /// Encoded bytes of the sealed batch, for its histogram.
     pub(super) sealed_bytes: usize,
     /// Something was gathered since the core was last told.
@@ -59,6 +61,7 @@ impl Lane {
             id,
             metrics: TableMetrics::new(&table),
             stopped: None,
+            paused: None,
             sealed_bytes: 0,
             table,
             overrides,

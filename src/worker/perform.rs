@@ -11,7 +11,7 @@ use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::marker;
 use crate::telemetry::metrics;
-use crate::telemetry::names::Commit;
+use crate::telemetry::names::{Commit, Pause};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -89,6 +89,8 @@ impl Intake {
             let partition = self.partition_mut(*id);
             partition.accepting = true;
             partition.next = *offset;
+            let lane = partition.lane;
+            self.lanes[lane].paused = None;
         }
         let partitions: Vec<_> = sought.iter().map(|(partition, _)| partition.clone()).collect();
         // Partitions that are being fetched are moved; the others start.
@@ -107,6 +109,17 @@ impl Intake {
     fn fetching(&mut self, ids: &[PartitionId], fetching: Fetching) {
         if ids.is_empty() {
             return;
+        }
+        for id in ids {
+            let lane = self.partitions[id.0 as usize].lane;
+            let lane = &mut self.lanes[lane];
+            let reason = if lane.need.is_some() { Pause::Registry } else { Pause::Backpressure };
+            lane.paused = match fetching {
+                Fetching::Paused => {
+                    lane.paused.take().or_else(|| Some(metrics::paused(&lane.table, reason)))
+                }
+                Fetching::Resumed => None,
+            };
         }
         let partitions: Vec<_> = ids.iter().map(|id| self.topic_partition(*id)).collect();
         let outcome = match fetching {

@@ -12,6 +12,8 @@ use crate::decode::{PlanNeed, SchemaId};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ddl;
 use crate::table::{ProposedColumn, TableName, TableShape};
+use crate::telemetry::metrics;
+use crate::telemetry::names::Request;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,7 +107,9 @@ async fn schema_text(shared: &Shared, id: &SchemaId) -> Result<Fetched, Fault> {
             };
             let mut tries = 1;
             loop {
-                match registry.schema(*id).await {
+                let answer = registry.schema(*id).await;
+                metrics::registry_request(outcome(&answer));
+                match answer {
                     Ok(text) => break Fetched::Avro(text),
                     Err(fault)
                         if fault.code == Code::SchemaUnknown && tries < UNKNOWN_SCHEMA_TRIES =>
@@ -118,6 +122,15 @@ async fn schema_text(shared: &Shared, id: &SchemaId) -> Result<Fetched, Fault> {
             }
         }
     })
+}
+
+fn outcome(answer: &Result<Arc<str>, Fault>) -> Request {
+    match answer.as_ref().map_err(|fault| fault.code) {
+        Ok(_) => Request::Found,
+        Err(Code::SchemaUnknown) => Request::Unknown,
+        Err(Code::RegistryUnauthorized) => Request::Refused,
+        Err(_) => Request::Failed,
+    }
 }
 
 /// The table as it stands, created or completed where that is allowed.
