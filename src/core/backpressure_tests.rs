@@ -54,6 +54,14 @@ fn a_hold_that_lasts_becomes_a_pause_that_ends_with_the_batch() {
 }
 
 #[test]
+fn a_lane_that_may_starve_shortens_the_hold() {
+    let mut core = full();
+    let (other, its_partition) = (LaneId(1), PartitionId(1));
+    step(&mut core, 3, Input::Assigned(vec![(its_partition, other)]));
+    assert_eq!(core.next_wake(), Some(Tick(2 + 50 / 4)));
+}
+
+#[test]
 fn a_lane_that_stops_while_it_holds_lets_the_others_go_on() {
     let mut core = full();
     let fault = crate::fault::Fault::blocked(crate::fault::Code::TableMissing, "gone", "make it");

@@ -99,7 +99,7 @@ impl Core {
             let waits = full && !lane.paused && lane.sealed.is_some();
             let since = waits.then(|| lane.full_since.unwrap_or(self.now));
             let held_enough =
-                since.is_some_and(|since| since.plus_ms(self.settings.hold_ms) <= self.now);
+                since.is_some_and(|since| since.plus_ms(self.patience(id)) <= self.now);
             if let Some(lane) = self.lanes.get_mut(&id) {
                 lane.full_since = since.filter(|_| !held_enough);
             }
@@ -113,6 +113,17 @@ impl Core {
                 self.out.push(Action::Resume(members));
                 self.set_paused(id, false);
             }
+        }
+    }
+
+    /// How long a full lane may hold the intake still.
+    pub(super) fn patience(&self, id: LaneId) -> u64 {
+        let hungry =
+            |lane: &Lane| lane.gate == Gate::Open && lane.is_landed() && !lane.members.is_empty();
+        if self.lanes.iter().any(|(other, lane)| *other != id && hungry(lane)) {
+            self.settings.hold_ms / 4
+        } else {
+            self.settings.hold_ms
         }
     }
 

@@ -67,7 +67,7 @@ impl Core {
             Phase::Claiming { retry_at } => retry_at.filter(|_| self.stopping.is_none()),
             _ => None,
         });
-        let lanes = self.lanes.values().flat_map(|lane| {
+        let lanes = self.lanes.iter().flat_map(|(id, lane)| {
             let gate = match &lane.gate {
                 Gate::Open => None,
                 Gate::Resolving { retry_at, .. } => *retry_at,
@@ -77,7 +77,7 @@ impl Core {
                 Stage::Backoff(at) => Some(at),
                 _ => None,
             });
-            let hold = lane.full_since.map(|since| since.plus_ms(self.settings.hold_ms));
+            let hold = lane.full_since.map(|since| since.plus_ms(self.patience(*id)));
             [gate, stage, lane.resend_at, hold].into_iter().flatten()
         });
         let revocations = self.revocations.iter().map(|revocation| revocation.deadline);
