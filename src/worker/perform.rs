@@ -83,6 +83,7 @@ impl Intake {
     }
 
     fn read(&mut self, starts: &[(PartitionId, i64)]) {
+        tracing::debug!(partitions = starts.len(), "reading from the destination's positions");
         let mut sought = Vec::with_capacity(starts.len());
         for (id, offset) in starts {
             sought.push((self.topic_partition(*id), *offset));
@@ -183,6 +184,13 @@ impl Intake {
         let bytes = lane.arena.held_bytes();
         let sealed = lane.arena.seal(batch, ranges);
         lane.sealed_bytes = bytes;
+        tracing::debug!(
+            table = %lane.table,
+            batch,
+            rows = sealed.rows.len(),
+            partitions = sealed.ranges.len(),
+            "batch sealed"
+        );
         lane.sealed = Some(Arc::new(sealed));
     }
 
@@ -348,6 +356,7 @@ impl Intake {
         };
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
+        tracing::debug!(table = %lane.table, batch = number, took_ms = took.as_millis(), "batch committed");
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
         // Not when it is the last batch from before the stop.
         if std::mem::take(&mut lane.retried) && lane.stopped.take().is_some() {
