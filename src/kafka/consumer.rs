@@ -49,6 +49,8 @@ pub struct Consumer {
     // Dropped before the client that it belongs to.
     client: Option<(Queue, BaseConsumer<Context>)>,
     holdings: RefCell<BTreeMap<TopicPartition, Holding>>,
+    /// A revocation waits for its answer.
+    revoking: Cell<bool>,
     // When the client last complained of an outage that was reported and not followed by a sign of life.
     complained: Cell<Option<Instant>>,
     group: String,
@@ -103,6 +105,7 @@ impl Consumer {
         Ok(Self {
             client: Some((queue, consumer)),
             holdings: RefCell::default(),
+            revoking: Cell::new(false),
             complained: Cell::new(None),
             group: kafka.group_id.clone(),
         })
@@ -233,6 +236,46 @@ impl Consumer {
         }
     }
 
+    /// Fetches on from exactly these offsets, for partitions that are being fetched or paused; what was fetched before is
+    /// dropped. Others are left out.
+    ///
+    /// By giving them up and assigning them anew: after a seek or a resume librdkafka's broker thread may sleep on for a
+    /// second, an assignment wakes it.
+    ///
+    /// # Errors
+    /// Fatal when librdkafka refuses.
+    pub fn restart(&self, positions: &[(TopicPartition, i64)]) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            if self.started(partition) {
+                add(&mut list, partition, *offset)?;
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let partitions: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
+        let started = self.started_list(&partitions);
+        if self.revoking.get() {
+            // Giving up anything now would count as the answer to the revocation.
+            return self.seek(positions).and_then(|()| self.resume(&partitions));
+        }
+        self.assign_anew(&started, &list, "move the fetch position")
+    }
+
+    fn assign_anew(
+        &self,
+        partitions: &TopicPartitionList,
+        at: &TopicPartitionList,
+        attempt: &str,
+    ) -> Result<(), Fault> {
+        let client = self.client();
+        client.incremental_unassign(partitions).map_err(|e| from_error(&e, attempt))?;
+        // The application's pause outlives the assignment inside librdkafka.
+        client.resume(partitions).map_err(|e| from_error(&e, attempt))?;
+        client.incremental_assign(at).map_err(|e| from_error(&e, attempt))
+    }
+
     /// Backpressure: stops fetching and drops what was prefetched; goes on at the next record that was not polled.
     ///
     /// # Errors
@@ -258,6 +301,7 @@ impl Consumer {
     /// # Errors
     /// Fatal when the client has given up.
     pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        self.revoking.set(false);
         let mut holdings = self.holdings.borrow_mut();
         let mut started = TopicPartitionList::new();
         for partition in partitions {
@@ -318,6 +362,7 @@ impl Consumer {
         if partitions.is_empty() {
             return self.unassign(&[]).map_or_else(Event::Failed, |()| Event::Idle);
         }
+        self.revoking.set(true);
         let mut holdings = self.holdings.borrow_mut();
         for partition in &partitions {
             // A claim that ends from here on must not start what is being given up.

@@ -93,9 +93,8 @@ impl Intake {
             let lane = partition.lane;
             self.lanes[lane].paused = None;
         }
-        let partitions: Vec<_> = sought.iter().map(|(partition, _)| partition.clone()).collect();
         // Partitions that are being fetched are moved; the others start.
-        let moved = self.consumer.seek(&sought).and_then(|()| self.consumer.resume(&partitions));
+        let moved = self.consumer.restart(&sought);
         if let Err(fault) = moved.and_then(|()| self.consumer.start(&sought)) {
             // Without the seek nothing may be taken; the partitions are read again as soon as the lane is.
             for (id, _) in starts {
@@ -123,9 +122,13 @@ impl Intake {
             };
         }
         let partitions: Vec<_> = ids.iter().map(|id| self.topic_partition(*id)).collect();
+        let gathered: Vec<_> = ids
+            .iter()
+            .map(|id| (self.topic_partition(*id), self.partitions[id.0 as usize].next))
+            .collect();
         let outcome = match fetching {
             Fetching::Paused => self.consumer.pause(&partitions),
-            Fetching::Resumed => self.consumer.resume(&partitions),
+            Fetching::Resumed => self.consumer.restart(&gathered),
         };
         if let Err(fault) = outcome {
             tracing::warn!("could not change the fetching of {} partitions: {fault}", ids.len());
