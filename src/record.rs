@@ -104,6 +104,12 @@ impl Headers for Vec<(String, Option<Vec<u8>>)> {
 }
 
 impl OwnedRecord {
+    /// Bytes of key and value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+
     /// The borrowed view that the decoder takes.
     #[must_use]
     pub fn as_raw(&self) -> RawRecord<'_> {

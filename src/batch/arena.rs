@@ -91,6 +91,8 @@ pub struct Arena {
     bytes: Vec<u8>,
     keys: Vec<u8>,
     entries: Vec<Entry>,
+    /// Layers below the tops of entries.
+    layers: usize,
     index: HashTable<u32>,
     /// Prefix of its key and place of each entry, in key order; complete when it is as long as `entries`.
     order: Vec<(u64, u32)>,
@@ -130,7 +132,10 @@ impl Arena {
     /// Bytes held: encoded rows and keys, and the entries themselves.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.bytes.len() + self.keys.len() + self.entries.len() * size_of::<Entry>()
+        self.bytes.len()
+            + self.keys.len()
+            + self.entries.len() * size_of::<Entry>()
+            + self.layers * size_of::<Layer>()
     }
 
     fn progress(&mut self, slot: Slot) -> &mut Progress {
@@ -207,6 +212,7 @@ impl Arena {
                 ColumnSet::default()
             },
             needs_base: change.needs_base,
+            origin: (change.slot, change.offset),
         };
         let Some(at) = found else {
             let key = append(&mut self.keys, change.key);
@@ -222,12 +228,14 @@ impl Arena {
             } else {
                 let older = std::mem::replace(&mut entry.top, layer);
                 entry.below.push(older);
+                self.layers += 1;
             }
             self.progress(folded).folded += 1;
             Folded::Kept
         } else {
             // Older than a row that does not carry every column: it may fill what that one lacks.
             entry.below.push(layer);
+            self.layers += 1;
             self.progress(change.slot).folded += 1;
             Folded::Superseded
         }
@@ -292,6 +300,7 @@ impl Arena {
         self.bytes.clear();
         self.keys.clear();
         self.entries.clear();
+        self.layers = 0;
         self.order.clear();
         self.index.clear();
         self.progress.clear();
@@ -362,6 +371,7 @@ impl Arena {
     fn rows_in_key_order(&mut self) -> Vec<StagedRow> {
         self.sort_ahead();
         let entries = std::mem::take(&mut self.entries);
+        self.layers = 0;
         self.entries.reserve(entries.len());
         let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
         let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
@@ -384,7 +394,7 @@ impl Arena {
                 deleted_at: top.deleted_at,
                 source_ts: top.source_ts,
                 range: top.slot,
-                offset: top.offset,
+                offset: if top.origin.0 == top.slot { top.origin.1 } else { top.offset },
                 kept: top.kept,
                 needs_base: top.needs_base,
             });

@@ -17,9 +17,15 @@ pub(super) struct Layer {
     pub(super) offset: i64,
     pub(super) kept: ColumnSet,
     pub(super) needs_base: bool,
+    /// The record that the body came from: the one to blame when PostgreSQL refuses the row.
+    pub(super) origin: (Slot, i64),
 }
 
-/// Applies the layers of a key one by one, oldest first. `bytes` holds their bodies and takes the merged ones.
+/// Where each field of a row stands that was put together from several bodies; `None` while its body is still one piece.
+type Fields = Option<Vec<Range<u32>>>;
+
+/// Applies the layers of a key one by one, oldest first. `bytes` holds their bodies; a row that was put together from
+/// several is written once, at the end, however many layers it has.
 pub(super) fn merge(
     bytes: &mut Vec<u8>,
     columns: usize,
@@ -33,61 +39,80 @@ pub(super) fn merge(
     below.push(top);
     let mut layers = below.into_iter();
     let mut state = layers.next().expect("top was pushed");
+    let mut fields = None;
     for next in layers {
-        state = merge_two(bytes, columns, state, next);
+        state = merge_two(bytes, columns, &mut fields, state, next);
+    }
+    if let Some(fields) = fields {
+        let start = to_u32(bytes.len());
+        for field in fields {
+            bytes.extend_from_within(field.start as usize..field.end as usize);
+        }
+        state.body = start..to_u32(bytes.len());
     }
     state
 }
 
-fn merge_two(bytes: &mut Vec<u8>, columns: usize, older: Layer, newer: Layer) -> Layer {
-    match newer.kind {
-        Kind::Whole => newer,
+fn merge_two(
+    bytes: &[u8],
+    columns: usize,
+    fields: &mut Fields,
+    older: Layer,
+    newer: Layer,
+) -> Layer {
+    match (newer.kind, older.kind) {
         // The image stays, the mark is new.
-        Kind::Delete | Kind::Tombstone => match older.kind {
-            Kind::Whole | Kind::Partial => Layer {
-                body: older.body,
-                kind: older.kind,
-                kept: older.kept,
-                needs_base: older.needs_base,
-                ..newer
-            },
-            Kind::Delete | Kind::Tombstone => newer,
+        (Kind::Delete | Kind::Tombstone, Kind::Whole | Kind::Partial) => Layer {
+            body: older.body,
+            kind: older.kind,
+            kept: older.kept,
+            needs_base: older.needs_base,
+            origin: older.origin,
+            ..newer
         },
-        Kind::Partial => match older.kind {
-            Kind::Delete | Kind::Tombstone => newer,
-            Kind::Whole | Kind::Partial => overlay(bytes, columns, &older, newer),
-        },
+        (Kind::Partial, Kind::Whole | Kind::Partial) => {
+            overlay(bytes, columns, fields, &older, newer)
+        }
+        (Kind::Whole, _) | (_, Kind::Delete | Kind::Tombstone) => {
+            *fields = None;
+            newer
+        }
     }
 }
 
 /// Column by column: what the newer row does not give comes from the older one.
-fn overlay(bytes: &mut Vec<u8>, columns: usize, older: &Layer, newer: Layer) -> Layer {
-    let start = bytes.len();
+fn overlay(
+    bytes: &[u8],
+    columns: usize,
+    fields: &mut Fields,
+    older: &Layer,
+    newer: Layer,
+) -> Layer {
+    let mut state = fields.take().unwrap_or_else(|| fields_of(bytes, columns, &older.body));
     let mut kept = ColumnSet::default();
-    let (mut from_older, mut from_newer) = (older.body.start, newer.body.start);
-    for column in 0..columns {
-        let old = field(bytes, &mut from_older);
-        let new = field(bytes, &mut from_newer);
-        let taken = if newer.kept.contains(column) {
-            if older.kind == Kind::Partial && older.kept.contains(column) {
-                kept.insert(column);
-            }
-            old
-        } else {
-            new
-        };
-        bytes.extend_from_within(taken.start as usize..taken.end as usize);
+    let mut from_newer = newer.body.start;
+    for (column, place) in state.iter_mut().enumerate() {
+        let given = field(bytes, &mut from_newer);
+        if !newer.kept.contains(column) {
+            *place = given;
+        } else if older.kind == Kind::Partial && older.kept.contains(column) {
+            kept.insert(column);
+        }
     }
-    let body = to_u32(start)..to_u32(bytes.len());
+    *fields = Some(state);
     let whole = kept.is_empty();
     Layer {
-        body,
         kind: if whole { Kind::Whole } else { Kind::Partial },
         // The older change is the base of the newer one; what it lacks itself is asked of the target.
         needs_base: !whole && older.needs_base,
         kept,
         ..newer
     }
+}
+
+fn fields_of(bytes: &[u8], columns: usize, body: &Range<u32>) -> Vec<Range<u32>> {
+    let mut at = body.start;
+    (0..columns).map(|_| field(bytes, &mut at)).collect()
 }
 
 /// The next encoded field of a row body: its range, length word included; advances `at` past it.

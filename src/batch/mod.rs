@@ -97,7 +97,7 @@ pub struct StagedRow {
     pub source_ts: Option<i64>,
     /// Index into [`Batch::ranges`]: the partition that the winning change came from.
     pub range: u16,
-    /// Offset of the winning change.
+    /// Offset of the change that the row's data came from: the one to blame when PostgreSQL refuses the row.
     pub offset: i64,
     /// `Partial` only: columns that keep the target's value.
     pub kept: ColumnSet,

@@ -5,7 +5,24 @@ use super::step::Core;
 use super::{Action, LaneId, PartitionId, Stretch, Tick};
 use crate::fault::{Class, Code, Fault};
 
-const MINUTE_MS: u64 = 60_000;
+/// Tries after which a race or a time-out that comes again and again is no accident any more.
+const STUBBORN: u32 = 8;
+
+/// What a failure means that is worth a retry, but not for ever; `None` for outages.
+fn stubborn(fault: &Fault) -> Option<Fault> {
+    let (code, hint) = match fault.sqlstate.as_deref()? {
+        "23505" => (
+            Code::KeyMismatch,
+            "two source keys are one key to the Silver table: look at the types and collations of its key columns",
+        ),
+        "57014" => (
+            Code::PostgresConflict,
+            "the batch does not finish in time: raise [postgres] statement_timeout, or lower [limits] batch_rows",
+        ),
+        _ => return None,
+    };
+    Some(Fault { class: Class::Blocked, code, hint: Some(hint.to_owned()), ..fault.clone() })
+}
 
 impl Core {
     pub(super) fn gathered(
@@ -227,6 +244,14 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.attempt += 1;
         let attempt = lane.attempt;
+        if attempt >= STUBBORN
+            && let Some(fault) = stubborn(&fault)
+        {
+            if let Some(sealed) = lane.sealed.as_mut() {
+                sealed.stage = Stage::Letters;
+            }
+            return self.fail_lane(id, fault);
+        }
         let at = self.backoff(attempt);
         if let Some(sealed) = self.lanes.get_mut(&id).and_then(|lane| lane.sealed.as_mut()) {
             sealed.stage = Stage::Backoff(at);
@@ -235,7 +260,7 @@ impl Core {
     }
 
     /// Whatever the lane was waiting for came, or is waited for no longer.
-    fn recovered(&mut self, id: LaneId) {
+    pub(super) fn recovered(&mut self, id: LaneId) {
         if self.lanes.get_mut(&id).is_some_and(|lane| std::mem::take(&mut lane.attempt) > 0) {
             self.out.push(Action::Recovered { lane: Some(id) });
         }
@@ -415,54 +440,6 @@ impl Core {
             }
             Err(fault) => self.fail_lane(id, fault),
         }
-    }
-
-    pub(super) fn letter_sent(&mut self, id: LaneId) {
-        let now = self.now;
-        let limit = self.settings.letters_per_minute;
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        lane.open_letters += 1;
-        if now >= lane.letters.0.plus_ms(MINUTE_MS) {
-            lane.letters = (now, 0);
-        }
-        lane.letters.1 += 1;
-        if lane.letters.1 > limit {
-            let text = format!("more than {limit} dead letters within a minute");
-            let hint = "look at the dead letters by cause: something upstream or the Silver table changed; then restart, or raise [dlq] max_per_minute";
-            self.fail_lane(id, Fault::blocked(Code::DeadLetterFlood, text, hint));
-        }
-    }
-
-    pub(super) fn letter_acknowledged(&mut self, id: LaneId, batch: u64) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if batch == lane.next_batch {
-            lane.open_letters = lane.open_letters.saturating_sub(1);
-            return;
-        }
-        let Some(sealed) = lane.sealed.as_mut().filter(|sealed| sealed.number == batch) else {
-            return;
-        };
-        sealed.letters = sealed.letters.saturating_sub(1);
-        if sealed.letters == 0 && sealed.stage == Stage::Letters {
-            sealed.stage = Stage::Writing;
-            self.recovered(id);
-            self.out.push(Action::Write { lane: id, batch });
-        }
-    }
-
-    pub(super) fn letters_failed(&mut self, id: LaneId, fault: Fault) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        let awaited = lane.open_letters + lane.sealed.as_ref().map_or(0, |sealed| sealed.letters);
-        if awaited == 0 || lane.resend_at.is_some() {
-            return;
-        }
-        lane.attempt += 1;
-        let attempt = lane.attempt;
-        let at = self.backoff(attempt);
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.resend_at = Some(at);
-        }
-        self.out.push(Action::Waiting { lane: Some(id), fault, attempt });
     }
 
     pub(super) fn retry_lane(&mut self, id: LaneId) {

@@ -20,6 +20,7 @@
 mod backpressure_tests;
 mod flight;
 mod lane;
+mod letters;
 pub mod start;
 mod step;
 #[cfg(test)]

@@ -104,6 +104,14 @@ impl Core {
                 .all(|p| p.settled == p.gathered)
     }
 
+    /// Whether a partition still waits for the claim of this assignment.
+    #[must_use]
+    pub fn is_claiming(&self, partition: PartitionId, generation: Generation) -> bool {
+        self.partitions.get(&partition).is_some_and(|p| {
+            p.generation == generation && matches!(p.phase, Phase::Claiming { .. })
+        })
+    }
+
     /// Whether some partition waits for its claim.
     #[must_use]
     pub fn has_claims_under_way(&self) -> bool {

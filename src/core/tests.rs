@@ -1,6 +1,7 @@
 //! Tests of single rules of the core; its behaviour as a whole is simulated in `tests/simulation`.
 
 use super::{Action, Claim, Core, Generation, Input, LaneId, PartitionId, Settings, Tick};
+use crate::fault::{Code, Fault};
 
 const LANE: LaneId = LaneId(0);
 const PARTITION: PartitionId = PartitionId(0);
@@ -36,4 +37,29 @@ fn a_lane_with_a_limit_of_its_own_is_full_sooner() {
 
     let enough = gather(&mut core, 1, 15, 5);
     assert_eq!((enough, core.is_holding()), (vec![], true));
+}
+
+#[test]
+fn a_race_that_never_ends_stops_the_lane() {
+    let mut core = running(Settings::default());
+    let _sealed = gather(&mut core, 0, 10, 10);
+    let race = || Fault::transient(Code::PostgresConflict, "the key exists").with_sqlstate("23505");
+    let mut stopped = None;
+    let mut now = 1;
+
+    for attempt in 1..=20 {
+        let mut out = Vec::new();
+        let written = Input::Written { lane: LANE, batch: 1, outcome: Err(race()) };
+        core.step(Tick(now), written, &mut out);
+        if let Some(Action::LaneStopped { fault, .. }) =
+            out.iter().find(|action| matches!(action, Action::LaneStopped { .. }))
+        {
+            stopped = Some((attempt, fault.code));
+            break;
+        }
+        now += 60_000;
+        core.step(Tick(now), Input::Woke, &mut out);
+    }
+
+    assert_eq!(stopped, Some((8, Code::KeyMismatch)));
 }

@@ -72,6 +72,18 @@ impl<'r> Walking<'_, 'r> {
         };
         match op {
             Op::Truncate => {
+                let position = version.parts();
+                if position.commit_position == 0 && position.change_position == 0 {
+                    // Its Kafka offset says nothing about rows of other partitions.
+                    return Err(Fault::blocked(
+                        Code::EnvelopeInvalid,
+                        format!(
+                            "a truncate of {} without a source position cannot be ordered",
+                            self.table.shape.table
+                        ),
+                        "let the connector skip truncates (skipped.operations=t), and truncate the Silver table by hand",
+                    ));
+                }
                 (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at());
                 return Ok(Decoded::Change(change));
             }

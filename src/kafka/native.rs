@@ -381,6 +381,13 @@ pub(super) fn topic_ids(
         }
         let mut ids = Vec::with_capacity(count);
         for &topic in std::slice::from_raw_parts(described, count) {
+            // A broker whose metadata lags tells no id; taking that for "has none" would stop the topic.
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            if !error.is_null()
+                && let Some(code) = failure(sys::rd_kafka_error_code(error))
+            {
+                return Err(code);
+            }
             let id = sys::rd_kafka_TopicDescription_topic_id(topic);
             let id = if id.is_null() {
                 Uuid::nil()

@@ -297,7 +297,7 @@ impl Intake {
                     progress.push((*id, partition.next));
                 }
             }
-            let (rows, bytes) = (lane.arena.rows(), lane.arena.held_bytes());
+            let (rows, bytes) = (lane.rows(), lane.bytes());
             self.inputs.push_back(Input::Gathered { lane: lane.id, progress, rows, bytes });
         }
         // A record of the burst may have asked for a plan; the core hears of it after what came before.

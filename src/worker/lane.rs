@@ -41,6 +41,8 @@ pub(super) struct Lane {
     pub(super) slots: Vec<PartitionId>,
     /// Letters that are not acknowledged yet, by token.
     pub(super) letters: BTreeMap<u64, Pending>,
+    /// Bytes of their records.
+    pub(super) letter_bytes: usize,
     /// Records that PostgreSQL refused, to be dead-lettered when they are read again.
     pub(super) condemned: BTreeMap<(PartitionId, i64), Fault>,
     pub(super) metrics: TableMetrics,
@@ -77,14 +79,25 @@ impl Lane {
             retried: false,
             slots: Vec::new(),
             letters: BTreeMap::new(),
+            letter_bytes: 0,
             condemned: BTreeMap::new(),
             touched: false,
         }
     }
 
+    /// Rows and unacknowledged letters: what counts towards a full batch.
+    pub(super) fn rows(&self) -> usize {
+        self.arena.rows() + self.letters.len()
+    }
+
+    /// Bytes held for rows and unacknowledged letters.
+    pub(super) fn bytes(&self) -> usize {
+        self.arena.held_bytes() + self.letter_bytes
+    }
+
     /// The open batch has reached a limit.
     pub(super) fn is_full(&self, limits: &Limits) -> bool {
-        self.arena.rows() >= self.batch_rows || self.arena.held_bytes() >= limits.batch_bytes
+        self.rows() >= self.batch_rows || self.bytes() >= limits.batch_bytes
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.

@@ -37,6 +37,10 @@ impl Intake {
             }
             Report::Claimed { generation, grants } => {
                 for (partition, grant) in grants {
+                    // An answer for an assignment that is gone must not touch what belongs to the next one.
+                    if !self.core.is_claiming(partition, generation) {
+                        continue;
+                    }
                     let outcome = grant.map(|granted| {
                         let at = self.partition_mut(partition);
                         at.topic_id = granted.topic_id;
@@ -123,6 +127,7 @@ impl Intake {
             match outcome {
                 Ok((partition, offset)) => {
                     let Some(pending) = lane.letters.remove(&token) else { continue };
+                    lane.letter_bytes = lane.letter_bytes.saturating_sub(pending.record.size());
                     lane.metrics.dead_lettered(pending.reason.code, 1);
                     self.inputs.extend(letters::acknowledged(lane, pending, partition, offset));
                 }

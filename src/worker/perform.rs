@@ -58,6 +58,7 @@ impl Intake {
             Action::LaneStopped { lane, fault, again } => self.lane_stopped(lane, fault, again),
             Action::LaneRetried(lane) => {
                 let lane = &mut self.lanes[lane.0 as usize];
+                lane.condemned.clear();
                 lane.need = None;
                 lane.refused = None;
                 lane.retried = true;
@@ -146,6 +147,7 @@ impl Intake {
         lane.arena.discard();
         lane.open_batch += 1;
         lane.letters.clear();
+        lane.letter_bytes = 0;
         lane.refused = None;
         lane.touched = false;
         for slot in lane.slots.clone() {

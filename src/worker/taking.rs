@@ -190,6 +190,7 @@ impl Taking<'_> {
         }
         let pending =
             Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+        lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);
         self.advance(at, raw.offset)

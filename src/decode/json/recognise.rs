@@ -59,7 +59,9 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
     let has = |names: &[&str]| found & bits(names) == bits(names);
     let only = |names: &[&str]| found & !bits(names) == 0;
     let key_is_object = key.is_some_and(|k| k.starts_with(b"{"));
-    Ok(if has(&["op", "source", "message"]) && !has(&["after"]) {
+    // The key of a logical message is its prefix; a row may have columns of these names.
+    let of_message = key.is_none_or(|k| key_fields_are(k, "prefix"));
+    Ok(if has(&["op", "source", "message"]) && !has(&["after"]) && of_message {
         Recognised::NotTableData("message")
     } else if has(&["op", "source"]) && found & bits(&["before", "after"]) != 0 {
         Recognised::Envelope

@@ -134,6 +134,27 @@ fn a_null_key_is_poison_except_for_a_truncate() {
 }
 
 #[test]
+fn a_truncate_without_a_source_position_stops_the_lane() {
+    let truncate = envelope("t", "null", "null", "");
+    let decoded = worker().decode(&record(3, None, Some(truncate.as_bytes())));
+    assert!(
+        matches!(&decoded, Decoded::Poison(fault) if fault.class == Class::Blocked),
+        "{decoded:?}"
+    );
+}
+
+#[test]
+fn a_row_whose_columns_are_named_like_a_message_is_a_row() {
+    use crate::decode::json::recognise::{Recognised, recognise};
+    let value = br#"{"op":"x","source":{},"message":{}}"#;
+    assert_eq!(recognise(value, Some(br#"{"id":1}"#)), Ok(Recognised::Row));
+    assert_eq!(
+        recognise(value, Some(br#"{"prefix":"p"}"#)),
+        Ok(Recognised::NotTableData("message"))
+    );
+}
+
+#[test]
 fn an_unknown_op_and_a_missing_image_are_poison() {
     let after = r#"{"id":1,"body":"a","rank":2}"#;
     for value in [
