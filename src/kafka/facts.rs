@@ -81,7 +81,7 @@ impl Facts {
     }
 
     /// Topic ids (KIP-516) by name; nil where the broker does not tell (before Kafka 2.8). They tell a topic that was
-    /// deleted and created again (F10).
+    /// deleted and created again (F10). Topics that the broker does not know, perhaps not yet, are left out.
     ///
     /// # Errors
     /// Transient when no broker answers.
@@ -106,7 +106,12 @@ impl Facts {
         let told =
             native::topic_ids(self.consumer.client().native_ptr(), broker, &names, self.patience)
                 .map_err(|code| self.fault(&KafkaError::AdminOp(code), attempt))?;
-        ids.extend(told);
+        for (topic, id) in told {
+            match id {
+                Some(id) => ids.insert(topic, id),
+                None => ids.remove(&topic),
+            };
+        }
         Ok(ids)
     }
 

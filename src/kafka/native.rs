@@ -331,14 +331,14 @@ pub(super) fn log_end(client: ClientPtr, topic: &str, partition: i32) -> Option<
     (failure(code).is_none() && high >= 0).then_some(high)
 }
 
-/// Topic ids by name through `DescribeTopics`, nil where the broker does not tell. `broker` is asked: left to itself,
+/// Topic ids by name through `DescribeTopics`: nil where the broker does not tell, `None` where it does not know the topic. `broker` is asked: left to itself,
 /// librdkafka waits for the controller, which any broker can stand in for.
 pub(super) fn topic_ids(
     client: ClientPtr,
     broker: i32,
     topics: &[String],
     timeout: Duration,
-) -> Result<Vec<(String, Uuid)>, RDKafkaErrorCode> {
+) -> Result<Vec<(String, Option<Uuid>)>, RDKafkaErrorCode> {
     let names: Vec<CString> = topics.iter().filter_map(|t| CString::new(t.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let queue = Queue::new(client).ok_or(RDKafkaErrorCode::Fail)?;
@@ -383,10 +383,17 @@ pub(super) fn topic_ids(
         for &topic in std::slice::from_raw_parts(described, count) {
             // A broker whose metadata lags tells no id; taking that for "has none" would stop the topic.
             let error = sys::rd_kafka_TopicDescription_error(topic);
-            if !error.is_null()
-                && let Some(code) = failure(sys::rd_kafka_error_code(error))
-            {
-                return Err(code);
+            let code =
+                if error.is_null() { None } else { failure(sys::rd_kafka_error_code(error)) };
+            match code {
+                None => {}
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                ) => {
+                    ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), None));
+                    continue;
+                }
+                Some(code) => return Err(code),
             }
             let id = sys::rd_kafka_TopicDescription_topic_id(topic);
             let id = if id.is_null() {
@@ -397,7 +404,7 @@ pub(super) fn topic_ids(
                     sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
                 )
             };
-            ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), id));
+            ids.push((text(sys::rd_kafka_TopicDescription_name(topic)), Some(id)));
         }
         Ok(ids)
     }

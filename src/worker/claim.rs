@@ -4,7 +4,7 @@ use super::report::{Granted, Report, Reports};
 use super::{Shared, blocking};
 use crate::core::start::{self, GroupOffset, Log, Reason, Start, Stored};
 use crate::core::{Generation, PartitionId};
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::is_ours;
 use crate::postgres::{BeginAt, ClaimAsk, Claimed};
@@ -49,16 +49,21 @@ async fn grants(
     asks: &[Ask],
 ) -> Result<Vec<(PartitionId, Result<Granted, Fault>)>, Fault> {
     let kafka = ask_kafka(shared, asks).await?;
-    let topic_id = |topic: &str| kafka.topic_ids.get(topic).copied().unwrap_or_default();
-    let claim_asks: Vec<_> = asks
-        .iter()
-        .map(|ask| ClaimAsk {
-            topic: ask.partition.topic.to_string(),
-            topic_id: topic_id(&ask.partition.topic),
+    let mut claim_asks = Vec::with_capacity(asks.len());
+    for ask in asks {
+        let topic = &*ask.partition.topic;
+        let Some(topic_id) = kafka.topic_ids.get(topic).copied() else {
+            // We were assigned it, so it exists: the broker that was asked lags behind.
+            let text = format!("the broker does not know topic {topic} yet");
+            return Err(Fault::transient(Code::KafkaUnavailable, text));
+        };
+        claim_asks.push(ClaimAsk {
+            topic: topic.to_owned(),
+            topic_id,
             partition: ask.partition.partition,
             table: Some(ask.table.clone()),
-        })
-        .collect();
+        });
+    }
     let pipeline = &shared.config.name;
     let claimed = shared.destination.claim(pipeline, &shared.owner, &claim_asks).await?;
     let mut grants = Vec::with_capacity(asks.len());
