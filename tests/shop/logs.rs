@@ -66,13 +66,3 @@ pub fn interleave(records: Vec<OwnedRecord>, random: &mut fastrand::Rng) -> Vec<
     }
     mixed
 }
-
-/// The records of one in `n` keys, with dense offsets.
-pub fn some_keys(records: Vec<OwnedRecord>, n: u64) -> Vec<OwnedRecord> {
-    let chosen = |record: &OwnedRecord| {
-        let mut hasher = DefaultHasher::new();
-        record.key.hash(&mut hasher);
-        hasher.finish().is_multiple_of(n)
-    };
-    spread(records.into_iter().filter(chosen).collect(), 1, 0)
-}

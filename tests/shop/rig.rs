@@ -309,21 +309,6 @@ impl Rig {
         move_group(&self.kafka("shop"), &starts).unwrap();
     }
 
-    /// Every row of every Silver table in order, but for the time at which it was applied.
-    pub async fn rows(&self) -> Vec<String> {
-        let mut rows = Vec::new();
-        for table in TABLES {
-            let sql = format!(
-                "SELECT (to_jsonb(t) - '_applied_at')::text FROM silver.{table} t ORDER BY 1"
-            );
-            rows.extend(
-                self.database().await.query(&sql).await.unwrap().into_iter().flatten().flatten(),
-            );
-        }
-        assert!(!rows.is_empty());
-        rows
-    }
-
     /// A fingerprint of every tuple of every Silver table: any write changes it.
     pub async fn tuples(&self) -> String {
         let mut text = String::new();
