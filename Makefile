@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-system test-faults bench stack-up stack-down lint fmt deny soak
+.PHONY: help bootstrap demo test test-system test-faults bench stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -28,9 +28,12 @@ lint: ## formatting and clippy, warnings are errors
 fmt: ## formats the code
 	cargo fmt
 
-deny: ## advisories, licences and sources of dependencies; installs cargo-deny first (takes minutes)
+deny: ## licences, bans and sources of dependencies; installs cargo-deny first (takes minutes)
 	@cargo deny --version >/dev/null 2>&1 || { echo 'installing cargo-deny, this takes minutes'; cargo install --locked cargo-deny; }
-	cargo deny --locked check
+	cargo deny --locked check licenses bans sources
+
+advisories: ## known vulnerabilities of dependencies; fetches the advisory database from the net
+	cargo deny --locked check advisories
 
 test-system: bootstrap ## the short system test on the real stack
 	tests/system/run.sh
