@@ -1,6 +1,7 @@
 //! DDL of Silver tables: created, completed, widened by columns; and the text that would help when we may not.
 
 use super::ident;
+use super::ledger::LOCK_KEY;
 use crate::fault::{Code, Fault};
 use crate::table::{Bookkeeping, ProposedColumn, TableName};
 use crate::version::Version;
@@ -54,10 +55,12 @@ pub fn create_table(
 }
 
 /// Creates a schema unless it exists. `CREATE SCHEMA IF NOT EXISTS` asks for the privilege before it looks, so a role
-/// that may only use the schema would fail on it.
+/// that may only use the schema would fail on it. The advisory lock orders all who create tables: `IF NOT EXISTS` looks
+/// before it waits, so two that create one object at the same time would meet in the catalogue's unique indexes.
 fn create_schema(schema: &str) -> String {
     let body = format!(
-        "BEGIN IF pg_catalog.to_regnamespace({}) IS NULL THEN CREATE SCHEMA IF NOT EXISTS {}; END IF; END",
+        "BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({LOCK_KEY}); \
+         IF pg_catalog.to_regnamespace({}) IS NULL THEN CREATE SCHEMA IF NOT EXISTS {}; END IF; END",
         escape_literal(&ident::quote(schema)),
         ident::quote(schema)
     );

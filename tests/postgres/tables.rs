@@ -71,6 +71,27 @@ async fn a_table_has_one_pipeline() {
 }
 
 #[tokio::test]
+async fn lanes_that_create_tables_in_one_new_schema_do_not_race() {
+    let db = database().await;
+    let mut destinations = Vec::new();
+    for _ in 0..6 {
+        destinations.push(db.destination().await);
+    }
+    for round in 0..10 {
+        let work = destinations.iter().enumerate().map(|(lane, destination)| async move {
+            // Two workers of a lane each: the schema and the table are raced for.
+            let table = TableName::new(format!("fresh{round}"), format!("t{}", lane / 2));
+            let columns = [column("id", "bigint", Some(0))];
+            let statements = ddl::create_table(&table, &columns, &Bookkeeping::default()).unwrap();
+            destination.execute_ddl(&statements).await
+        });
+        for result in futures::future::join_all(work).await {
+            result.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_created_table_describes_as_it_was_proposed() {
     let db = database().await;
     let destination = db.destination().await;
