@@ -8,6 +8,7 @@ pub mod config;
 pub mod core;
 pub mod decode;
 pub mod demo;
+pub mod epoch;
 pub mod fault;
 pub mod kafka;
 pub mod postgres;
