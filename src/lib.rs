@@ -9,6 +9,7 @@ pub mod core;
 pub mod decode;
 pub mod demo;
 pub mod epoch;
+pub mod explain;
 pub mod fault;
 pub mod kafka;
 pub mod postgres;

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod dev;
 mod exit;
+mod explain;
 mod run;
 mod status;
 
@@ -36,6 +37,8 @@ enum Command {
     Config(config::Command),
     /// Show positions, lag and state of each table.
     Status(status::Arguments),
+    /// Show one record step by step: frame, schema, key, version, the row in Silver, the verdict. Changes nothing.
+    Explain(explain::Arguments),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => on_runtime(demo::command(arguments)),
         Command::Config(command) => config::command(command),
         Command::Status(arguments) => on_runtime(status::command(arguments)),
+        Command::Explain(arguments) => on_runtime(explain::command(arguments)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };
