@@ -2,6 +2,7 @@
 //! has, verdict and SQL. Changes nothing.
 
 mod envelope;
+mod rehearsal;
 pub mod screen;
 mod steps;
 
