@@ -8,6 +8,7 @@ pub mod config;
 pub mod core;
 pub mod decode;
 pub mod demo;
+pub mod doctor;
 pub mod epoch;
 pub mod explain;
 pub mod fault;

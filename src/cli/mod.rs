@@ -5,6 +5,7 @@
 mod config;
 mod demo;
 mod dev;
+mod doctor;
 mod exit;
 mod explain;
 mod run;
@@ -37,6 +38,8 @@ enum Command {
     Config(config::Command),
     /// Show positions, lag and state of each table.
     Status(status::Arguments),
+    /// Check everything that the pipeline depends on, and name source tables at risk. Changes nothing.
+    Doctor(doctor::Arguments),
     /// Show one record step by step: frame, schema, key, version, the row in Silver, the verdict. Changes nothing.
     Explain(explain::Arguments),
     /// Tools for development and tests.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => on_runtime(demo::command(arguments)),
         Command::Config(command) => config::command(command),
         Command::Status(arguments) => on_runtime(status::command(arguments)),
+        Command::Doctor(arguments) => on_runtime(doctor::command(arguments)),
         Command::Explain(arguments) => on_runtime(explain::command(arguments)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
