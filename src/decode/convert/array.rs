@@ -92,7 +92,7 @@ pub(super) mod tests {
         let entries = Entries(elements.iter().map(|slot| ("", *slot)).collect());
         let scratch = Scratch::default();
         let mut out = Vec::new();
-        let context = Context { nested: &entries, scratch: &scratch };
+        let context = Context::new(&entries, &scratch);
         array(&Operation::Int(Width::Int2), 21, &Slot::Nested(&[]), context, &mut out)?;
         Ok(out)
     }

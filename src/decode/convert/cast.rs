@@ -89,7 +89,7 @@ impl Form {
             Self::Plain => scalar(slot, context, out),
             Self::Char => {
                 let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-                text::check_nul(text)?;
+                let text = text::without_nul(text, context)?;
                 if text.len() > 1 {
                     return Err(Refusal::Value("is longer than one byte"));
                 }
@@ -115,8 +115,7 @@ impl Form {
             Self::TextBytes(alphabet) => with_bytes(alphabet, slot, context, out, |bytes, out| {
                 let text =
                     std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
-                text::check_nul(text)?;
-                out.extend_from_slice(bytes);
+                out.extend_from_slice(text::without_nul(text, context)?.as_bytes());
                 Ok(())
             }),
             Self::Hstore => struct_text::hstore(slot, context, out),
@@ -183,8 +182,7 @@ pub fn scalar(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
         Slot::Number(text) => out.write_all(text.as_bytes()),
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-            text::check_nul(text)?;
-            out.write_all(text.as_bytes())
+            out.write_all(text::without_nul(text, context)?.as_bytes())
         }
     };
     written.map_err(|_| WRONG_KIND)

@@ -158,7 +158,7 @@ mod tests {
     fn run(encode: impl Fn(Context<'_>, &mut Vec<u8>) -> Encoded) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let scratch = Scratch::default();
-        encode(Context { nested: &NoNested, scratch: &scratch }, &mut out).ok().map(|()| out)
+        encode(Context::new(&NoNested, &scratch), &mut out).ok().map(|()| out)
     }
 
     #[test]
