@@ -12,17 +12,22 @@
 mod array;
 mod bytea;
 mod cast;
+mod cast_for;
 mod decimal;
 mod iso;
 mod json_text;
+mod narrow;
 mod natural;
 mod numeric;
 mod placeholder;
 mod resolve;
+mod shape;
 mod struct_text;
+mod structured;
 mod target;
 mod temporal;
 mod text;
+mod vector;
 
 pub use natural::natural_type;
 pub use target::{Staging, staging};

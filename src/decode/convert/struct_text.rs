@@ -1,7 +1,6 @@
-//! Text forms of structs and maps: hstore, point, PostGIS, and maps as JSON.
+//! Text forms of maps: hstore, and JSON objects.
 
-use super::bytea::Alphabet;
-use super::{Context, Encoded, Refusal, WRONG_KIND, bytea, each, text};
+use super::{Context, Encoded, Refusal, WRONG_KIND, each, text};
 use crate::decode::slot::Slot;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -111,57 +110,4 @@ pub fn map_as_json(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> 
 
 fn json_string(value: &str, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
     serde_json::to_writer(out, &*text::without_nul(value, context)?).map_err(|_| WRONG_KIND)
-}
-
-/// Debezium's Point struct as `(x,y)`.
-pub fn point(bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let (mut x, mut y) = (false, false);
-    out.push(b'(');
-    each(bytes, context, &mut |name, slot, inner| {
-        match name {
-            "x" if !x && !y => x = true,
-            "y" if x && !y => {
-                y = true;
-                out.push(b',');
-            }
-            _ => return Ok(()),
-        }
-        super::cast::scalar(slot, inner, out)
-    })?;
-    out.push(b')');
-    if x && y { Ok(()) } else { Err(Refusal::Value("is no point with x and y")) }
-}
-
-/// Debezium's Geometry struct as the hexadecimal EWKB that PostGIS reads.
-pub fn geometry(bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let mut seen = false;
-    each(bytes, context, &mut |name, slot, inner| {
-        if name != "wkb" {
-            return Ok(());
-        }
-        seen = true;
-        match *slot {
-            Slot::Bytes(wkb) => hex(wkb, out),
-            _ => {
-                let text = inner.scratch.text(slot).ok_or(WRONG_KIND)?;
-                bytea::with_decoded(text, Alphabet::Base64, |wkb| {
-                    hex(wkb, out);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(())
-    })?;
-    if seen { Ok(()) } else { Err(Refusal::Value("is no geometry with wkb")) }
-}
-
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.extend(
-            [byte >> 4, byte & 15]
-                .map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')),
-        );
-    }
 }

@@ -1,5 +1,6 @@
 //! A column's type as far as a conversion has to know it.
 
+use super::shape::Shape;
 use crate::table::ColumnType;
 
 /// How a column is staged: natively in its own type, or as text that the MERGE casts to the column's type.
@@ -43,16 +44,25 @@ pub enum CastKind {
     Array,
     /// `hstore`.
     Hstore,
+    /// An array of a type that was created by a user: an enum, a domain, a composite.
+    OpaqueArray,
     /// `hstore[]`.
     HstoreArray,
+    /// `geometry[]` and `geography[]`.
+    GeometryArray,
     /// `money`.
     Money,
-    /// `point`.
-    Point,
+    /// PostgreSQL's own geometric types.
+    Shape(Shape),
     /// PostGIS.
     Geometry,
     /// pgvector's `vector` and `halfvec`.
-    Vector,
+    Vector {
+        /// `halfvec`: 16 bits each.
+        half: bool,
+    },
+    /// pgvector's `sparsevec`.
+    Sparse,
     /// A type that Debezium does not know: it sends PostgreSQL's text as bytes (`include.unknown.datatypes`).
     Opaque,
     /// Any other.
@@ -105,8 +115,17 @@ impl Target {
         if ty.element_oid != 0 {
             return match Self::scalar(ty.element_oid, ty.typmod) {
                 Some(element) => Self::Array { element: Box::new(element), oid: ty.element_oid },
-                None if unqualified(&ty.sql) == "hstore" => Self::Cast(CastKind::HstoreArray),
-                None => Self::Cast(CastKind::Array),
+                None => Self::Cast(match unqualified(&ty.sql) {
+                    "hstore" => CastKind::HstoreArray,
+                    "geometry" | "geography" => CastKind::GeometryArray,
+                    // Debezium has no type for the elements of these: it sends their text as it sends bytes.
+                    name if ty.element_oid >= FIRST_OF_USERS
+                        && !matches!(name, "citext" | "isbn") =>
+                    {
+                        CastKind::OpaqueArray
+                    }
+                    _ => CastKind::Array,
+                }),
             };
         }
         Self::Cast(cast_kind(ty))
@@ -146,12 +165,18 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
     let length = u32::try_from(ty.typmod).ok();
     match ty.base_oid {
         18 => return CastKind::Char,
-        600 => return CastKind::Point,
+        600 => return CastKind::Shape(Shape::Point),
+        601 => return CastKind::Shape(Shape::Lseg),
+        602 => return CastKind::Shape(Shape::Path),
+        603 => return CastKind::Shape(Shape::Box),
+        604 => return CastKind::Shape(Shape::Polygon),
+        628 => return CastKind::Shape(Shape::Line),
+        718 => return CastKind::Shape(Shape::Circle),
         790 => return CastKind::Money,
         1560 => return CastKind::Bit(length.unwrap_or(1)),
         1562 => return CastKind::VarBit(length),
-        // lseg, path, box, polygon, line, circle, pg_lsn, tsquery; composites and multiranges.
-        601 | 602 | 603 | 604 | 628 | 718 | 3220 | 3615 => return CastKind::Opaque,
+        // pg_lsn, tsquery; composites and multiranges.
+        3220 | 3615 => return CastKind::Opaque,
         _ if matches!(ty.typtype, 'c' | 'm') => return CastKind::Opaque,
         _ => {}
     }
@@ -159,10 +184,15 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
     match unqualified(&ty.sql) {
         "hstore" => CastKind::Hstore,
         "geometry" | "geography" => CastKind::Geometry,
-        "vector" | "halfvec" => CastKind::Vector,
+        "vector" => CastKind::Vector { half: false },
+        "halfvec" => CastKind::Vector { half: true },
+        "sparsevec" => CastKind::Sparse,
         _ => CastKind::Other,
     }
 }
+
+/// `FirstNormalObjectId` of `access/transam.h`: below it are PostgreSQL's own types.
+const FIRST_OF_USERS: u32 = 16_384;
 
 /// A type's name without schema, modifier and brackets.
 fn unqualified(sql: &str) -> &str {
