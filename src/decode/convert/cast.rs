@@ -86,7 +86,7 @@ impl Form {
             CastKind::VarBit(limit) => Self::Bits(None, limit),
             CastKind::Char => Self::Char,
             CastKind::Hstore | CastKind::HstoreArray => Self::Hstore,
-            CastKind::Shape(shape) => {
+            CastKind::Shape(shape) | CastKind::ShapeArray(shape) => {
                 Self::Shape(shape, Alphabet::of_untyped(modes.binary_handling_mode))
             }
             CastKind::Geometry | CastKind::GeometryArray => Self::Geometry,
@@ -149,10 +149,12 @@ impl Form {
         let mut first = true;
         // One buffer for all elements of the array; arrays that are staged as text are rare.
         let mut element = Vec::new();
+        // `pg_type.typdelim`: commas stand inside a box.
+        let delimiter = if matches!(self, Self::Shape(Shape::Box, _)) { b';' } else { b',' };
         out.push(b'{');
         each(bytes, context, &mut |_, slot, inner| {
             if !std::mem::take(&mut first) {
-                out.push(b',');
+                out.push(delimiter);
             }
             if matches!(slot, Slot::Null) {
                 out.extend_from_slice(b"NULL");

@@ -15,6 +15,7 @@ pub fn list_of(kind: CastKind) -> Option<List> {
         CastKind::Array
         | CastKind::OpaqueArray
         | CastKind::HstoreArray
+        | CastKind::ShapeArray(_)
         | CastKind::GeometryArray => Some(List::Array),
         CastKind::Vector { half: true } => Some(List::Vector(Kept::Half)),
         CastKind::Vector { half: false } => Some(List::Vector(Kept::Single)),
@@ -42,6 +43,9 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
             Form::Bits(Some(n), Some(n))
         }
         (Wire::Bytes, Semantic::Bits { .. }, CastKind::VarBit(limit)) => Form::Bits(None, limit),
+        (Wire::Struct(_), Semantic::Point, CastKind::ShapeArray(shape @ Shape::Point)) => {
+            Form::Shape(shape, Alphabet::Base64)
+        }
         (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => {
             return Err(cannot_hold(field));
         }

@@ -44,7 +44,8 @@ pub enum CastKind {
     Array,
     /// `hstore`.
     Hstore,
-    /// An array of a type that was created by a user: an enum, a domain, a composite.
+    /// An array of a type that was created by a user: an enum, which Debezium knows, or a domain or composite, whose text
+    /// it sends as it sends bytes.
     OpaqueArray,
     /// `hstore[]`.
     HstoreArray,
@@ -54,6 +55,8 @@ pub enum CastKind {
     Money,
     /// PostgreSQL's own geometric types.
     Shape(Shape),
+    /// Arrays of them.
+    ShapeArray(Shape),
     /// PostGIS.
     Geometry,
     /// pgvector's `vector` and `halfvec`.
@@ -115,17 +118,7 @@ impl Target {
         if ty.element_oid != 0 {
             return match Self::scalar(ty.element_oid, ty.typmod) {
                 Some(element) => Self::Array { element: Box::new(element), oid: ty.element_oid },
-                None => Self::Cast(match unqualified(&ty.sql) {
-                    "hstore" => CastKind::HstoreArray,
-                    "geometry" | "geography" => CastKind::GeometryArray,
-                    // Debezium has no type for the elements of these: it sends their text as it sends bytes.
-                    name if ty.element_oid >= FIRST_OF_USERS
-                        && !matches!(name, "citext" | "isbn") =>
-                    {
-                        CastKind::OpaqueArray
-                    }
-                    _ => CastKind::Array,
-                }),
+                None => Self::Cast(array_kind(ty)),
             };
         }
         Self::Cast(cast_kind(ty))
@@ -161,17 +154,40 @@ impl Target {
     }
 }
 
+/// PostgreSQL's own geometric types, by the oid in `pg_type.dat`.
+fn shape(oid: u32) -> Option<Shape> {
+    Some(match oid {
+        600 => Shape::Point,
+        601 => Shape::Lseg,
+        602 => Shape::Path,
+        603 => Shape::Box,
+        604 => Shape::Polygon,
+        628 => Shape::Line,
+        718 => Shape::Circle,
+        _ => return None,
+    })
+}
+
+fn array_kind(ty: &ColumnType) -> CastKind {
+    if let Some(shape) = shape(ty.element_oid) {
+        return CastKind::ShapeArray(shape);
+    }
+    match unqualified(&ty.sql) {
+        "hstore" => CastKind::HstoreArray,
+        "geometry" | "geography" => CastKind::GeometryArray,
+        "citext" | "isbn" => CastKind::Array,
+        _ if ty.element_oid >= FIRST_OF_USERS => CastKind::OpaqueArray,
+        _ => CastKind::Array,
+    }
+}
+
 fn cast_kind(ty: &ColumnType) -> CastKind {
     let length = u32::try_from(ty.typmod).ok();
+    if let Some(shape) = shape(ty.base_oid) {
+        return CastKind::Shape(shape);
+    }
     match ty.base_oid {
         18 => return CastKind::Char,
-        600 => return CastKind::Shape(Shape::Point),
-        601 => return CastKind::Shape(Shape::Lseg),
-        602 => return CastKind::Shape(Shape::Path),
-        603 => return CastKind::Shape(Shape::Box),
-        604 => return CastKind::Shape(Shape::Polygon),
-        628 => return CastKind::Shape(Shape::Line),
-        718 => return CastKind::Shape(Shape::Circle),
         790 => return CastKind::Money,
         1560 => return CastKind::Bit(length.unwrap_or(1)),
         1562 => return CastKind::VarBit(length),

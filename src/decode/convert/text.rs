@@ -66,9 +66,13 @@ pub fn uuid(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded
     Ok(())
 }
 
-/// `json` and `jsonb` (`binary`: a version byte comes first).
+/// `json` and `jsonb` (`binary`: a version byte comes first). An array or object of JSON without a schema is its own text.
 pub fn json(binary: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let text = json_text::checked(context.scratch.text(slot).ok_or(WRONG_KIND)?, context)?;
+    let text = match *slot {
+        Slot::Nested(bytes) => std::str::from_utf8(bytes).map_err(|_| WRONG_KIND)?,
+        _ => context.scratch.text(slot).ok_or(WRONG_KIND)?,
+    };
+    let text = json_text::checked(text, context)?;
     let at = begin(out);
     if binary {
         out.push(1);
