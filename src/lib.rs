@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod record;
 pub mod registry;
 pub mod route;
+pub mod silver;
 pub mod sql;
 pub mod table;
 pub mod telemetry;
