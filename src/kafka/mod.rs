@@ -11,6 +11,7 @@ pub mod letters;
 pub mod marker;
 pub mod mock;
 mod native;
+mod newest;
 pub mod producer;
 mod reset;
 
@@ -26,5 +27,6 @@ pub use consumer::{Consumer, Event, Message, TopicPartition};
 pub use facts::{Facts, GroupOffset};
 pub use letters::{Acknowledged, LetterReason, Letters};
 pub use mock::MockBroker;
+pub use newest::newest_record;
 pub use producer::Producer;
 pub use reset::move_group;

@@ -88,8 +88,15 @@ impl Destination {
             (&origin.table.schema as _, Type::TEXT),
             (&origin.table.name as _, Type::TEXT),
         ];
-        let rows =
-            self.ask(&doing, client.query_typed(ledger::SOURCE_SCHEMAS, &parameters)).await?;
+        let answer =
+            self.ask(&doing, client.query_typed(ledger::SOURCE_SCHEMAS, &parameters)).await;
+        let rows = match answer {
+            // `plan` may come before the first worker, and with it the bookkeeping tables.
+            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => {
+                Vec::new()
+            }
+            answer => answer?,
+        };
         let read = |row: &tokio_postgres::Row| {
             let (names, types): (Vec<String>, Vec<String>) = (row.try_get(1)?, row.try_get(2)?);
             Ok(RowColumns { key: row.try_get(0)?, columns: names.into_iter().zip(types).collect() })

@@ -1,7 +1,7 @@
 //! What a record schema implies for its Silver table: decided here once, for the worker, for `plan` and for `apply`.
 //!
-//! [`assess`] reads table and lineage and gives a [`Verdict`]; [`refusal`] puts what stops a lane into words, with the DDL
-//! that would help.
+//! [`describe`] fetches the schemas of a record; [`assess`] reads table and lineage and gives a [`Verdict`]; [`refusal`] puts
+//! what stops a lane into words, with the DDL that would help; [`survey`] does all that for every routed topic.
 //!
 //! # Decisions
 //! - Made by themselves: a table, its bookkeeping columns, a new column, a widening, and NOT NULL taken off a column that
@@ -11,7 +11,11 @@
 //!   older records that may still come; it is recorded, and the column stays as it is.
 //! - A changed key stops the lane even where the table could take it: which row a record belongs to is never guessed.
 
+mod describe;
 pub mod refusal;
+pub mod survey;
+
+pub use describe::describe;
 
 use crate::config::{self, Config};
 use crate::decode::plan::lineage::{Lineage, Noticed, RowColumns};
@@ -54,6 +58,8 @@ pub enum Verdict {
         fault: Fault,
         /// That DDL, one statement or comment each.
         help: Vec<String>,
+        /// Alterations that only their size speaks against.
+        large: Vec<Alteration>,
     },
 }
 
@@ -110,7 +116,7 @@ fn judge(
     let Arrival { origin, overrides, schema } = arrival;
     let table = origin.table;
     if let Some(refusal) = described.refusals.into_iter().next() {
-        return Ok(Verdict::Stop { fault: refusal, help: Vec::new() });
+        return Ok(Verdict::Stop { fault: refusal, help: Vec::new(), large: Vec::new() });
     }
     let mut alterations = Vec::new();
     if !described.missing_bookkeeping.is_empty() {
@@ -156,7 +162,7 @@ async fn bounded(
     if alterations.iter().any(Alteration::rewrites) {
         let bytes = destination.table_bytes(table).await?;
         if bytes > LARGEST_REWRITE {
-            return Ok(refusal::too_large(table, bytes, &alterations));
+            return Ok(refusal::too_large(table, bytes, alterations));
         }
     }
     Ok(Verdict::Alter(alterations))

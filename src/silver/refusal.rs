@@ -56,7 +56,7 @@ pub(super) fn stop(
         format!("this DDL would help:\n{}", ddl::script(&help))
     };
     let text = format!("table {table}: {}", texts.join("; "));
-    Verdict::Stop { fault: Fault::blocked(Code::TypeMismatch, text, hint), help }
+    Verdict::Stop { fault: Fault::blocked(Code::TypeMismatch, text, hint), help, large: Vec::new() }
 }
 
 /// The record key is not the primary key.
@@ -86,20 +86,20 @@ fn key_changed(
         hint.push_str(&format!("; this DDL would help:\n{}", ddl::script(&help)));
     }
     let fault = Fault::blocked(Code::KeyMismatch, format!("table {table}: {reason}"), hint);
-    Verdict::Stop { fault, help }
+    Verdict::Stop { fault, help, large: Vec::new() }
 }
 
 /// PostgreSQL would write a large table anew.
-pub(super) fn too_large(table: &TableName, bytes: i64, alterations: &[Alteration]) -> Verdict {
-    let help = statements(alterations);
-    let reasons: Vec<String> = alterations.iter().map(Alteration::summary).collect();
+pub(super) fn too_large(table: &TableName, bytes: i64, large: Vec<Alteration>) -> Verdict {
+    let help = statements(&large);
+    let reasons: Vec<String> = large.iter().map(Alteration::summary).collect();
     let text = format!("table {table}: {}", reasons.join("; "));
     let hint = format!(
-        "PostgreSQL would write all of its {} MiB anew, and nobody could read it meanwhile; run this when that suits you:\n{}",
+        "PostgreSQL would write all of its {} MiB anew, and nobody could read it meanwhile; run this, or `silversink apply --execute --rewrite`, when that suits you:\n{}",
         bytes >> 20,
         ddl::script(&help)
     );
-    Verdict::Stop { fault: Fault::blocked(Code::TypeMismatch, text, hint), help }
+    Verdict::Stop { fault: Fault::blocked(Code::TypeMismatch, text, hint), help, large }
 }
 
 /// Alterations that may not be made by themselves (`[schema] changes = "plan"`).

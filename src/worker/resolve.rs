@@ -1,32 +1,24 @@
-//! Finds or makes the plan that a lane needs: schema from the registry, Silver table from the catalogue, DDL where allowed.
+//! Finds or makes the plan that a lane needs: what the schema implies for the Silver table is done where that is allowed.
 
 use super::Shared;
 use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
 use crate::core::LaneId;
+use crate::decode::PlanNeed;
+use crate::decode::plan::Plan;
 use crate::decode::plan::lineage::{Noticed, RowColumns};
-use crate::decode::plan::{self, Plan, RecordSchema, SchemaText};
 use crate::decode::schema::Form;
-use crate::decode::{PlanNeed, SchemaId};
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::Origin;
 use crate::silver::{self, Arrival, Assessment, Verdict, refusal};
 use crate::sql::alteration::Alteration;
 use crate::sql::ddl;
 use crate::table::TableName;
-use crate::telemetry::metrics;
-use crate::telemetry::names::Request;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Looks at a table before its being altered all the time counts as a conflict.
 const LOOKS: u32 = 3;
-/// How often an id that the registry does not know is asked for again before it counts as unknown: a registry replica may
-/// be a moment behind its leader.
-const UNKNOWN_SCHEMA_TRIES: u32 = 3;
-const UNKNOWN_SCHEMA_WAIT: Duration = Duration::from_millis(300);
-
 pub(super) struct Job {
     pub(super) lane: LaneId,
     pub(super) table: TableName,
@@ -43,7 +35,7 @@ pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
 }
 
 async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
-    let schema = match describe(shared, &job.need).await {
+    let schema = match silver::describe(shared.registry.as_ref(), &job.need).await {
         Ok(schema) => schema,
         Err(fault) if fault.class == Class::Poison => return Ok(Resolution::Refused(fault)),
         Err(fault) => return Err(fault),
@@ -125,70 +117,4 @@ async fn remember(
         }
     }
     Ok(())
-}
-
-async fn describe(shared: &Shared, need: &PlanNeed) -> Result<RecordSchema, Fault> {
-    let key = schema_text(shared, &need.key).await?;
-    let value = schema_text(shared, &need.value).await?;
-    plan::describe(key.as_text(), value.as_text())
-}
-
-/// A schema text that was fetched or was already there.
-enum Fetched {
-    Avro(Arc<str>),
-    ConnectJson(Arc<str>),
-    Schemaless,
-    None,
-}
-
-impl Fetched {
-    fn as_text(&self) -> SchemaText<'_> {
-        match self {
-            Self::Avro(text) => SchemaText::Avro(text),
-            Self::ConnectJson(text) => SchemaText::ConnectJson(text),
-            Self::Schemaless => SchemaText::Schemaless,
-            Self::None => SchemaText::None,
-        }
-    }
-}
-
-async fn schema_text(shared: &Shared, id: &SchemaId) -> Result<Fetched, Fault> {
-    Ok(match id {
-        SchemaId::ConnectJson(text) => Fetched::ConnectJson(Arc::clone(text)),
-        SchemaId::Schemaless => Fetched::Schemaless,
-        SchemaId::None => Fetched::None,
-        SchemaId::Avro(id) => {
-            let Some(registry) = &shared.registry else {
-                return Err(Fault::blocked(
-                    Code::Configuration,
-                    format!("a record refers to schema {id}, but no registry is configured"),
-                    "set [registry] url",
-                ));
-            };
-            let mut tries = 1;
-            loop {
-                let answer = registry.schema(*id).await;
-                metrics::registry_request(outcome(&answer));
-                match answer {
-                    Ok(text) => break Fetched::Avro(text),
-                    Err(fault)
-                        if fault.code == Code::SchemaUnknown && tries < UNKNOWN_SCHEMA_TRIES =>
-                    {
-                        tries += 1;
-                        tokio::time::sleep(UNKNOWN_SCHEMA_WAIT).await;
-                    }
-                    Err(fault) => return Err(fault),
-                }
-            }
-        }
-    })
-}
-
-fn outcome(answer: &Result<Arc<str>, Fault>) -> Request {
-    match answer.as_ref().map_err(|fault| fault.code) {
-        Ok(_) => Request::Found,
-        Err(Code::SchemaUnknown) => Request::Unknown,
-        Err(Code::RegistryUnauthorized) => Request::Refused,
-        Err(_) => Request::Failed,
-    }
 }

@@ -139,7 +139,8 @@ impl Lineage {
             });
         }
         for (column, to) in &schema.columns {
-            if let Some(from) = before.type_of(column).filter(|from| widened(to, from).is_some()) {
+            let narrower = |from: &&str| widened(to, from).is_some() && widened(from, to).is_none();
+            if let Some(from) = before.type_of(column).filter(narrower) {
                 noticed.push(Noticed::Narrowed {
                     column: column.clone(),
                     from: from.to_owned(),
