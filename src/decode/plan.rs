@@ -341,10 +341,10 @@ impl Compiler<'_> {
                     .and_then(|slot| self.row_reading(slot, row, column)),
                 None => None,
             };
-            if from_record.is_none()
-                && from_row.is_none()
-                && !matches!(self.schema.key_walk, KeyWalk::None)
-            {
+            // One that is there and does not fit is a mismatch of its own already.
+            let in_row = self.overrides.key.is_some() && row.iter().any(|f| f.name == column.name);
+            let known = record.iter().any(named) || in_row;
+            if !known && !matches!(self.schema.key_walk, KeyWalk::None) {
                 let text = format!(
                     "key column {} of {} is in neither key nor row of the record",
                     column.name, self.shape.table
