@@ -25,17 +25,31 @@ pub enum Fact {
     SourceTsUs,
     /// `source.ts_ms`.
     SourceTsMs,
+    /// Maxwell's `ts`: seconds.
+    SourceTsS,
     /// `source.snapshot`: `incremental` on rows of an incremental snapshot.
     Snapshot,
     /// `source.name`: the connector's topic prefix, which names the source.
     SourceName,
+    /// `source.db`.
+    Database,
+    /// `source.schema`; Vitess calls it `keyspace`.
+    Schema,
+    /// `source.table`; MongoDB calls it `collection`.
+    Table,
+    /// `source.file`: binary log file.
+    BinlogFile,
+    /// `source.pos`: start of the event in it.
+    BinlogPos,
+    /// `source.row`: row inside the event.
+    BinlogRow,
     /// The envelope's own `ts_us`.
     TsUs,
     /// The envelope's own `ts_ms`.
     TsMs,
 }
 
-const FACTS: usize = 13;
+const FACTS: usize = 20;
 
 impl Fact {
     /// By name inside Debezium's `source` block.
@@ -51,6 +65,12 @@ impl Fact {
             "ts_ms" => Self::SourceTsMs,
             "snapshot" => Self::Snapshot,
             "name" => Self::SourceName,
+            "db" => Self::Database,
+            "schema" | "keyspace" => Self::Schema,
+            "table" | "collection" => Self::Table,
+            "file" => Self::BinlogFile,
+            "pos" => Self::BinlogPos,
+            "row" => Self::BinlogRow,
             _ => return None,
         })
     }
@@ -79,6 +99,12 @@ impl Fact {
             "commit_scn" | "source_commit_scn" => Self::CommitScn,
             "snapshot" | "source_snapshot" => Self::Snapshot,
             "name" | "source_name" => Self::SourceName,
+            "db" | "source_db" => Self::Database,
+            "schema" | "source_schema" | "keyspace" | "source_keyspace" => Self::Schema,
+            "table" | "source_table" | "collection" | "source_collection" => Self::Table,
+            "file" | "source_file" => Self::BinlogFile,
+            "pos" | "source_pos" => Self::BinlogPos,
+            "row" | "source_row" => Self::BinlogRow,
             "source_ts_us" => Self::SourceTsUs,
             "source_ts_ms" => Self::SourceTsMs,
             "ts_us" => Self::TsUs,

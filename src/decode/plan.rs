@@ -1,5 +1,6 @@
 //! A record schema compiled against a Silver table.
 
+pub mod append;
 pub mod propose;
 
 use super::avro::{Group, Node};
@@ -8,11 +9,13 @@ use super::convert::natural_type;
 use super::schema::describe::{KeyWalk, ValueWalk};
 use super::schema::{Field, FieldType, Form, Semantic, Wire};
 use super::slot::NestedReader;
-use crate::config;
+use super::sources;
+use crate::config::{self, BigintUnsignedHandlingMode};
 use crate::table::{Column, ProposedColumn, TableShape};
 use std::sync::Arc;
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
+pub use append::Place;
 pub use propose::propose;
 
 /// Why a record schema does not fit a table.
@@ -61,6 +64,10 @@ pub(super) struct TablePlan {
     pub fields: usize,
     /// Some column beside the key is NOT NULL, so a delete of an unseen row needs values from the before image.
     pub deletes_need_row: bool,
+    /// The key holds an identifier of the source table, so several may share the topic.
+    pub tells_source: bool,
+    /// The key of a table to which every change is appended; empty for every other table.
+    pub append: Vec<Place>,
 }
 
 /// Where a column of the table comes from.
@@ -72,6 +79,10 @@ pub(super) enum Source {
     Key(usize),
     /// From the row.
     Row(Reading),
+    /// Append tables: a field of the record key that the row does not have.
+    RecordKey(Reading),
+    /// Append tables: from the record's place or op.
+    Place(Place),
 }
 
 /// A key column: from the record key, or from the row where the configuration names another key.
@@ -87,6 +98,8 @@ pub(super) struct Reading {
     pub slot: usize,
     pub conversion: Conversion,
     pub nested: Nested,
+    /// A negative number stands for one above 2^63 - 1.
+    pub unsigned: bool,
 }
 
 /// What reads the inside of a nested value.
@@ -163,7 +176,8 @@ pub fn compile(
     let mut compiler = Compiler { schema, shape: &shape, overrides, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
-    let key = compiler.key(&row);
+    let append = if overrides.append { compiler.append(&row) } else { Vec::new() };
+    let key = if overrides.append { Vec::new() } else { compiler.key(&row) };
     let columns: Vec<Source> =
         (0..shape.columns.len()).map(|index| compiler.column(index, &row)).collect();
     if !compiler.mismatches.is_empty() {
@@ -184,6 +198,8 @@ pub fn compile(
     };
     let key_plan = match &schema.key_walk {
         KeyWalk::None => KeyPlan::None,
+        // Nothing of it would be wanted.
+        KeyWalk::Untyped if overrides.append => KeyPlan::None,
         KeyWalk::Avro(group, nodes) => KeyPlan::Avro(group.clone(), nodes.len()),
         KeyWalk::Json => {
             KeyPlan::Json { names: schema.key.iter().map(|f| f.name.as_str().into()).collect() }
@@ -192,7 +208,9 @@ pub fn compile(
             KeyPlan::Json { names: key_columns(&shape).map(|c| c.name.as_str().into()).collect() }
         }
     };
-    let table = TablePlan { columns, key, fields: row.len(), deletes_need_row, shape };
+    let tells_source = key_columns(&shape).any(|c| sources::is_identifier(&c.name));
+    let fields = row.len();
+    let table = TablePlan { columns, key, fields, deletes_need_row, tells_source, append, shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
 }
 
@@ -221,13 +239,50 @@ impl Compiler<'_> {
     /// The row's fields; without a schema the table's own columns.
     fn row_fields(&self) -> Vec<Field> {
         match self.schema.value_walk {
-            ValueWalk::Untyped => self.shape.columns.iter().map(|c| untyped(&c.name)).collect(),
+            ValueWalk::Untyped => {
+                let is_data = |c: &&Column| !self.overrides.append || Place::of(&c.name).is_none();
+                self.shape.columns.iter().filter(is_data).map(|c| untyped(&c.name)).collect()
+            }
             _ => self.schema.row.clone(),
         }
     }
 
+    /// The column that a field belongs to: the one of its name, else the one of its source column's name, which a field name
+    /// adjustment mode has changed on the wire.
+    fn home<'f>(&self, field: &'f Field) -> &'f str {
+        let original = || field.ty.source_column.as_ref()?.name.as_deref();
+        match original() {
+            Some(original)
+                if self.shape.column(&field.name).is_none()
+                    && self.shape.column(original).is_some() =>
+            {
+                original
+            }
+            _ => &field.name,
+        }
+    }
+
+    /// The key of an append table. The record key's fields are columns like any other.
+    fn append(&mut self, row: &[Field]) -> Vec<Place> {
+        let in_row = |field: &&Field| !row.iter().any(|f| f.name == field.name);
+        let only_in_key: Vec<Field> = match self.schema.key_walk {
+            KeyWalk::None | KeyWalk::Untyped => Vec::new(),
+            _ if is_bare(&self.schema.key) => Vec::new(),
+            KeyWalk::Avro(..) | KeyWalk::Json => {
+                self.schema.key.iter().filter(in_row).cloned().collect()
+            }
+        };
+        self.missing_columns(&only_in_key);
+        append::key(self.shape).unwrap_or_else(|mismatches| {
+            self.mismatches.extend(mismatches);
+            Vec::new()
+        })
+    }
+
     fn missing_columns(&mut self, row: &[Field]) {
-        for field in row.iter().filter(|f| self.shape.column(&f.name).is_none()) {
+        let homeless = |f: &&Field| self.shape.column(self.home(f)).is_none();
+        let homeless: Vec<&Field> = row.iter().filter(homeless).collect();
+        for field in homeless {
             self.mismatches.push(match propose::sql_type(field, self.overrides) {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
@@ -269,7 +324,7 @@ impl Compiler<'_> {
             // A record without a key is judged when it comes: a truncate needs none.
             None if matches!(self.schema.key_walk, KeyWalk::None) => None,
             None if is_bare(&record) && table.len() == 1 => None,
-            None => Some(record.iter().map(|f| f.name.as_str()).collect()),
+            None => Some(record.iter().map(|f| self.home(f)).collect()),
         };
         if let Some(wanted) = wanted
             && !same_names(&wanted, &table)
@@ -288,7 +343,8 @@ impl Compiler<'_> {
         };
         let mut sources = Vec::with_capacity(table.len());
         for column in key_columns(self.shape) {
-            let named = |f: &Field| f.name == column.name || (is_bare(&record) && table.len() == 1);
+            let named =
+                |f: &Field| self.home(f) == column.name || (is_bare(&record) && table.len() == 1);
             let from_record = record
                 .iter()
                 .position(named)
@@ -296,7 +352,7 @@ impl Compiler<'_> {
             let from_row = match &self.overrides.key {
                 Some(_) => row
                     .iter()
-                    .position(|f| f.name == column.name)
+                    .position(|f| self.home(f) == column.name)
                     .and_then(|slot| self.row_reading(slot, row, column)),
                 None => None,
             };
@@ -316,14 +372,30 @@ impl Compiler<'_> {
     }
 
     fn column(&mut self, index: usize, row: &[Field]) -> Source {
-        if let Some(place) = self.shape.key.iter().position(|key| *key == index) {
+        let Some(column) = self.shape.columns.get(index) else { return Source::Absent };
+        if self.overrides.append {
+            if let Some(place) = Place::of(&column.name) {
+                return Source::Place(place);
+            }
+        } else if let Some(place) = self.shape.key.iter().position(|key| *key == index) {
             return Source::Key(place);
         }
-        let Some(column) = self.shape.columns.get(index) else { return Source::Absent };
-        match row.iter().position(|f| f.name == column.name) {
+        match row.iter().position(|f| self.home(f) == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
+            None if self.overrides.append => self.record_key(column),
             None => Source::Absent,
         }
+    }
+
+    fn record_key(&mut self, column: &Column) -> Source {
+        let schema = self.schema;
+        let nodes = match &schema.key_walk {
+            KeyWalk::Avro(_, nodes) => nodes.as_slice(),
+            _ => &[],
+        };
+        let slot = schema.key.iter().position(|f| self.home(f) == column.name);
+        slot.and_then(|slot| self.reading(slot, schema.key.get(slot)?, nodes, column))
+            .map_or(Source::Absent, Source::RecordKey)
     }
 
     fn row_reading(&mut self, slot: usize, row: &[Field], column: &Column) -> Option<Reading> {
@@ -345,7 +417,10 @@ impl Compiler<'_> {
             .get(slot)
             .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
         match Conversion::resolve(&field.ty, column, self.overrides) {
-            Ok(conversion) => Some(Reading { slot, conversion, nested }),
+            Ok(conversion) => {
+                let unsigned = self.is_unsigned(&field.ty, column);
+                Some(Reading { slot, conversion, nested, unsigned })
+            }
             Err(reason) => {
                 self.mismatches.push(Mismatch::TypeMismatch {
                     column: column.name.clone(),
@@ -355,6 +430,19 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+}
+
+impl Compiler<'_> {
+    /// `bigint unsigned` under the connector's mode `long`: the wire holds the same 64 bits as a signed number. No schema
+    /// tells it, so the column has to: a signed one would never be numeric.
+    fn is_unsigned(&self, field: &FieldType, column: &Column) -> bool {
+        const NUMERIC: u32 = 1700;
+        self.overrides.bigint_unsigned_handling_mode == BigintUnsignedHandlingMode::Long
+            && matches!(field.wire, Wire::Int64 | Wire::Untyped)
+            && field.semantic == Semantic::None
+            && column.ty.base_oid == NUMERIC
+            && column.ty.sql.starts_with("numeric(20")
     }
 }
 

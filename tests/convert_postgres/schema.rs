@@ -49,6 +49,7 @@ impl Schema {
             ty: ty.clone(),
             length: self.number(&format!("{source}.length")),
             scale: self.number(&format!("{source}.scale")),
+            name: None,
         });
         FieldType { wire, semantic: self.semantic(), optional: true, source_column }
     }
