@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CONNECTORS = ["sqlserver", "db2", "oracle", "mongodb", "vitess", "spanner"]
 
 
 def field(name, wire, optional=True, semantic=None, **parameters):
@@ -96,19 +97,21 @@ def write(connector, topic, key, value, records, expected):
     shutil.rmtree(root, ignore_errors=True)
     (root / "json").mkdir(parents=True)
     (root / "avro/schemas").mkdir(parents=True)
+    # Ids differ between connectors, so that one registry can hold them all.
+    of_key = 1 + 2 * sorted(CONNECTORS).index(connector)
     lines = {"json": [], "avro": []}
     for offset, (k, v) in enumerate(records):
         def framed(f, x):
             return json.dumps({"schema": connect(f, True), "payload": plain(f, x)}, separators=(",", ":")).encode()
         both = {"json": (framed(key, k), v and framed(value, v)),
-                "avro": (b"\0" + struct.pack(">I", 1) + datum(key, k), v and b"\0" + struct.pack(">I", 2) + datum(value, v))}
+                "avro": (b"\0" + struct.pack(">I", of_key) + datum(key, k), v and b"\0" + struct.pack(">I", of_key + 1) + datum(value, v))}
         for form, halves in both.items():
             k64, v64 = (b and base64.b64encode(b).decode() for b in halves)
             lines[form].append(json.dumps({"topic": topic, "partition": 0, "offset": offset,
                                            "timestamp": 1795245865831 + offset, "key": k64, "value": v64, "headers": []}))
     for form, text in lines.items():
         (root / form / "records.ndjson").write_text("\n".join(text) + "\n")
-    for number_, part, f in ((1, "key", key), (2, "value", value)):
+    for number_, part, f in ((of_key, "key", key), (of_key + 1, "value", value)):
         (root / f"avro/schemas/{number_}.json").write_text(json.dumps(
             {"subject": f"{topic}-{part}", "version": 1, "id": number_, "schema": json.dumps(avro(f, set()))}, indent=1) + "\n")
     (root / "expected.ndjson").write_text("".join(json.dumps(row) + "\n" for row in expected))
@@ -289,5 +292,5 @@ def spanner():
         expect({"id": "1"}, {"name": "Anna", "score": None}, ["0", 1, 0, 1]), expect({"id": "2"}, {}, ["0", 1, 0, 3], True)])
 
 
-for one in (sqlserver, db2, oracle, mongodb, vitess, spanner):
-    one()
+for one in CONNECTORS:
+    globals()[one]()

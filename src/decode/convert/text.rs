@@ -64,7 +64,11 @@ pub fn uuid(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded
 
 /// `json` and `jsonb` (`binary`: a version byte comes first).
 pub fn json(binary: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
+    let text = match slot {
+        // JSON without schema may hold the document itself (Maxwell, flattened MongoDB).
+        Slot::Nested(bytes) => std::str::from_utf8(bytes).map_err(|_| WRONG_KIND)?,
+        _ => context.scratch.text(slot).ok_or(WRONG_KIND)?,
+    };
     json_text::check(text)?;
     let at = begin(out);
     if binary {
