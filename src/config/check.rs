@@ -116,6 +116,9 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
         decimal_handling_mode: raw.decimal_handling_mode.unwrap_or(base.decimal_handling_mode),
         time_precision_mode: raw.time_precision_mode.unwrap_or(base.time_precision_mode),
         binary_handling_mode: raw.binary_handling_mode.unwrap_or(base.binary_handling_mode),
+        bigint_unsigned_handling_mode: raw
+            .bigint_unsigned_handling_mode
+            .unwrap_or(base.bigint_unsigned_handling_mode),
         unavailable_value_placeholder: placeholder
             .map_or_else(|| base.unavailable_value_placeholder.clone(), |text| text.to_string()),
         nul_replacement: nul_replacement
@@ -126,6 +129,7 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
         },
         column_types: BTreeMap::new(),
         key: None,
+        append: false,
     }
 }
 

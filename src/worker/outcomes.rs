@@ -52,6 +52,8 @@ impl Intake {
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
                         let (lane, decoder) = (at.lane, at.decoder);
                         self.lanes[lane].keyed[decoder] |= granted.progressed;
+                        self.lanes[lane].decoders[decoder]
+                            .set_topic_id(granted.topic_id.into_bytes());
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
