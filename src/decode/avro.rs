@@ -3,7 +3,7 @@
 pub mod nested;
 pub mod reader;
 
-use super::envelope::{Fact, Facts, Image};
+use super::facts::{Fact, Facts, Image};
 use super::slot::Slot;
 use crate::fault::Fault;
 use reader::{Broken, Reader};

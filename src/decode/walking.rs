@@ -1,7 +1,8 @@
 //! One record on its way through its plan: value, envelope, key, row.
 
 use super::avro::Sink;
-use super::envelope::{self, Fact, Facts, Image, Op};
+use super::envelope::{self, Op};
+use super::facts::{Fact, Facts, Image};
 use super::identify::{Half, Id};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};

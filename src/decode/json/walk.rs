@@ -1,7 +1,7 @@
 //! One pass over a JSON payload: columns, facts and the before image into their places, the rest skipped.
 
 use super::token;
-use crate::decode::envelope::{Fact, Facts, Image};
+use crate::decode::facts::{Fact, Facts, Image};
 use crate::decode::slot::{Scratch, Slot};
 use crate::fault::{Code, Fault};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};

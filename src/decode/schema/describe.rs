@@ -4,7 +4,7 @@ use super::avro_text::{self, AvroType, Kind};
 use super::connect_text::{self, ConnectSchema};
 use super::{Field, FieldType, Form, Wire};
 use crate::decode::avro::{Group, Node, Step};
-use crate::decode::envelope::Fact;
+use crate::decode::facts::Fact;
 use crate::fault::{Code, Fault};
 
 /// What is known of the schema of a key or a value.
