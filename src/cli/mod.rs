@@ -5,6 +5,7 @@
 mod config;
 mod demo;
 mod dev;
+mod epoch;
 mod exit;
 mod run;
 mod status;
@@ -36,6 +37,9 @@ enum Command {
     Config(config::Command),
     /// Show positions, lag and state of each table.
     Status(status::Arguments),
+    /// Show and raise source epochs.
+    #[command(subcommand)]
+    Epoch(epoch::Command),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => on_runtime(demo::command(arguments)),
         Command::Config(command) => config::command(command),
         Command::Status(arguments) => on_runtime(status::command(arguments)),
+        Command::Epoch(command) => on_runtime(epoch::command(command)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };

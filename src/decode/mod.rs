@@ -17,6 +17,7 @@ pub mod row;
 pub mod schema;
 pub mod sequence;
 pub mod slot;
+mod sources;
 pub mod topic;
 mod walking;
 pub mod wire;

@@ -9,6 +9,7 @@ use super::json::walk::{Role, Walk, undecodable};
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
+use super::sources::Sources;
 use super::topic::{Change, ChangeKind, Decoded};
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
@@ -18,12 +19,12 @@ pub(super) struct Walking<'a, 'r> {
     pub plan: &'a Plan,
     pub table: &'a TablePlan,
     pub record: &'a RawRecord<'r>,
-    pub source_epoch: u32,
     pub key: Half<'r>,
     pub value: Half<'r>,
     /// What a value without schema is.
     pub role: Role,
     pub scratch: &'a mut Scratch,
+    pub sources: &'a mut Sources,
 }
 
 impl<'r> Walking<'_, 'r> {
@@ -53,23 +54,27 @@ impl<'r> Walking<'_, 'r> {
         if op == Op::Message {
             return Ok(Decoded::Skip("message"));
         }
-        let version = envelope::version(
-            &facts,
-            op,
-            flattened,
-            self.source_epoch,
-            self.record.offset,
-            self.scratch,
-        )?;
-        let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
+        let position = envelope::position(&facts, op, flattened, self.record.offset, self.scratch)?;
+        let version = position.version;
+        let own_time = envelope::source_time(&facts, self.scratch)?;
+        let sighting =
+            envelope::sighting(&facts, op, flattened, &position, own_time, self.scratch)?;
+        let source = self.sources.number(facts.source_name(self.scratch)?.unwrap_or_default());
+        let source_ts = match own_time {
+            Some(at) => Some(at),
+            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+        };
         let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
             kind: ChangeKind::Row,
             version,
             deleted_at: None,
             source_ts,
+            own_time: own_time.is_some(),
             has_kept: false,
             needs_base: false,
+            source,
+            sighting,
         };
         match op {
             Op::Truncate => {
@@ -137,11 +142,14 @@ impl<'r> Walking<'_, 'r> {
         row.put_stub(self.table, None);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.source_epoch, self.record.offset)?,
+            version: envelope::offset_version(self.record.offset)?,
             deleted_at: self.kafka_time().or(Some(0)),
             source_ts: self.kafka_time(),
+            own_time: false,
             has_kept: false,
             needs_base: false,
+            source: Sources::UNKNOWN,
+            sighting: None,
         }))
     }
 

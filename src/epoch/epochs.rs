@@ -58,9 +58,13 @@ impl Epochs {
     pub fn enter(&mut self, current: u32, signal: Signal, source_ts: Option<i64>) -> Entered {
         let position = match signal {
             Signal::Snapshot { position } => Some(position),
-            Signal::FreshOffsets | Signal::PositionsFell => None,
+            Signal::FreshOffsets | Signal::PositionsFell | Signal::Header { .. } => None,
         };
-        if let Some(at) = self.join(current, position, source_ts) {
+        let joined = match signal {
+            Signal::Header { epoch } => self.0.iter().position(|known| known.number == epoch),
+            _ => self.join(current, position, source_ts),
+        };
+        if let Some(at) = joined {
             let epoch = &mut self.0[at];
             epoch.snapshot = epoch.snapshot.or(position);
             epoch.since = match (epoch.since, source_ts) {
@@ -69,8 +73,12 @@ impl Epochs {
             };
             return Entered { number: epoch.number, raised: false };
         }
-        let number = self.highest().max(current) + 1;
+        let number = match signal {
+            Signal::Header { epoch } => epoch,
+            _ => self.highest().max(current).saturating_add(1),
+        };
         self.0.push(Epoch { number, snapshot: position, since: source_ts });
+        self.0.sort_by_key(|epoch| epoch.number);
         Entered { number, raised: true }
     }
 

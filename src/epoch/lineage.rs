@@ -38,6 +38,11 @@ pub enum Signal {
     FreshOffsets,
     /// A commit position below an earlier one, at a later time (S3).
     PositionsFell,
+    /// The record's own header says so (`[guard] epoch_header`), and it knows best.
+    Header {
+        /// The epoch that it names.
+        epoch: u32,
+    },
 }
 
 impl Signal {
@@ -48,6 +53,7 @@ impl Signal {
             Self::Snapshot { .. } => "snapshot",
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
+            Self::Header { .. } => "header",
         }
     }
 }

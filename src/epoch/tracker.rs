@@ -42,7 +42,7 @@ impl Tracker {
     /// down for this incarnation of the partition.
     #[must_use]
     pub fn new(lineages: Vec<(String, Lineage)>, mut starts: Vec<Start>) -> Self {
-        starts.sort_by_key(|start| start.offset);
+        starts.sort_by_key(|start| (start.offset, start.epoch));
         Self { lineages, starts }
     }
 
@@ -52,22 +52,14 @@ impl Tracker {
         &self.lineages
     }
 
+    /// Reading goes on from the position that these lineages were stored with. The starts stay.
+    pub fn rewind(&mut self, lineages: Vec<(String, Lineage)>) {
+        self.lineages = lineages;
+    }
+
     /// Places the record at `offset`; offsets only grow. What is written down comes before what the record itself tells.
     pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
-        let written = self.written(source, offset);
-        let lineage = match self.lineages.iter().position(|(name, _)| name == source) {
-            Some(at) => &mut self.lineages[at].1,
-            None => {
-                self.lineages.push((source.to_owned(), Lineage::new(written.unwrap_or(0))));
-                let Some((_, lineage)) = self.lineages.last_mut() else { return Placed::In(0) };
-                lineage
-            }
-        };
-        if let Some(epoch) = written
-            && epoch > lineage.epoch
-        {
-            *lineage = Lineage::new(epoch);
-        }
+        let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
             if let Some(signal) = lineage.judge(seen) {
                 return Placed::StartsOver { current: lineage.epoch, signal };
@@ -77,8 +69,58 @@ impl Tracker {
         Placed::In(lineage.epoch)
     }
 
+    /// As [`Tracker::place`], for a record that names its epoch itself: its signals are not asked. An epoch below the
+    /// current one is a late record of that epoch and tells nothing about the current one.
+    pub fn place_declared(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        epoch: u32,
+    ) -> Placed {
+        let lineage = self.lineage(source, offset);
+        let current = lineage.epoch;
+        if epoch > current {
+            return Placed::StartsOver { current, signal: Signal::Header { epoch } };
+        }
+        if epoch == current
+            && let Some(seen) = seen
+        {
+            lineage.note(seen);
+        }
+        Placed::In(epoch)
+    }
+
+    /// The epoch of a record that tells no source (a null value): the highest that any source has at `offset`.
+    #[must_use]
+    pub fn highest(&self, offset: i64) -> u32 {
+        let lineages = self.lineages.iter().map(|(_, lineage)| lineage.epoch);
+        let before = self.starts.partition_point(|start| start.offset <= offset);
+        lineages.chain(self.starts[..before].iter().map(|start| start.epoch)).max().unwrap_or(0)
+    }
+
+    /// What is known of a source, once the record at `offset` is reached.
+    fn lineage(&mut self, source: &str, offset: i64) -> &mut Lineage {
+        let written = self.written(source, offset);
+        let at = match self.lineages.iter().position(|(name, _)| name == source) {
+            Some(at) => at,
+            None => {
+                self.lineages.push((source.to_owned(), Lineage::new(written.unwrap_or(0))));
+                self.lineages.len() - 1
+            }
+        };
+        let lineage = &mut self.lineages[at].1;
+        if let Some(epoch) = written
+            && epoch > lineage.epoch
+        {
+            *lineage = Lineage::new(epoch);
+        }
+        lineage
+    }
+
     /// From `offset` on the source is in `epoch`, which has been written down.
     pub fn enter(&mut self, source: &str, offset: i64, epoch: u32) {
+        self.starts.retain(|start| start.source != source || start.offset != offset);
         let start = Start { source: source.to_owned(), offset, epoch };
         let at = self.starts.partition_point(|other| other.offset <= offset);
         self.starts.insert(at, start);

@@ -13,6 +13,7 @@ mod catalogue;
 mod claim;
 mod connect;
 mod copy;
+mod epochs;
 mod isolate;
 mod params;
 pub mod readback;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use epochs::{EpochRow, Raise, Raised, StartOver, StartRow};
 pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod ddl;
+pub mod epochs;
 pub mod ident;
 pub mod ledger;
 pub mod merge;

@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) overrides: Table,
     pub(super) decoder: usize,
     pub(super) need: PlanNeed,
+    /// The epochs of the table's rows have been compared with the registry.
+    pub(super) epochs_checked: bool,
 }
 
 pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
@@ -47,6 +49,10 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
     }
     shared.destination.own_table(&shared.config.name, &job.table).await?;
     let mut shape = prepare_table(shared, job, &schema).await?;
+    if !job.epochs_checked {
+        let names = &shared.config.schema.bookkeeping;
+        shared.destination.check_epochs(&shared.config.name, &job.table, names).await?;
+    }
     // Twice: once to find what is missing, once with what was added.
     for round in 0..2 {
         match plan::compile(&schema, Arc::clone(&shape), &job.overrides) {
