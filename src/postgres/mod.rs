@@ -16,6 +16,7 @@ mod copy;
 mod epochs;
 mod isolate;
 mod params;
+mod raise;
 pub mod readback;
 mod session;
 mod sqlstate;
@@ -25,7 +26,8 @@ mod writer;
 
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
-pub use epochs::{EpochRow, Raise, Raised, StartOver, StartRow};
+pub use epochs::StartOver;
+pub use raise::{EpochRow, Raise, Raised, StartRow};
 pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;

@@ -10,7 +10,7 @@ use crate::config::Tripwire;
 use crate::fault::{Class, Code, Fault};
 use crate::record::Coordinates;
 use crate::sql::ledger;
-use crate::sql::merge::{CREATE_CONTRADICTIONS, CREATE_COUNTER};
+use crate::sql::merge::CREATE_COUNTERS;
 use crate::sql::settle::{self, Backend};
 use crate::table::TableName;
 use crate::version::Version;
@@ -57,7 +57,7 @@ impl Writer {
             target.open().await.map_err(|e| target.fault(&e, false))?;
         let doing = format!("opening a writer's session at {}", target.name());
         let settings = format!(
-            "{}; {}; {CREATE_COUNTER}; {CREATE_CONTRADICTIONS}",
+            "{}; {}; {CREATE_COUNTERS}",
             session::settings(limits),
             session::WRITER_SETTINGS
         );

@@ -35,15 +35,12 @@ impl Variant {
 /// The session's counter of superseded rows.
 pub const COUNTER: &str = "pg_temp.silversink_superseded";
 
-/// `CREATE TEMPORARY SEQUENCE` of [`COUNTER`]. Cached values cost less, and stay without gaps: no other session sees it.
-pub const CREATE_COUNTER: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000";
-
 /// The session's counter of rows that contradict the order.
 pub const CONTRADICTIONS: &str = "pg_temp.silversink_contradicted";
 
-/// `CREATE TEMPORARY SEQUENCE` of [`CONTRADICTIONS`].
-pub const CREATE_CONTRADICTIONS: &str =
-    "CREATE TEMPORARY SEQUENCE silversink_contradicted CACHE 1000";
+/// `CREATE TEMPORARY SEQUENCE` of both. Cached values cost less, and stay without gaps: no other session sees them.
+pub const CREATE_COUNTERS: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000; \
+  CREATE TEMPORARY SEQUENCE silversink_contradicted CACHE 1000";
 
 const COUNTED: &str =
     "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0";
