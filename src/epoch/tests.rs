@@ -205,6 +205,39 @@ fn lineages_that_were_stored_find_a_signal_that_fell_into_a_restart() {
 }
 
 #[test]
+fn a_partition_that_was_empty_begins_where_its_source_is() {
+    let epochs = Epochs::new(vec![
+        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
+        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+    ]);
+    let mut empty = Tracker::default();
+    empty.learn(SOURCE, epochs.clone());
+    let place = |seen: &Sighting| empty.clone().place_at(SOURCE, 0, Some(seen), seen.source_ts);
+    let begins =
+        |snapshot| Placed::StartsOver { current: 0, signal: Signal::FirstSeen { snapshot } };
+    assert_eq!(place(&change(3, 250)), begins(None));
+    assert_eq!(place(&Sighting { source_ts: Some(1), ..row(9) }), begins(Some(9)));
+    assert_eq!(place(&change(3, 99)), Placed::In(0));
+    assert_eq!(empty.clone().place_at("other", 0, None, Some(250)), Placed::In(0));
+
+    let mut known = epochs.clone();
+    assert_eq!(
+        known.enter(0, Signal::FirstSeen { snapshot: None }, Some(250)),
+        Entered { number: 2, raised: false }
+    );
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: Some(9) }, Some(250)).number, 1);
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: None }, None).number, 2);
+    assert_eq!(known, epochs);
+    empty.enter(SOURCE, 0, 2);
+    assert_eq!(empty.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(2));
+    // Replayed from before a start that is written down: it was in epoch 0 there.
+    let start = Start { source: SOURCE.to_owned(), offset: 7, epoch: 2 };
+    let mut seen_before = Tracker::new(Vec::new(), vec![start]);
+    seen_before.learn(SOURCE, epochs);
+    assert_eq!(seen_before.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(0));
+}
+
+#[test]
 fn a_header_knows_best() {
     let mut tracker = Tracker::default();
     let mut epochs = Epochs::default();

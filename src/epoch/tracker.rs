@@ -1,5 +1,6 @@
 //! Which source epoch each record of one partition belongs to.
 
+use super::epochs::Epochs;
 use super::lineage::{Lineage, Sighting, Signal};
 
 /// From `offset` on, records of `source` belong to `epoch`: one row of `silversink.source_epoch_start`.
@@ -35,6 +36,8 @@ pub struct Tracker {
     lineages: Vec<(String, Lineage)>,
     /// In order of offset.
     starts: Vec<Start>,
+    /// The epochs of sources that are past epoch 0.
+    epochs: Vec<(String, Epochs)>,
 }
 
 impl Tracker {
@@ -43,7 +46,13 @@ impl Tracker {
     #[must_use]
     pub fn new(lineages: Vec<(String, Lineage)>, mut starts: Vec<Start>) -> Self {
         starts.sort_by_key(|start| (start.offset, start.epoch));
-        Self { lineages, starts }
+        Self { lineages, starts, epochs: Vec::new() }
+    }
+
+    /// What is known of a source's epochs, for partitions that have not seen it yet.
+    pub fn learn(&mut self, source: &str, epochs: Epochs) {
+        self.epochs.retain(|(name, _)| name != source);
+        self.epochs.push((source.to_owned(), epochs));
     }
 
     /// The lineages after the records placed so far, to be stored with the position.
@@ -58,6 +67,23 @@ impl Tracker {
     }
 
     /// Places the record at `offset`; offsets only grow. What is written down comes before what the record itself tells.
+    /// `source_ts` is the record's source time, microseconds since 2000-01-01.
+    pub fn place_at(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Placed {
+        if !self.epochs.is_empty()
+            && let Some(signal) = self.first_seen(source, seen, source_ts)
+        {
+            return Placed::StartsOver { current: 0, signal };
+        }
+        self.place(source, offset, seen)
+    }
+
+    /// As [`Tracker::place_at`], where the epochs of other partitions are not known.
     pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
         let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
@@ -97,6 +123,26 @@ impl Tracker {
         let lineages = self.lineages.iter().map(|(_, lineage)| lineage.epoch);
         let before = self.starts.partition_point(|start| start.offset <= offset);
         lineages.chain(self.starts[..before].iter().map(|start| start.epoch)).max().unwrap_or(0)
+    }
+
+    /// Whether a source that this partition has not seen yet is past epoch 0 here. A start further on means that it was
+    /// seen, and was in epoch 0 before.
+    fn first_seen(
+        &self,
+        source: &str,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Option<Signal> {
+        if self.lineages.iter().any(|(name, _)| name == source)
+            || self.starts.iter().any(|start| start.source == source)
+        {
+            return None;
+        }
+        let (_, epochs) = self.epochs.iter().find(|(name, _)| name == source)?;
+        let initial =
+            seen.filter(|seen| seen.read && !seen.incremental && seen.commit_position.is_none());
+        let snapshot = initial.map(|seen| seen.change_position);
+        (epochs.begin(snapshot, source_ts) > 0).then_some(Signal::FirstSeen { snapshot })
     }
 
     /// What is known of a source, once the record at `offset` is reached.

@@ -1,9 +1,9 @@
 //! Claims: raising the fence, reading where to start, recording starts and stops (I6).
 
 use super::bookkeeping::finish;
-use super::epochs::starts_of;
+use super::epochs::{all_epochs, starts_of};
 use super::{Destination, sqlstate};
-use crate::epoch::{Lineage, Start, stored};
+use crate::epoch::{Epochs, Lineage, Start, stored};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ledger;
 use crate::table::TableName;
@@ -44,6 +44,8 @@ pub struct Claimed {
     pub lineages: Vec<(String, Lineage)>,
     /// Where source epochs start in this incarnation of the partition.
     pub starts: Vec<Start>,
+    /// The epochs of every source of the pipeline.
+    pub epochs: Vec<(String, Epochs)>,
 }
 
 /// A stored position.
@@ -182,6 +184,8 @@ impl Destination {
                         c.other_incarnation = Some(id);
                     }
                 }
+                let epochs = all_epochs(&tx, pipeline).await?;
+                claimed.iter_mut().for_each(|claimed| claimed.epochs.clone_from(&epochs));
                 Ok((claimed, lineages))
             }
             .await;
@@ -326,6 +330,7 @@ fn claimed_row(row: &Row) -> Result<Claimed, tokio_postgres::Error> {
         other_incarnation: None,
         lineages: Vec::new(),
         starts: Vec::new(),
+        epochs: Vec::new(),
     })
 }
 

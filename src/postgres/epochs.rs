@@ -1,12 +1,13 @@
 //! Source epochs in the destination: entering one, and finding out that they are lost.
 
+use super::Destination;
 use super::bookkeeping::finish;
-use super::{Destination, sqlstate};
 use crate::epoch::{Entered, Epoch, Epochs, Signal, Start};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::{epochs, ident};
 use crate::table::{Bookkeeping, TableName};
 use crate::version::Version;
+use std::collections::BTreeMap;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
@@ -36,7 +37,7 @@ pub struct StartOver {
 
 impl Destination {
     /// Enters the epoch that a partition's positions start over into, and writes it down: one transaction under a lock of
-    /// the source. Repeating it after a lost answer changes nothing.
+    /// the source. Repeating it after a lost answer changes nothing. Tells all epochs of the source beside it.
     ///
     /// # Errors
     /// Fenced when the partition has been claimed by another worker since; transient when the server is away.
@@ -45,7 +46,7 @@ impl Destination {
         pipeline: &str,
         owner: &str,
         over: &StartOver,
-    ) -> Result<Entered, Fault> {
+    ) -> Result<(Entered, Epochs), Fault> {
         let doing =
             format!("entering a source epoch at {}-{}@{}", over.topic, over.partition, over.offset);
         let mut client = self.client().await?;
@@ -60,8 +61,8 @@ impl Destination {
             _ => fault,
         })?;
         match entered {
-            Some(entered) if entered.number > over.current => Ok(entered),
-            Some(entered) => Err(Fault::new(
+            Some(known) if known.0.number > over.current => Ok(known),
+            Some((entered, _)) => Err(Fault::new(
                 Class::Blocked,
                 Code::Internal,
                 format!("{doing}: epoch {} is not above {}", entered.number, over.current),
@@ -146,7 +147,7 @@ async fn enter(
     pipeline: &str,
     owner: &str,
     over: &StartOver,
-) -> Result<Option<Entered>, Error> {
+) -> Result<Option<(Entered, Epochs)>, Error> {
     let source = [(&pipeline as _, Type::TEXT), (&over.source as _, Type::TEXT)];
     tx.query_typed(epochs::LOCK, &source).await?;
     let owned = tx
@@ -177,16 +178,16 @@ async fn enter(
             ],
         )
         .await?;
+    let mut known = read_epochs(tx, pipeline, &over.source).await?;
     if let Some(row) = written.first() {
         let number = number(row, 0)?;
         if number > over.current {
-            return Ok(Some(Entered { number, raised: false }));
+            return Ok(Some((Entered { number, raised: false }, known)));
         }
     }
-    let mut known = read_epochs(tx, pipeline, &over.source).await?;
     let entered = known.enter(over.current, over.signal, over.source_ts);
     let Some(epoch) = known.all().iter().find(|epoch| epoch.number == entered.number) else {
-        return Ok(Some(entered));
+        return Ok(Some((entered, known)));
     };
     let (number, reason) = (i64::from(epoch.number), over.signal.as_str());
     let snapshot = epoch.snapshot.map(|position| position.to_string());
@@ -209,7 +210,7 @@ async fn enter(
     .await?;
     let start = (over.topic.clone(), over.topic_id, over.partition, over.offset);
     put_starts(tx, pipeline, &over.source, entered.number, reason, &[start]).await?;
-    Ok(Some(entered))
+    Ok(Some((entered, known)))
 }
 
 pub(super) async fn put_starts(
@@ -258,15 +259,29 @@ pub(super) async fn read_epochs(
 ) -> Result<Epochs, Error> {
     let rows =
         tx.query_typed(epochs::EPOCHS, &[(&pipeline, Type::TEXT), (&source, Type::TEXT)]).await?;
-    let epoch = |row: &Row| {
-        let snapshot: Option<&str> = row.try_get(1)?;
-        Ok(Epoch {
-            number: number(row, 0)?,
-            snapshot: snapshot.and_then(|text| text.parse().ok()),
-            since: row.try_get(2)?,
-        })
-    };
-    Ok(Epochs::new(rows.iter().map(epoch).collect::<Result<_, Error>>()?))
+    Ok(Epochs::new(rows.iter().map(read_epoch).collect::<Result<_, _>>()?))
+}
+
+fn read_epoch(row: &Row) -> Result<Epoch, Error> {
+    let snapshot: Option<&str> = row.try_get(1)?;
+    Ok(Epoch {
+        number: number(row, 0)?,
+        snapshot: snapshot.and_then(|text| text.parse().ok()),
+        since: row.try_get(2)?,
+    })
+}
+
+/// The epochs of every source of a pipeline.
+pub(super) async fn all_epochs(
+    tx: &Transaction<'_>,
+    pipeline: &str,
+) -> Result<Vec<(String, Epochs)>, Error> {
+    let rows = tx.query_typed(epochs::EPOCHS_OF_ALL, &[(&pipeline, Type::TEXT)]).await?;
+    let mut sources: BTreeMap<String, Vec<Epoch>> = BTreeMap::new();
+    for row in &rows {
+        sources.entry(row.try_get(3)?).or_default().push(read_epoch(row)?);
+    }
+    Ok(sources.into_iter().map(|(source, epochs)| (source, Epochs::new(epochs))).collect())
 }
 
 /// The starts of partitions, by topic and partition.

@@ -58,6 +58,11 @@ pub const EPOCHS: &str = "SELECT epoch, snapshot_position::text, \
     (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8 \
   FROM silversink.source_epoch WHERE pipeline = $1 AND source = $2 ORDER BY epoch";
 
+/// As [`EPOCHS`] for every source, with its name at the end. `$1` pipeline.
+pub const EPOCHS_OF_ALL: &str = "SELECT epoch, snapshot_position::text, \
+    (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, source \
+  FROM silversink.source_epoch WHERE pipeline = $1";
+
 /// The epoch that is written down for just this offset, if one is. `$1` pipeline, `$2` source, `$3` topic, `$4` topic id,
 /// `$5` partition, `$6` offset.
 pub const START_AT: &str = "SELECT epoch FROM silversink.source_epoch_start WHERE pipeline = $1 AND source = $2 \

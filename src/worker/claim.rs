@@ -90,6 +90,7 @@ async fn grants(
                     topic_id: claimed.topic_id,
                     lineages,
                     starts: claimed.starts.clone(),
+                    epochs: claimed.epochs.clone(),
                     log_end: log.1,
                     progressed: facts.stored.is_some_and(|stored| stored.next_offset > log.0),
                     mirror: facts.group.is_none_or(|g| !g.ours || g.offset != start.offset),

@@ -11,7 +11,7 @@ use super::lane::{Need, Partition};
 use super::report::{Report, Reports};
 use crate::core::{Input, LaneId, PartitionId};
 use crate::decode::{Change, ChangeKind};
-use crate::epoch::{Entered, Lineage, Placed, Start, Tracker, stored};
+use crate::epoch::{Entered, Epochs, Lineage, Placed, Start, Tracker, stored};
 use crate::fault::{Code, Fault};
 use crate::postgres::StartOver;
 use crate::record::RawRecord;
@@ -29,8 +29,16 @@ pub(super) struct Sources {
 
 impl Sources {
     /// As they are when the partition is claimed.
-    pub(super) fn new(lineages: Vec<(String, Lineage)>, starts: Vec<Start>) -> Self {
-        Self { tracker: Tracker::new(lineages.clone(), starts), sealed: None, settled: lineages }
+    pub(super) fn new(
+        lineages: Vec<(String, Lineage)>,
+        starts: Vec<Start>,
+        epochs: Vec<(String, Epochs)>,
+    ) -> Self {
+        let mut tracker = Tracker::new(lineages.clone(), starts);
+        for (source, epochs) in epochs {
+            tracker.learn(&source, epochs);
+        }
+        Self { tracker, sealed: None, settled: lineages }
     }
 
     /// A stretch that ends at `next` is sealed: the lineages to store with it.
@@ -74,7 +82,10 @@ impl Sources {
                 Placed::In(declared.unwrap_or_else(|| self.tracker.highest(raw.offset)))
             }
             (_, Some(epoch)) => self.tracker.place_declared(source, raw.offset, seen, epoch),
-            (_, None) => self.tracker.place(source, raw.offset, seen),
+            (_, None) => {
+                let source_ts = change.source_ts.filter(|_| change.own_time);
+                self.tracker.place_at(source, raw.offset, seen, source_ts)
+            }
         })
     }
 }
@@ -135,9 +146,9 @@ impl Intake {
         lane: LaneId,
         id: PartitionId,
         over: &StartOver,
-        outcome: Result<Entered, Fault>,
+        outcome: Result<(Entered, Epochs), Fault>,
     ) {
-        let outcome = outcome.map(|entered| {
+        let outcome = outcome.map(|(entered, epochs)| {
             let (source, reason) = (&over.source, over.signal.as_str());
             tracing::warn!(
                 source,
@@ -148,12 +159,16 @@ impl Intake {
                 topic = over.topic,
                 partition = over.partition,
                 offset = over.offset,
-                "the source's positions start over: its changes count as newer than all before, in a new source epoch"
+                "from here on the source's changes count as newer than all before, in another source epoch"
             );
             if entered.raised {
                 metrics::source_epoch_raised(source, reason);
             }
             self.source_epochs.tell(source, entered.number);
+            // Partitions that have not seen the source yet begin there too.
+            for partition in &mut self.partitions {
+                partition.sources.tracker.learn(source, epochs.clone());
+            }
             let partition = self.partition_mut(id);
             // An answer for a claim that is gone must not touch the next one, which has read what is written down.
             if partition.owner_epoch == over.owner_epoch && partition.topic_id == over.topic_id {

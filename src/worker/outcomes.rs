@@ -54,7 +54,7 @@ impl Intake {
                         at.owner_epoch = granted.owner_epoch;
                         at.log_end = granted.log_end;
                         at.next = granted.offset;
-                        at.sources = Sources::new(granted.lineages, granted.starts);
+                        at.sources = Sources::new(granted.lineages, granted.starts, granted.epochs);
                         // Kafka holds our mark of just this position, unless it has to be written.
                         at.mirrored = Some(granted.offset);
                         at.confirmed = (!granted.mirror).then_some(granted.offset);

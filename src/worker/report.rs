@@ -5,7 +5,7 @@ use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::plan::Plan;
-use crate::epoch::{self, Entered, Lineage};
+use crate::epoch::{self, Entered, Epochs, Lineage};
 use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::table::TableShape;
@@ -27,6 +27,8 @@ pub(super) struct Granted {
     /// What is known of the sources at that offset, and where their epochs start.
     pub(super) lineages: Vec<(String, Lineage)>,
     pub(super) starts: Vec<epoch::Start>,
+    /// The epochs of every source.
+    pub(super) epochs: Vec<(String, Epochs)>,
     /// The group offset in Kafka is not our mark of this position yet.
     pub(super) mirror: bool,
 }
@@ -63,7 +65,7 @@ pub(super) enum Report {
         lane: LaneId,
         partition: PartitionId,
         over: StartOver,
-        outcome: Result<Entered, Fault>,
+        outcome: Result<(Entered, Epochs), Fault>,
     },
     Written {
         lane: LaneId,

@@ -1,6 +1,6 @@
 //! What real connectors wrote while their positions started over reaches the source's final state.
 
-use crate::rig::{Rig, spread};
+use crate::rig::{Rig, at_once, spread};
 use silversink::demo::capture::Capture;
 
 struct Scenario {
@@ -110,33 +110,27 @@ impl Scenario {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_made_anew_twice() {
     RECREATED_SLOT.reaches_the_end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_with_lower_positions() {
     NEW_CLUSTER.reaches_the_end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_starts_from_scratch() {
     INTERRUPTED_SNAPSHOT.reaches_the_end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn partitions_of_a_recreated_slot_enter_the_same_epochs() {
     RECREATED_SLOT.reaches_the_end_in_partitions().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn partitions_of_a_new_cluster_enter_the_same_epoch() {
     NEW_CLUSTER.reaches_the_end_in_partitions().await;
 }
 
 /// Repeats after a crash, overlapping transactions and incremental snapshots raise no epoch and do not trip.
-#[tokio::test(flavor = "multi_thread")]
 async fn the_edge_of_a_snapshot_is_one_lineage() {
     let capture = Capture::open("testdata/debezium/snapshot-edge").unwrap();
     let topic = "bank.public.accounts";
@@ -156,4 +150,16 @@ async fn the_edge_of_a_snapshot_is_one_lineage() {
     assert!(
         rig.rows("SELECT lineage ->> 'bank' FROM silversink.position").await[0].contains("commit")
     );
+}
+
+#[test]
+fn captured_lineages() {
+    at_once(&[
+        || Box::pin(a_slot_that_is_made_anew_twice()),
+        || Box::pin(a_cluster_with_lower_positions()),
+        || Box::pin(a_snapshot_that_starts_from_scratch()),
+        || Box::pin(partitions_of_a_recreated_slot_enter_the_same_epochs()),
+        || Box::pin(partitions_of_a_new_cluster_enter_the_same_epoch()),
+        || Box::pin(the_edge_of_a_snapshot_is_one_lineage()),
+    ]);
 }

@@ -1,8 +1,8 @@
 //! `epoch show` and `epoch raise`, also while a worker runs.
 
 use crate::hand::{change, look, rig};
+use crate::rig::at_once;
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_raise_reaches_a_worker_that_runs() {
     let rig = rig().await;
     rig.produce(&[change(0, 1, 900, 10)]);
@@ -30,7 +30,6 @@ async fn a_raise_reaches_a_worker_that_runs() {
     assert_eq!(shown["starts"][0]["start_offset"], 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_raised_is_refused() {
     let rig = rig().await;
     let (code, shown) = rig.says(&["epoch", "show"]);
@@ -47,4 +46,12 @@ async fn what_cannot_be_raised_is_refused() {
     assert_eq!(code, Some(2));
 
     assert_eq!(rig.epochs().await, [""; 0]);
+}
+
+#[test]
+fn epochs_by_command() {
+    at_once(&[
+        || Box::pin(a_raise_reaches_a_worker_that_runs()),
+        || Box::pin(what_cannot_be_raised_is_refused()),
+    ]);
 }

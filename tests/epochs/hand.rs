@@ -1,10 +1,12 @@
 //! Records made by hand, and what headers and a lost owner do to their epochs.
 
-use crate::rig::Rig;
+use crate::rig::{Rig, at_once};
 use silversink::fault::{Class, Code};
 use silversink::record::{Coordinates, OwnedRecord};
 
 pub const TOPIC: &str = "hand.public.items";
+const TABLE: &str =
+    "CREATE SCHEMA silver; CREATE TABLE silver.items (id bigint PRIMARY KEY, came bigint)";
 
 /// One change of one row.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +44,7 @@ pub fn change(offset: i64, id: i64, commit: u64, at: i64) -> OwnedRecord {
 /// A pipeline with its table, for records by hand.
 pub async fn rig() -> Rig {
     let rig = Rig::new(TOPIC, 1);
-    rig.execute(
-        "CREATE SCHEMA silver; CREATE TABLE silver.items (id bigint PRIMARY KEY, came bigint)",
-    )
-    .await;
+    rig.execute(TABLE).await;
     rig
 }
 
@@ -60,7 +59,6 @@ fn with_header(mut record: OwnedRecord, value: &str) -> OwnedRecord {
     record
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_header_raises_the_epoch_and_a_late_record_keeps_its_own() {
     let mut rig = rig().await;
     rig.extra = "[guard]\nepoch_header = \"cdc.epoch\"\n".to_owned();
@@ -81,7 +79,6 @@ async fn a_header_raises_the_epoch_and_a_late_record_keeps_its_own() {
     assert_eq!(rig.starts().await, [(0, 1, 4)]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_no_number_stops_the_lane_before_its_record() {
     let mut rig = rig().await;
     rig.extra = "[guard]\nepoch_header = \"cdc.epoch\"\n".to_owned();
@@ -94,7 +91,6 @@ async fn a_header_that_is_no_number_stops_the_lane_before_its_record() {
     assert_eq!(rig.rows("SELECT next_offset FROM silversink.position").await, ["1"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_headers_are_not_read() {
     let rig = rig().await;
     rig.produce(&[with_header(change(0, 1, 5, 10), "one")]);
@@ -103,7 +99,6 @@ async fn without_the_option_headers_are_not_read() {
 }
 
 /// The sign falls on the first record behind a restart: only what is stored with the position can tell.
-#[tokio::test(flavor = "multi_thread")]
 async fn positions_that_fall_while_no_worker_runs_are_seen() {
     let rig = rig().await;
     rig.produce(&[change(0, 1, 900, 10)]);
@@ -114,4 +109,35 @@ async fn positions_that_fall_while_no_worker_runs_are_seen() {
 
     assert_eq!(look(&rig).await, ["1 1 1"]);
     assert_eq!(rig.epochs().await, ["hand 1 positions_fell"]);
+}
+
+/// Keys move when a topic gets more partitions: the new one begins in the epoch that its source is in.
+async fn a_partition_that_is_seen_later_begins_where_its_source_is() {
+    let rig = Rig::new(TOPIC, 2);
+    rig.execute(TABLE).await;
+    rig.produce(&[change(0, 1, 900, 10), change(1, 1, 5, 20)]);
+    rig.run().await.unwrap();
+    assert_eq!(look(&rig).await, ["1 1 1"]);
+    let moved = |mut record: OwnedRecord| {
+        record.at.partition = 1;
+        record
+    };
+    rig.produce(&[moved(change(0, 1, 7, 30)), moved(change(1, 2, 8, 31))]);
+
+    rig.run().await.unwrap();
+
+    assert_eq!(look(&rig).await, ["1 0 1", "2 1 1"]);
+    assert_eq!(rig.starts().await, [(0, 1, 1), (1, 0, 1)]);
+    assert_eq!(rig.epochs().await, ["hand 1 positions_fell"]);
+}
+
+#[test]
+fn hand_made_lineages() {
+    at_once(&[
+        || Box::pin(a_header_raises_the_epoch_and_a_late_record_keeps_its_own()),
+        || Box::pin(a_header_that_is_no_number_stops_the_lane_before_its_record()),
+        || Box::pin(without_the_option_headers_are_not_read()),
+        || Box::pin(a_partition_that_is_seen_later_begins_where_its_source_is()),
+        || Box::pin(positions_that_fall_while_no_worker_runs_are_seen()),
+    ]);
 }

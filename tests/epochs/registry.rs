@@ -1,7 +1,7 @@
 //! A registry of epochs that was lost is noticed before anything is taken for older than it is.
 
 use crate::hand::{change, look, rig};
-use crate::rig::Rig;
+use crate::rig::{Rig, at_once};
 use silversink::fault::{Class, Code};
 
 /// A table in epoch 1, and a registry that knows nothing.
@@ -23,7 +23,6 @@ async fn is_refused(rig: &Rig) {
 }
 
 /// The positions are still there: a sample of the table is looked at, which is all of a small one.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_registry_is_refused_until_the_epoch_is_raised_above() {
     let rig = lost("TRUNCATE silversink.source_epoch, silversink.source_epoch_start").await;
     is_refused(&rig).await;
@@ -37,9 +36,16 @@ async fn a_lost_registry_is_refused_until_the_epoch_is_raised_above() {
 }
 
 /// Nothing at all is known any more: the whole table is looked at.
-#[tokio::test(flavor = "multi_thread")]
 async fn lost_bookkeeping_is_refused() {
     let rig = lost("DROP SCHEMA silversink CASCADE").await;
     rig.rewind();
     is_refused(&rig).await;
+}
+
+#[test]
+fn lost_registries() {
+    at_once(&[
+        || Box::pin(a_lost_registry_is_refused_until_the_epoch_is_raised_above()),
+        || Box::pin(lost_bookkeeping_is_refused()),
+    ]);
 }

@@ -14,6 +14,7 @@ use silversink::telemetry::health::Health;
 use silversink::worker::{self, Options};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,25 @@ use tokio_util::sync::CancellationToken;
 
 /// No wait of a test takes as long unless something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Begins a test that runs beside others.
+pub type Story = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Runs what mostly waits side by side, each on a thread and a runtime of its own.
+pub fn at_once(stories: &[Story]) {
+    std::thread::scope(|scope| {
+        for story in stories {
+            scope.spawn(move || {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(story());
+            });
+        }
+    });
+}
 
 pub struct Rig {
     broker: MockBroker,

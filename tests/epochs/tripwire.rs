@@ -1,6 +1,7 @@
 //! A later change with a lower version than its row, in one epoch, stops its lane; what looks similar does not.
 
 use crate::hand::{Event, change, look, record, rig};
+use crate::rig::at_once;
 use silversink::fault::{Class, Code, Fault};
 
 /// Row 1 at commit 900; another row later still, so that what contradicts row 1 is no sign of positions that fell.
@@ -16,7 +17,6 @@ fn assert_contradicted(outcome: Result<(), Fault>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_contradiction_of_a_stored_row_stops_the_lane_and_commits_nothing() {
     let rig = rig().await;
     rig.produce(&sound());
@@ -34,7 +34,6 @@ async fn a_contradiction_of_a_stored_row_stops_the_lane_and_commits_nothing() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_contradiction_inside_a_batch_stops_the_lane_before_its_record() {
     let rig = rig().await;
     rig.produce(&sound());
@@ -49,7 +48,6 @@ async fn a_contradiction_inside_a_batch_stops_the_lane_before_its_record() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn counted_contradictions_are_superseded() {
     for batch_rows in [1, 100] {
         let mut rig = rig().await;
@@ -68,7 +66,6 @@ async fn counted_contradictions_are_superseded() {
 }
 
 /// A raised epoch is the cure: it starts at the record that contradicted.
-#[tokio::test(flavor = "multi_thread")]
 async fn raising_the_epoch_lets_the_lane_go_on() {
     let rig = rig().await;
     rig.produce(&sound());
@@ -82,7 +79,6 @@ async fn raising_the_epoch_lets_the_lane_go_on() {
     assert_eq!(look(&rig).await, ["1 2 1", "2 1 0"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn snapshot_rows_repeats_and_rows_without_a_time_do_not_trip() {
     for batch_rows in [1, 100] {
         let mut rig = rig().await;
@@ -100,4 +96,15 @@ async fn snapshot_rows_repeats_and_rows_without_a_time_do_not_trip() {
 
         assert_eq!(look(&rig).await, ["1 5 0", "2 6 0"]);
     }
+}
+
+#[test]
+fn contradicted_orders() {
+    at_once(&[
+        || Box::pin(a_contradiction_of_a_stored_row_stops_the_lane_and_commits_nothing()),
+        || Box::pin(a_contradiction_inside_a_batch_stops_the_lane_before_its_record()),
+        || Box::pin(counted_contradictions_are_superseded()),
+        || Box::pin(raising_the_epoch_lets_the_lane_go_on()),
+        || Box::pin(snapshot_rows_repeats_and_rows_without_a_time_do_not_trip()),
+    ]);
 }
