@@ -18,6 +18,7 @@ pub mod row;
 pub mod schema;
 pub mod sequence;
 pub mod slot;
+mod source_names;
 mod sources;
 pub mod topic;
 mod walking;

@@ -10,6 +10,7 @@ use super::json::walk::{Role, Walk, undecodable};
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{Placed, RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
+use super::source_names::SourceNames;
 use super::sources::{self, Sources};
 use super::topic::{Change, ChangeKind, Decoded};
 use crate::config::Position;
@@ -21,7 +22,6 @@ pub(super) struct Walking<'a, 'r> {
     pub plan: &'a Plan,
     pub table: &'a TablePlan,
     pub record: &'a RawRecord<'r>,
-    pub source_epoch: u32,
     pub key: Half<'r>,
     pub value: Half<'r>,
     /// What a value without schema is.
@@ -31,6 +31,8 @@ pub(super) struct Walking<'a, 'r> {
     pub position: Position,
     /// The topic's id, for append tables.
     pub topic_id: [u8; 16],
+    /// The names of the topic's sources so far.
+    pub source_names: &'a mut SourceNames,
     /// The source tables of the topic so far.
     pub sources: &'a mut Sources,
 }
@@ -67,27 +69,36 @@ impl<'r> Walking<'_, 'r> {
         if op == Op::Message {
             return Ok(Decoded::Skip("message"));
         }
-        let version = envelope::version(
+        let ordered = envelope::ordered(
             &facts,
             op,
             flattened,
-            self.source_epoch,
             self.record.offset,
             self.position,
             self.scratch,
         )?;
+        let version = ordered.version;
         if !self.sources.shared && !self.table.tells_source {
             self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
         }
-        let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
+        let own_time = envelope::source_time(&facts, self.scratch)?;
+        let sighting = envelope::sighting(&facts, op, flattened, &ordered, own_time, self.scratch)?;
+        let source = self.source_names.number(facts.source_name(self.scratch)?.unwrap_or_default());
+        let source_ts = match own_time {
+            Some(at) => Some(at),
+            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+        };
         let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
             kind: ChangeKind::Row,
             version,
             deleted_at: None,
             source_ts,
+            own_time: own_time.is_some(),
             has_kept: false,
             needs_base: false,
+            source,
+            sighting,
         };
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
@@ -197,11 +208,14 @@ impl<'r> Walking<'_, 'r> {
         row.put_stub(self.table, None);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.source_epoch, self.record.offset)?,
+            version: envelope::offset_version(self.record.offset)?,
             deleted_at: self.kafka_time().or(Some(0)),
             source_ts: self.kafka_time(),
+            own_time: false,
             has_kept: false,
             needs_base: false,
+            source: SourceNames::UNKNOWN,
+            sighting: None,
         }))
     }
 
