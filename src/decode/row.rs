@@ -17,6 +17,8 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
+    pub old_key: Vec<u8>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -55,6 +57,7 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.old_key.clear();
         self.fields.clear();
     }
 
@@ -70,6 +73,24 @@ impl RowBuffer {
             };
             reading.encode(&slot, slots.scratch, &mut self.key)?;
             self.fields.push(start..self.key.len());
+        }
+        Ok(())
+    }
+
+    /// Encodes the key that the row had before; its slots stand where those of the key do.
+    ///
+    /// # Errors
+    /// As [`RowBuffer::put_key`].
+    pub(super) fn put_old_key(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+    ) -> Result<(), Fault> {
+        for (place, source) in table.key.iter().enumerate() {
+            let Some((reading, slot)) = key_slot(source, slots) else {
+                return Err(key_missing(table, place));
+            };
+            reading.encode(&slot, slots.scratch, &mut self.old_key)?;
         }
         Ok(())
     }

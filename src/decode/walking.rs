@@ -5,6 +5,7 @@ use super::envelope::{self, Fact, Facts, Image, Op};
 use super::identify::{Half, Id};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
+use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
@@ -69,6 +70,7 @@ impl<'r> Walking<'_, 'r> {
             source_ts,
             has_kept: false,
             needs_base: false,
+            moved: false,
         };
         match op {
             Op::Truncate => {
@@ -102,6 +104,9 @@ impl<'r> Walking<'_, 'r> {
                 row.put_key(self.table, slots)?;
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
+                if kept.unavailable && facts.may_create(self.scratch) {
+                    change.moved = oldkey::read(self.record, self.table, self.scratch, row)?;
+                }
             }
         }
         Ok(Decoded::Change(change))
@@ -141,6 +146,7 @@ impl<'r> Walking<'_, 'r> {
             source_ts: self.kafka_time(),
             has_kept: false,
             needs_base: false,
+            moved: false,
         }))
     }
 

@@ -3,12 +3,12 @@
 use super::connect::{Connection, Target};
 use super::copy::Frames;
 use super::params::{Letters, Ranges, count};
-use super::stages::{Stage, has_partial, variant};
+use super::stages::{Stage, variant};
 use super::{Limits, session, sqlstate};
 use crate::batch::{Applied, Batch, Settled};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ledger;
-use crate::sql::merge::CREATE_COUNTER;
+use crate::sql::merge::{CREATE_COUNTER, Variant};
 use crate::sql::settle::{self, Backend};
 use crate::table::TableName;
 use bytes::Bytes;
@@ -175,7 +175,7 @@ impl Writer {
                 let work = async {
                     futures::join!(
                         self.client.batch_execute("BEGIN"),
-                        self.client.copy_in(stage.copy(batch))
+                        self.client.copy_in(stage.copy(variant))
                     )
                 };
                 let (begun, sink) = limits.wait(doing, work).await?;
@@ -201,7 +201,7 @@ impl Writer {
                 async { if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) } };
             let staged = async {
                 match sink {
-                    Some(sink) => send(sink, batch, 0..batch.rows.len()).await,
+                    Some(sink) => send(sink, batch, 0..batch.rows.len(), variant).await,
                     None => Ok(()),
                 }
             };
@@ -286,9 +286,10 @@ pub(super) async fn send(
     sink: CopyInSink<Bytes>,
     batch: &Batch,
     rows: std::ops::Range<usize>,
+    variant: Variant,
 ) -> Result<(), Error> {
     let mut sink = pin!(sink);
-    if let Some(frames) = Frames::new(batch, rows, has_partial(batch)) {
+    if let Some(frames) = Frames::new(batch, rows, variant) {
         for chunk in frames {
             sink.feed(chunk).await?;
         }
