@@ -1,6 +1,5 @@
 //! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
 
-use super::convert::{Staging, staging};
 use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
@@ -138,27 +137,11 @@ impl RowBuffer {
         Ok(kept)
     }
 
-    /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
-    /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
-    pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
-        for (source, column) in table.columns.iter().zip(&table.shape.columns) {
+    /// Encodes the key's columns alone: enough to insert a marked row, as no other column may be NOT NULL.
+    pub(super) fn put_stub(&mut self, table: &TablePlan) {
+        for source in &table.columns {
             match source {
                 Source::Key(place) => self.put_key_field(*place),
-                Source::Row(reading) if column.not_null => {
-                    let start = self.body.len();
-                    let encoded = slots.is_some_and(|slots| {
-                        let slot = slots.of_row(reading);
-                        !reading.is_unavailable(&slot, slots.scratch)
-                            && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
-                    });
-                    // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
-                    let no_cast = staging(&column.ty) == Staging::Text
-                        && self.body.get(start..) == Some(&[0; 4]);
-                    if !encoded || no_cast {
-                        self.body.truncate(start);
-                        self.body.extend_from_slice(&NOT_GIVEN);
-                    }
-                }
                 Source::Absent | Source::Row(_) => self.body.extend_from_slice(&NOT_GIVEN),
             }
         }
