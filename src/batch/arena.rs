@@ -109,6 +109,7 @@ pub struct Arena {
     truncate: Option<Truncate>,
     floor: Option<Truncate>,
     letters: Vec<DeadLetterRow>,
+    closed: Vec<(Vec<u8>, Version)>,
     /// Key of the last delete event of each partition, to recognise the tombstone behind it across batches.
     last_delete: Vec<Option<(i64, u64)>>,
     pub(super) hasher: FixedState,
@@ -168,6 +169,11 @@ impl Arena {
     /// Adds the row of an acknowledged dead letter.
     pub fn add_letter(&mut self, row: DeadLetterRow) {
         self.letters.push(row);
+    }
+
+    /// A whole row of the batch closes the holes of its key below it.
+    pub fn close_holes(&mut self, key: &[u8], version: Version) {
+        self.closed.push((key.to_vec(), version));
     }
 
     /// Folds one truncate of the whole table in.
@@ -326,6 +332,7 @@ impl Arena {
         self.last_delete.clear();
         self.truncate = None;
         self.letters.clear();
+        self.closed.clear();
     }
 
     /// Closes the batch: merges layers, sorts by key, hands everything over and starts anew.
@@ -365,6 +372,7 @@ impl Arena {
             ranges: sealed,
             truncate: self.truncate.take(),
             letters: std::mem::take(&mut self.letters),
+            closed: std::mem::take(&mut self.closed),
         };
         self.index.clear();
         self.progress.clear();

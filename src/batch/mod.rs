@@ -3,6 +3,7 @@
 //! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
 
 pub mod arena;
+pub mod holes;
 mod layer;
 mod moved;
 
@@ -179,6 +180,8 @@ pub struct DeadLetterRow {
     pub fingerprint: String,
     /// Key for people, if it could be read, as JSON text.
     pub key: Option<String>,
+    /// Encoded key, if key and version could be read: the letter leaves a hole there (I9).
+    pub row_key: Option<Vec<u8>>,
     /// Version, if it could be read.
     pub version: Option<Version>,
     /// The reason, no row value in it.
@@ -210,6 +213,8 @@ pub struct Batch {
     pub truncate: Option<Truncate>,
     /// Dead letters of this stretch, acknowledged.
     pub letters: Vec<DeadLetterRow>,
+    /// Keys with holes that a whole row of this batch closes, up to its version.
+    pub closed: Vec<(Vec<u8>, Version)>,
 }
 
 impl Batch {

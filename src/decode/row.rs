@@ -4,6 +4,7 @@ use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
 use crate::fault::{Code, Fault};
+use crate::version::Version;
 use std::ops::Range;
 
 /// One row in PostgreSQL's binary form.
@@ -18,6 +19,8 @@ pub struct RowBuffer {
     pub kept: ColumnSet,
     /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
     pub old_key: Vec<u8>,
+    /// Version of the change, once the key is encoded: what a record that fails later is remembered by.
+    pub version: Option<Version>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -57,6 +60,7 @@ impl RowBuffer {
         self.key.clear();
         self.kept.clear();
         self.old_key.clear();
+        self.version = None;
         self.fields.clear();
     }
 

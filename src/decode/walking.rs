@@ -103,6 +103,7 @@ impl<'r> Walking<'_, 'r> {
                 self.read_key(key_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
+                row.version = Some(version);
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
                 if kept.unavailable && facts.may_create(self.scratch) {

@@ -11,6 +11,7 @@ use crate::sql::ledger;
 use crate::sql::merge::{CREATE_COUNTER, Variant};
 use crate::sql::settle::{self, Backend};
 use crate::table::TableName;
+use crate::version::Version;
 use bytes::Bytes;
 use futures::SinkExt;
 use std::pin::pin;
@@ -227,7 +228,13 @@ impl Writer {
             };
             let mut staged = pin!(staged);
             // The rows must be on their way before what follows them; their answer is waited for together with the rest.
-            let letters = self.insert_letters(pipeline, table, &letters);
+            let letters = async {
+                let (letters, holes) = futures::join!(
+                    self.insert_letters(pipeline, table, &letters),
+                    self.keep_holes(table, batch)
+                );
+                letters.and(holes)
+            };
             let params: [&(dyn ToSql + Sync); 14] = [
                 &pipeline,
                 &ranges.topics,
@@ -291,6 +298,35 @@ impl Writer {
             )
             .await
             .map(|_| ())
+    }
+
+    /// Opens the holes of the batch's letters and closes those below its whole rows, in this order.
+    async fn keep_holes(&self, table: Option<&TableName>, batch: &Batch) -> Result<(), Error> {
+        let opened =
+            batch.letters.iter().filter_map(|l| Some((l.row_key.as_deref()?, l.version.as_ref()?)));
+        let closed = batch.closed.iter().map(|(key, version)| (key.as_slice(), version));
+        let Some(table) = table else { return Ok(()) };
+        let change = async |sql: &str, holes: Vec<(&[u8], &Version)>| {
+            if holes.is_empty() {
+                return Ok(());
+            }
+            let (keys, versions): (Vec<&[u8]>, Vec<&[u8]>) = holes
+                .into_iter()
+                .map(|(key, version)| (key, version.as_bytes().as_slice()))
+                .unzip();
+            let params: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&table.schema, Type::TEXT),
+                (&table.name, Type::TEXT),
+                (&keys, Type::BYTEA_ARRAY),
+                (&versions, Type::BYTEA_ARRAY),
+            ];
+            self.client.execute_typed(sql, &params).await.map(|_| ())
+        };
+        let (opened, closed) = futures::join!(
+            change(ledger::OPEN_HOLES, opened.collect()),
+            change(ledger::CLOSE_HOLES, closed.collect())
+        );
+        opened.and(closed)
     }
 
     pub(super) async fn rollback(&self, doing: &str) -> Result<(), Fault> {

@@ -9,16 +9,16 @@ pub const LOCK_KEY: i64 = 0x0073_696c_7665_7200;
 /// Counts the objects of [`CREATE`] that exist; [`OBJECTS`] means nothing is to do.
 pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relkind = 'r' \
-    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor')) \
+    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'hole')) \
   + (SELECT count(*) FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
     WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 5;
+pub const OBJECTS: i64 = 6;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 6] = [
+pub const CREATE: [&str; 7] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -79,6 +79,13 @@ pub const CREATE: [&str; 6] = [
   version bytea NOT NULL,
   truncated_at timestamptz NOT NULL,
   PRIMARY KEY (schema_name, table_name)
+)",
+    "CREATE TABLE IF NOT EXISTS silversink.hole (
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  key bytea NOT NULL,
+  version bytea NOT NULL,
+  PRIMARY KEY (schema_name, table_name, key)
 )",
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
@@ -171,6 +178,20 @@ pub const LETTERS: &str = "INSERT INTO silversink.dead_letter AS d (pipeline, sc
   ON CONFLICT ON CONSTRAINT dead_letter_pkey DO UPDATE SET code = excluded.code, fingerprint = excluded.fingerprint, \
     reason = excluded.reason, sqlstate = excluded.sqlstate, dlq_partition = excluded.dlq_partition, \
     dlq_offset = excluded.dlq_offset, last_seen = now(), count = d.count + 1";
+
+/// Records the holes that dead letters leave (I9). `$1` schema, `$2` table, arrays `$3` encoded key, `$4` version.
+pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole AS h (schema_name, table_name, key, version) \
+  SELECT DISTINCT ON (u.key) $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) \
+    ORDER BY u.key, u.version DESC \
+  ON CONFLICT ON CONSTRAINT hole_pkey DO UPDATE SET version = excluded.version WHERE h.version < excluded.version";
+
+/// Removes the holes that whole rows close. Parameters as in [`OPEN_HOLES`].
+pub const CLOSE_HOLES: &str = "DELETE FROM silversink.hole AS h USING unnest($3, $4) AS u(key, version) \
+  WHERE h.schema_name = $1 AND h.table_name = $2 AND h.key = u.key AND h.version <= u.version";
+
+/// The holes of a table.
+pub const HOLES: &str =
+    "SELECT key, version FROM silversink.hole WHERE schema_name = $1 AND table_name = $2";
 
 /// Positions of a pipeline.
 pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, leader_epoch, owner_epoch, owner, \

@@ -52,6 +52,11 @@ impl Intake {
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
                         let (lane, decoder) = (at.lane, at.decoder);
                         self.lanes[lane].keyed[decoder] |= granted.progressed;
+                        // What another worker learned about the table meanwhile comes with the next plan.
+                        self.lanes[lane]
+                            .decoders
+                            .iter_mut()
+                            .for_each(crate::decode::TopicDecoder::forget_plans);
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -86,13 +91,14 @@ impl Intake {
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
-            Resolution::TablePlan { plan, shape, floor } => {
+            Resolution::TablePlan { plan, shape, floor, holes } => {
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
                     lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);
+                holes.iter().for_each(|(key, version)| lane.holes.open(key, *version));
                 lane.decoders[decoder].install(need, plan);
             }
         }

@@ -53,7 +53,8 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
             Ok(plan) => {
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
-                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor });
+                let holes = shared.destination.holes(&job.table).await?;
+                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor, holes });
             }
             Err(mismatches) if round == 0 => {
                 add_columns(shared, &job.table, &mismatches).await?;

@@ -63,13 +63,23 @@ impl Taking<'_> {
             return Taken::Done;
         }
         let id = PartitionId(u32::try_from(at).unwrap_or(u32::MAX));
-        if let Some(fault) = self.refusal(at, id, raw) {
-            return self.dead_letter(at, raw, &fault);
-        }
+        let refusal = self.refusal(at, id, raw);
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
-        match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
+        let decoded =
+            lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH);
+        if let Some(fault) = refusal {
+            return self.dead_letter(at, raw, &fault);
+        }
+        match decoded {
+            Decoded::Change(change) if lane.has_hole(&change, self.row) => {
+                let text = format!(
+                    "read row for {}: unchanged columns, and an earlier change of the row is a dead letter",
+                    lane.table
+                );
+                self.dead_letter(at, raw, &Fault::poison(Code::UnchangedWithoutBase, text))
+            }
             Decoded::Change(change) => {
                 let slot = partition.slot;
                 lane.keyed[decoder] |= raw.key.is_some();
@@ -87,6 +97,12 @@ impl Taking<'_> {
                         return self.advance(at, raw.offset);
                     }
                 };
+                if kind == Kind::Whole
+                    && !lane.holes.is_empty()
+                    && lane.holes.close(&self.row.key, change.version)
+                {
+                    lane.arena.close_holes(&self.row.key, change.version);
+                }
                 lane.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
@@ -189,8 +205,12 @@ impl Taking<'_> {
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
             self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
         }
+        let row = self.row.version.map(|version| (self.row.key.clone(), version));
+        if let Some((key, version)) = &row {
+            lane.holes.open(key, *version);
+        }
         let pending =
-            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id, row };
         lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);

@@ -103,6 +103,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         ranges,
         truncate: None,
         letters: vec![],
+        closed: vec![],
     };
     let end = |v: &Vec<u8>| u32::try_from(v.len()).unwrap();
     for row in rows {

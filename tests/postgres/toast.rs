@@ -208,14 +208,16 @@ async fn unchanged_values_are_those_of_the_source_in_every_encoding() {
     for (encoding, without_placeholder) in ENCODINGS {
         for size in SIZES {
             for table in ["docs_full", "docs_nothing"] {
-                let found = differences(&db, &capture, (encoding, table, size)).await;
-                assert_eq!(found, (Vec::new(), BTreeSet::new()), "{table}, {encoding}, {size}");
+                let (found, letters) = differences(&db, &capture, (encoding, table, size)).await;
+                assert_eq!(letters, BTreeSet::new(), "{table}, {encoding}, {size}");
+                let wrong: Vec<_> = found.iter().filter(|(_, what)| !same_numbers(what)).collect();
+                assert!(wrong.is_empty(), "{table}, {encoding}, {size}: {wrong:?}");
             }
             // The change of key 15 to 115 brings none of the large values: they are in the row that it left.
             let (found, letters) =
                 differences(&db, &capture, (encoding, "docs_default", size)).await;
             assert_eq!(letters, BTreeSet::new(), "{encoding}, {size}");
-            for (key, what) in found {
+            for (key, what) in found.into_iter().filter(|(_, what)| !same_numbers(what)) {
                 let Mismatch::Column { column, found, .. } = &what else {
                     panic!("{encoding}, {size}: {key}: {what:?}")
                 };
@@ -228,6 +230,18 @@ async fn unchanged_values_are_those_of_the_source_in_every_encoding() {
     }
 }
 
+/// Elements of `numeric[]` come without the zeros at their end.
+fn same_numbers(what: &Mismatch) -> bool {
+    let numbers = |text: &Option<String>| -> Vec<String> {
+        let text = text.as_deref().unwrap_or_default();
+        text.split(',')
+            .map(|n| n.trim_matches(['{', '}']).trim_end_matches('0').to_owned())
+            .collect()
+    };
+    matches!(what, Mismatch::Column { column, expected, found }
+        if column == "prices" && found.is_some() && numbers(expected) == numbers(found))
+}
+
 /// Deletes come without their key there, and a row that changed its key has no base: it is quarantined, not made up.
 #[tokio::test]
 async fn what_an_index_as_replica_identity_hides_is_quarantined() {
@@ -235,12 +249,15 @@ async fn what_an_index_as_replica_identity_hides_is_quarantined() {
     let db = silver(&capture).await;
     for size in SIZES {
         let (found, letters) = differences(&db, &capture, ("json", "docs_index", size)).await;
-        assert!(letters.contains(&47), "{size}: the create of key 16: {letters:?}");
+        // What follows the change of key 15 to 115, of which only the update shows, and the create of key 16.
+        assert_eq!(letters, BTreeSet::from([42, 43, 47]), "{size}");
         let rows: BTreeSet<_> = found
             .iter()
             .filter(|(_, what)| !matches!(what, Mismatch::Column { .. }))
             .map(|(key, what)| format!("{key} {what:?}"))
             .collect();
-        println!("{size} {letters:?} {rows:?}");
+        let hidden =
+            ["id=0 Unknown", "id=115 Missing", "id=14 LiveButDeleted", "id=15 LiveButDeleted"];
+        assert_eq!(rows, hidden.map(str::to_owned).into(), "{size}");
     }
 }
