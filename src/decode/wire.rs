@@ -71,10 +71,14 @@ pub fn frame(part: Part, bytes: Option<&[u8]>, format: Format) -> Result<Framed<
                 ),
             )),
         },
-        [first, ..] if format != Format::Avro && starts_json(*first) => {
-            let text = bytes.trim_ascii();
-            Ok(if text == b"null" { Framed::Nothing } else { Framed::Json(text) })
-        }
+        [first, ..] if format != Format::Avro && starts_json(*first) => match bytes.trim_ascii() {
+            b"" => Err(Fault::poison(
+                Code::Undecodable,
+                format!("decode {}: it is nothing but white space", part.as_str()),
+            )),
+            b"null" => Ok(Framed::Nothing),
+            text => Ok(Framed::Json(text)),
+        },
         [first, ..] => Err(unknown_magic(part, *first, format)),
     }
 }
