@@ -12,6 +12,7 @@ pub mod identify;
 pub mod json;
 pub mod keytext;
 pub mod plan;
+pub mod registry_id;
 pub mod row;
 pub mod schema;
 pub mod sequence;
@@ -24,5 +25,6 @@ pub mod wire;
 mod tests;
 
 pub use identify::{PlanNeed, SchemaId};
+pub use registry_id::{PayloadId, RegistryId};
 pub use row::RowBuffer;
 pub use topic::{Change, ChangeKind, Decoded, TopicDecoder};

@@ -5,8 +5,7 @@ use crate::batch::Batch;
 use crate::batch::arena::Arena;
 use crate::config::{Format, Limits, Table};
 use crate::core::{LaneId, PartitionId};
-use crate::decode::PlanNeed;
-use crate::decode::TopicDecoder;
+use crate::decode::{PayloadId, PlanNeed, TopicDecoder};
 use crate::fault::Fault;
 use crate::table::TableName;
 use crate::telemetry::held::Condition;
@@ -101,12 +100,18 @@ impl Lane {
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.
-    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, format: Format) -> usize {
+    pub(super) fn decoder_of(
+        &mut self,
+        topic: &Arc<str>,
+        format: Format,
+        payload_id: PayloadId,
+    ) -> usize {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return at;
         }
         self.topics.push(Arc::clone(topic));
-        self.decoders.push(TopicDecoder::new(format, self.overrides.clone()));
+        self.decoders
+            .push(TopicDecoder::new(format, self.overrides.clone()).with_payload_id(payload_id));
         self.keyed.push(false);
         self.topics.len() - 1
     }

@@ -4,7 +4,7 @@ use super::tables::shape;
 use crate::config::{self, Format};
 use crate::decode::plan::{self, SchemaText};
 use crate::decode::slot::Scratch;
-use crate::decode::{Change, Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
+use crate::decode::{Change, Decoded, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use crate::record::{Coordinates, OwnedRecord};
 use crate::table::TableShape;
 use base64::Engine;
@@ -109,7 +109,10 @@ pub struct Done {
 /// A decoder with what the worker would give it.
 pub struct Worker {
     pub decoder: TopicDecoder,
+    /// Schemas by Confluent's id.
     pub registry: HashMap<u32, String>,
+    /// Schemas by every other kind of id.
+    pub others: HashMap<RegistryId, String>,
     pub shape: Arc<TableShape>,
     pub plans: usize,
     scratch: Scratch,
@@ -127,8 +130,15 @@ impl Worker {
         format: Format,
         table: config::Table,
     ) -> Self {
-        let (scratch, row) = (Scratch::default(), RowBuffer::default());
-        Self { decoder: TopicDecoder::new(format, table), registry, shape, plans: 0, scratch, row }
+        Self {
+            decoder: TopicDecoder::new(format, table),
+            registry,
+            others: HashMap::new(),
+            shape,
+            plans: 0,
+            scratch: Scratch::default(),
+            row: RowBuffer::default(),
+        }
     }
 
     /// Decodes as far as it goes, installing the plans that are asked for.
@@ -157,7 +167,10 @@ impl Worker {
     fn provide(&mut self, need: &PlanNeed) {
         self.plans += 1;
         let text = |id: &'_ SchemaId| match id {
-            SchemaId::Avro(id) => self.registry.get(id).cloned().unwrap_or_default(),
+            SchemaId::Avro(RegistryId::Confluent(id)) => {
+                self.registry.get(id).cloned().unwrap_or_default()
+            }
+            SchemaId::Avro(id) => self.others.get(id).cloned().unwrap_or_default(),
             SchemaId::ConnectJson(text) => text.to_string(),
             SchemaId::Schemaless | SchemaId::None => String::new(),
         };

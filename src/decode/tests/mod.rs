@@ -3,6 +3,7 @@
 mod capture;
 mod oracle;
 mod rules;
+mod schema_ids;
 mod shop;
 mod strict;
 mod tables;

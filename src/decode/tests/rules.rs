@@ -295,16 +295,6 @@ fn the_format_of_the_route_binds() {
 }
 
 #[test]
-fn a_schema_id_in_a_header_is_named_in_the_fault() {
-    let mut record = record(0, Some(&[0, 0, 0, 0, 1, 2]), Some(&[0, 0, 0, 0, 2, 2]));
-    record.headers.push(("__value_schema_id".to_owned(), Some(vec![1; 17])));
-    match worker().decode(&record) {
-        Decoded::Poison(fault) => assert!(fault.text.contains("__value_schema_id"), "{fault}"),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn a_refused_schema_makes_its_records_poison_until_plans_are_forgotten() {
     let mut worker =
         Worker::new(notes(), HashMap::from([(1, "nonsense".to_owned()), (2, "{}".to_owned())]));
