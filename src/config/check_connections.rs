@@ -190,3 +190,26 @@ pub fn is_topic(name: &str) -> bool {
         && name != "."
         && name != ".."
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::parse;
+
+    #[test]
+    fn settings_of_apicurio_need_apicurio_and_have_two_widths() {
+        let said = |lines: &str| {
+            let text = format!(
+                "name = \"x\"\nkafka.bootstrap_servers = \"a:1\"\npostgres.url = \"postgresql://x\"\n\
+                 [[route]]\ntopics = \"a\"\ntable = \"s.t\"\n[registry]\nurl = \"http://x\"\n{lines}"
+            );
+            let report = parse(&text, "x.toml", &|_| None).err().map(|report| report.to_string());
+            report.and_then(|report| report.lines().next().map(str::to_owned))
+        };
+        let error = |text: &str| Some(format!("error: {text}"));
+        assert_eq!(said("id_bytes = 5\n"), error("`id_bytes` is neither 4 nor 8"));
+        assert_eq!(said("id_bytes = 8\n"), error("`id_bytes` without `api = \"apicurio\"`"));
+        assert_eq!(said("use_id = \"globalId\"\n"), error("`use_id` without `api = \"apicurio\"`"));
+        assert_eq!(said("id_bytes = 4\n"), None);
+        assert_eq!(said("api = \"apicurio\"\nid_bytes = 8\nuse_id = \"globalId\"\n"), None);
+    }
+}

@@ -392,15 +392,6 @@ fn values_out_of_bounds_are_refused() {
         ("[schema]\nprefix = \"\"\n", "error: the prefix cannot be used"),
         ("[registry]\nurl = \"localhost\"\n", "error: `registry.url` is not a URL"),
         ("[registry]\nurl = \"http://x\"\npassword = \"p\"\n", "error: a password without a user"),
-        ("[registry]\nurl = \"http://x\"\nid_bytes = 5\n", "error: `id_bytes` is neither 4 nor 8"),
-        (
-            "[registry]\nurl = \"http://x\"\nid_bytes = 8\n",
-            "error: `id_bytes` without `api = \"apicurio\"`",
-        ),
-        (
-            "[registry]\nurl = \"http://x\"\nuse_id = \"globalId\"\n",
-            "error: `use_id` without `api = \"apicurio\"`",
-        ),
         ("[defaults]\nunavailable_value_placeholder = \"\"\n", "error: the placeholder is empty"),
         ("[[table]]\nx = 1\n", "error: `table` is an array"),
     ] {

@@ -169,7 +169,14 @@ impl Parser {
         let part =
             |name: &str| object.get(name).ok_or_else(|| unusable(format!("{name} is missing")));
         let kind = match ty {
-            "array" => Kind::Array(Box::new(self.read(part("items")?, namespace, depth + 1)?)),
+            "array" => {
+                let item = self.read(part("items")?, namespace, depth + 1)?;
+                // Any number of them would take a moment to claim and for ever to walk.
+                if !item.has_bytes() {
+                    return Err(unusable("an array of a type that takes no bytes"));
+                }
+                Kind::Array(Box::new(item))
+            }
             "map" => Kind::Map(Box::new(self.read(part("values")?, namespace, depth + 1)?)),
             "record" | "error" | "enum" | "fixed" => {
                 let name = text("name").ok_or_else(|| unusable(format!("a {ty} has no name")))?;
@@ -282,6 +289,15 @@ impl AvroType {
             _ => 0,
         };
         Self { kind, connect, types }
+    }
+
+    /// Whether each value takes at least one byte.
+    fn has_bytes(&self) -> bool {
+        match &self.kind {
+            Kind::Null | Kind::Fixed(0) => false,
+            Kind::Record(_, fields) => fields.iter().any(|(_, ty)| ty.has_bytes()),
+            _ => true,
+        }
     }
 
     /// Connect's schema name, else the record's full name.

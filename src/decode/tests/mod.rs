@@ -2,6 +2,7 @@
 
 mod capture;
 mod oracle;
+mod random_schemas;
 mod rules;
 mod schema_ids;
 mod shop;
