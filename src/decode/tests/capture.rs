@@ -32,14 +32,29 @@ impl Capture {
 
     pub fn load_from(scenario: &Path, encoding: &str) -> Self {
         let directory = scenario.join(encoding);
-        let text = gunzip(&directory.join("records.ndjson.gz"));
-        let schemas = std::fs::read_dir(directory.join("schemas")).into_iter().flatten();
         Self {
-            records: text.lines().map(record).collect(),
-            registry: schemas.map(|file| schema(&file.unwrap().path())).collect(),
+            records: records(&directory),
+            registry: registry(&directory),
             shapes: shapes(&scenario.join("tables.json")),
         }
     }
+}
+
+/// The records of one encoding.
+pub fn records(directory: &Path) -> Vec<OwnedRecord> {
+    let packed = directory.join("records.ndjson.gz");
+    let text = if packed.exists() {
+        gunzip(&packed)
+    } else {
+        std::fs::read_to_string(directory.join("records.ndjson")).unwrap()
+    };
+    text.lines().map(record).collect()
+}
+
+/// The Avro schemas of one encoding; none for JSON.
+pub fn registry(directory: &Path) -> HashMap<u32, String> {
+    let schemas = std::fs::read_dir(directory.join("schemas")).into_iter().flatten();
+    schemas.map(|file| schema(&file.unwrap().path())).collect()
 }
 
 fn gunzip(path: &Path) -> String {

@@ -1,7 +1,9 @@
 //! Whole records through the decoder.
 
 mod capture;
+mod json_rules;
 mod oracle;
+mod prefixes;
 mod random_schemas;
 mod rules;
 mod schema_ids;

@@ -241,9 +241,9 @@ fn flattened_records_use_what_position_they_have() {
 }
 
 #[test]
-fn field_order_and_repeated_fields_do_not_matter() {
-    let value = r#"{"op":"u","source":{"connector":"postgresql"},"after":{"id":9},
-        "after":{"rank":1,"body":"first","rank":3,"id":1},"before":null}"#;
+fn field_order_does_not_matter() {
+    let value = r#"{"op":"u","source":{"connector":"postgresql"},
+        "after":{"rank":3,"body":"first","id":1},"before":null}"#;
     let done = worker().change(&json(0, r#"{"id":1}"#, value));
     assert_eq!(fields(&done.body)[2], Some(3_i32.to_be_bytes().to_vec()));
     assert!(!done.change.has_kept);
