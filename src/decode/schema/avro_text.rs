@@ -144,14 +144,21 @@ impl Parser {
         Ok(found)
     }
 
-    fn by_name(&self, name: &str, namespace: &str) -> Result<AvroType, Fault> {
+    fn by_name(&mut self, name: &str, namespace: &str) -> Result<AvroType, Fault> {
         if let Some(kind) = primitive(name) {
             return Ok(AvroType::new(kind, Connect::default()));
         }
         let full = full_name(name, namespace);
         // A bare name is looked for in the enclosing namespace first, then without one.
         match self.named.get(&full).or_else(|| self.named.get(name)) {
-            Some(Some(found)) => Ok(found.clone()),
+            Some(Some(found)) => {
+                // Counted before it is copied: many names of one large type would fill the memory first.
+                self.types += found.types;
+                if self.types > MAX_TYPES {
+                    return Err(unusable(format!("more than {MAX_TYPES} types")));
+                }
+                Ok(found.clone())
+            }
             Some(None) => Err(unusable(format!("type {full} contains itself"))),
             None => Err(unusable(format!("type {full} is not defined"))),
         }
