@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-system test-faults bench stack-up stack-down lint fmt deny advisories soak
+.PHONY: help bootstrap demo test test-system test-faults bench fuzz stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -43,6 +43,9 @@ test-faults: bootstrap ## the fault tests on the real stack
 
 bench: bootstrap ## events per second next to the yardstick
 	tests/bench/run.sh $(ARGS)
+
+fuzz: ## every fuzz target for ARGS seconds (default 60); needs a C++ compiler
+	tests/fuzz/run.sh $(ARGS)
 
 stack-up: ## Kafka, Connect with Debezium, registry and PostgreSQL on loopback
 	tests/stack/up.sh

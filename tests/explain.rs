@@ -98,7 +98,7 @@ fn a_captured_avro_record_is_told_step_by_step_before_there_is_a_table() {
     let text = String::from_utf8(output.stdout).unwrap();
     for line in [
         "record    shop.public.customers-0@3",
-        "key       Avro, Confluent wire format, schema",
+        "key       Avro, schema",
         "shop.public.customers.Envelope",
         "envelope  r (snapshot read)",
         "route     silver.customers",

@@ -34,7 +34,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
     ("postgres_openssl", &["src/postgres/"]),
     // Pure: quoting and binary forms.
     ("postgres_protocol", &["src/postgres/", "src/sql/", "src/decode/convert"]),
-    ("schema_registry_converter", &["src/registry"]),
+    ("reqwest", &["src/registry"]),
     ("apache_avro", &["src/decode/", "src/registry", "src/demo/poison"]),
     ("metrics", &["src/telemetry/"]),
     ("metrics_exporter_prometheus", &["src/telemetry/"]),

@@ -5,7 +5,7 @@ use super::diagnostic::Problems;
 use super::located::Located;
 use super::properties::{denied, java_only};
 use super::raw::{RawDlq, RawKafka, RawPostgres, RawRegistry, Scalar};
-use super::{Dlq, Kafka, Postgres, Registry, Route};
+use super::{Dlq, Kafka, Postgres, Registry, RegistryApi, Route};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -95,7 +95,35 @@ pub fn check_registry(raw: &Located<RawRegistry>, problems: &mut Problems) -> Re
     if let (Some(password), None) = (&raw.password, &raw.user) {
         problems.add(password.span(), "a password without a user", "expected `user` beside it");
     }
+    let api = raw.api.unwrap_or_default();
+    let wide_ids = match raw.id_bytes.as_ref().map_or(4, |bytes| **bytes) {
+        4 => false,
+        8 => true,
+        _ => {
+            let span = raw.id_bytes.as_ref().map_or(0..0, Located::span);
+            problems.add(span, "`id_bytes` is neither 4 nor 8", "expected 4 or 8");
+            false
+        }
+    };
+    let of_apicurio = [
+        (raw.use_id.as_ref().map(Located::span), "use_id"),
+        (raw.id_bytes.as_ref().map(Located::span).filter(|_| wide_ids), "id_bytes"),
+    ];
+    if api == RegistryApi::Confluent
+        && let Some((span, key)) =
+            of_apicurio.into_iter().find_map(|(span, key)| span.map(|span| (span, key)))
+    {
+        problems.add(
+            span,
+            format!("`{key}` without `api = \"apicurio\"`"),
+            "ids of Confluent's protocol have one kind and four bytes",
+        );
+    }
     Registry {
+        api,
+        use_id: raw.use_id.as_ref().map(|id| **id).unwrap_or_default(),
+        wide_ids,
+        cache_dir: optional(raw.cache_dir.as_ref()).map(PathBuf::from),
         url: url.trim_end_matches('/').to_owned(),
         user: optional(raw.user.as_ref()),
         password: optional(raw.password.as_ref()).map(SecretString::from),
@@ -161,4 +189,27 @@ pub fn is_topic(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
         && name != "."
         && name != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load::parse;
+
+    #[test]
+    fn settings_of_apicurio_need_apicurio_and_have_two_widths() {
+        let said = |lines: &str| {
+            let text = format!(
+                "name = \"x\"\nkafka.bootstrap_servers = \"a:1\"\npostgres.url = \"postgresql://x\"\n\
+                 [[route]]\ntopics = \"a\"\ntable = \"s.t\"\n[registry]\nurl = \"http://x\"\n{lines}"
+            );
+            let report = parse(&text, "x.toml", &|_| None).err().map(|report| report.to_string());
+            report.and_then(|report| report.lines().next().map(str::to_owned))
+        };
+        let error = |text: &str| Some(format!("error: {text}"));
+        assert_eq!(said("id_bytes = 5\n"), error("`id_bytes` is neither 4 nor 8"));
+        assert_eq!(said("id_bytes = 8\n"), error("`id_bytes` without `api = \"apicurio\"`"));
+        assert_eq!(said("use_id = \"globalId\"\n"), error("`use_id` without `api = \"apicurio\"`"));
+        assert_eq!(said("id_bytes = 4\n"), None);
+        assert_eq!(said("api = \"apicurio\"\nid_bytes = 8\nuse_id = \"globalId\"\n"), None);
+    }
 }

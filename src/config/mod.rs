@@ -79,7 +79,7 @@ pub struct Kafka {
 }
 
 /// `[registry]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     /// Base URL.
     pub url: String,
@@ -89,6 +89,36 @@ pub struct Registry {
     pub password: Option<SecretString>,
     /// PEM file of the certificate authority.
     pub ca: Option<PathBuf>,
+    /// Which protocol it speaks.
+    pub api: RegistryApi,
+    /// Which of Apicurio's ids stands behind the first byte of a record.
+    pub use_id: ApicurioId,
+    /// That id has eight bytes instead of four.
+    pub wide_ids: bool,
+    /// Where copies of schemas are kept; `None` keeps none.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// `[registry] api`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistryApi {
+    /// Confluent's protocol: Confluent, Karapace, Redpanda, Apicurio's ccompat endpoint.
+    #[default]
+    Confluent,
+    /// Apicurio's own protocol, version 3.
+    Apicurio,
+}
+
+/// `[registry] use_id`, as `apicurio.registry.use-id` of the converter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ApicurioId {
+    /// Id of the content, Apicurio 3's default.
+    #[default]
+    ContentId,
+    /// Id of one version of one artifact, Apicurio 2's default.
+    GlobalId,
 }
 
 /// `[postgres]`.
@@ -150,7 +180,7 @@ pub enum Format {
     /// Magic byte means Avro, `{` means JSON.
     #[default]
     Auto,
-    /// Confluent wire format through the registry.
+    /// Avro binary, its schema in the registry.
     Avro,
     /// JSON, with or without schema.
     Json,

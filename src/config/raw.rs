@@ -6,8 +6,8 @@
 use super::located::Located;
 use super::quantity::{DurationText, Size};
 use super::{
-    BigintUnsignedHandlingMode, BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat,
-    Position, SchemaChanges, TimePrecisionMode, Tripwire,
+    ApicurioId, BigintUnsignedHandlingMode, BinaryHandlingMode, DecimalHandlingMode, Format,
+    LogFormat, Position, RegistryApi, SchemaChanges, TimePrecisionMode, Tripwire,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct RawConfig {
     /// Where the records come from.
     #[schemars(required)]
     pub kafka: Option<Located<RawKafka>>,
-    /// Confluent-compatible schema registry; needed by Avro topics.
+    /// Schema registry; needed by Avro topics.
     pub registry: Option<Located<RawRegistry>>,
     /// Where the Silver tables live.
     #[schemars(required)]
@@ -100,6 +100,16 @@ pub struct RawRegistry {
     pub password: Option<Located<String>>,
     /// PEM file of the certificate authority.
     pub ca: Option<Located<String>>,
+    /// The registry's protocol. "confluent" (also Karapace, Redpanda and Apicurio's ccompat endpoint) or "apicurio" (its
+    /// own v3 API). Default "confluent".
+    pub api: Option<RegistryApi>,
+    /// Apicurio only: which id stands behind the first byte of a record, the converter's apicurio.registry.use-id. Default
+    /// "contentId".
+    pub use_id: Option<Located<ApicurioId>>,
+    /// Apicurio only: bytes of that id, 4, or 8 with the converter's Legacy8ByteIdHandler. Default 4.
+    pub id_bytes: Option<Located<i64>>,
+    /// Directory where copies of schemas are kept, for when the registry gives no answer. Default: none are kept.
+    pub cache_dir: Option<Located<String>>,
 }
 
 /// `[postgres]`.

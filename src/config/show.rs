@@ -7,7 +7,7 @@ use super::raw::{
     RawColumn, RawConfig, RawDefaults, RawDlq, RawGuard, RawHttp, RawKafka, RawLimits, RawLog,
     RawPostgres, RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
 };
-use super::{Config, Kafka, Table};
+use super::{Config, Kafka, RegistryApi, Table};
 use secrecy::ExposeSecret;
 use std::path::Path;
 
@@ -28,6 +28,11 @@ pub fn effective(config: &Config) -> RawConfig {
                 user: registry.user.as_deref().and_then(text),
                 password: registry.password.as_ref().and_then(|_| text(HIDDEN)),
                 ca: registry.ca.as_deref().and_then(path),
+                api: Some(registry.api),
+                use_id: (registry.api == RegistryApi::Apicurio)
+                    .then(|| Located::nowhere(registry.use_id)),
+                id_bytes: registry.wide_ids.then(|| Located::nowhere(8)),
+                cache_dir: registry.cache_dir.as_deref().and_then(path),
             })
         }),
         postgres: Some(Located::nowhere(RawPostgres {

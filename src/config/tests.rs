@@ -4,6 +4,7 @@ use super::load::parse;
 use super::{Config, Format, show};
 use crate::route::route;
 use secrecy::ExposeSecret;
+use std::path::Path;
 use std::time::Duration;
 
 const MINIMAL: &str = r#"
@@ -82,6 +83,10 @@ url = "https://registry/"
 user = "u"
 password = "p"
 ca = "/ca.pem"
+api = "apicurio"
+use_id = "globalId"
+id_bytes = 8
+cache_dir = "/var/cache/silversink"
 [postgres]
 url = "postgres://x"
 ca = "/pg.pem"
@@ -131,6 +136,11 @@ level = "info,silversink=debug"
         (registry.url.as_str(), registry.password.as_ref().unwrap().expose_secret()),
         ("https://registry", "p")
     );
+    assert_eq!(
+        (registry.api, registry.use_id, registry.wide_ids),
+        (super::RegistryApi::Apicurio, super::ApicurioId::GlobalId, true)
+    );
+    assert_eq!(registry.cache_dir.as_deref(), Some(Path::new("/var/cache/silversink")));
     assert_eq!(config.postgres.lock_timeout, Duration::from_secs(2));
     let (name, table) = config.tables.first_key_value().unwrap();
     assert_eq!(name.to_string(), "silver.literal");

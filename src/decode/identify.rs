@@ -1,6 +1,7 @@
 //! Which schemas a record was written with, found without reading a schema twice.
 
 use super::json::split;
+use super::registry_id::RegistryId;
 use super::wire::{Framed, Part};
 use crate::fault::{Code, Fault};
 use std::sync::Arc;
@@ -11,8 +12,8 @@ const MAX_TEXTS: usize = 256;
 /// The schema that a key or a value was written with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SchemaId {
-    /// Avro, by its id in the registry.
-    Avro(u32),
+    /// Avro, by its key in the registry.
+    Avro(RegistryId),
     /// JSON with schema: the text of the schema block.
     ConnectJson(Arc<str>),
     /// JSON without schema.
@@ -47,7 +48,7 @@ pub struct PlanNeed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Id {
     None,
-    Avro(u32),
+    Avro(RegistryId),
     Json(usize),
     Schemaless,
 }

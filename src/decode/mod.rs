@@ -15,6 +15,7 @@ pub mod keytext;
 mod oldkey;
 pub mod plan;
 pub mod readable;
+pub mod registry_id;
 pub mod row;
 pub mod schema;
 pub mod sequence;
@@ -29,5 +30,6 @@ pub mod wire;
 mod tests;
 
 pub use identify::{PlanNeed, SchemaId};
+pub use registry_id::{PayloadId, RegistryId};
 pub use row::RowBuffer;
 pub use topic::{Change, ChangeKind, Decoded, TopicDecoder};

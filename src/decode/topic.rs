@@ -1,10 +1,19 @@
 //! Decodes the records of one topic, one at a time: finds the plan, walks key and value, encodes the row.
+//!
+//! # Decisions
+//! - Headers are not touched while records decode by their first bytes. They are looked at when they could change the
+//!   answer: the record is refused, its schemas have no plan yet, or its key starts like neither a frame nor an object
+//!   (the Avro of an integer key may read as a bare JSON number). From the first record on that names a schema there,
+//!   headers go first for the topic.
+//! - So a topic that mixes both forms is read rightly, unless a bare datum starts with a zero byte, happens to name two
+//!   schemas that have a plan together, and follows them to its last byte.
 
 use super::identify::{Half, Id, PlanNeed, Texts};
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
 use super::json::walk::Role;
 use super::plan::{Plan, Target};
+use super::registry_id::{PayloadId, in_headers};
 use super::row::RowBuffer;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
@@ -77,6 +86,9 @@ pub struct TopicDecoder {
     position: Position,
     topic_id: [u8; 16],
     sources: Sources,
+    payload_id: PayloadId,
+    /// Some record of the topic names a schema in its headers.
+    headers: bool,
     texts: Texts,
     plans: Vec<Entry>,
     /// Index of the plan that the last record used.
@@ -103,6 +115,8 @@ impl TopicDecoder {
             position: Position::default(),
             topic_id: [0; 16],
             sources: Sources::default(),
+            payload_id: PayloadId::default(),
+            headers: false,
             texts: Texts::default(),
             plans: Vec::new(),
             last: 0,
@@ -124,6 +138,12 @@ impl TopicDecoder {
     /// tables hold it.
     pub fn set_topic_id(&mut self, id: [u8; 16]) {
         self.topic_id = id;
+    }
+
+    /// The same decoder for records whose number behind `0x00` is of this kind.
+    #[must_use]
+    pub fn with_payload_id(self, payload_id: PayloadId) -> Self {
+        Self { payload_id, ..self }
     }
 
     /// The overrides that plans for this topic are to be compiled with.
@@ -161,6 +181,24 @@ impl TopicDecoder {
 
     /// Decodes one record. `scratch` and `row` are cleared first; `row` is filled for every kind but `Truncate`.
     pub fn decode<'r>(
+        &mut self,
+        record: &RawRecord<'r>,
+        scratch: &mut Scratch,
+        row: &mut RowBuffer,
+    ) -> Decoded {
+        let decoded = self.attempt(record, scratch, row);
+        if self.headers || self.format == config::Format::Json || is_certain(record, &decoded) {
+            return decoded;
+        }
+        let named = |part| in_headers(part, record.headers).is_some();
+        if !named(Part::Value) && !named(Part::Key) {
+            return decoded;
+        }
+        self.headers = true;
+        self.attempt(record, scratch, row)
+    }
+
+    fn attempt<'r>(
         &mut self,
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
@@ -216,7 +254,7 @@ impl TopicDecoder {
             } else if role == Role::Envelope && is_signal(value.body) {
                 return Ok(Decoded::Skip("signal"));
             }
-            return self.need(record, key.id, value.id);
+            return self.need(key.id, value.id);
         };
         let table = match &plan.target {
             Target::Skip(rule) => return Ok(Decoded::Skip(rule)),
@@ -249,8 +287,13 @@ impl TopicDecoder {
             Part::Key => record.key,
             Part::Value => record.value,
         };
-        let framed = wire::frame(part, bytes, self.format)
-            .map_err(|fault| in_header(part, record).unwrap_or(fault))?;
+        if self.headers
+            && let Some(body) = bytes
+            && let Some(id) = in_headers(part, record.headers)
+        {
+            return Ok(Half { id: Id::Avro(id?), body });
+        }
+        let framed = wire::frame(part, bytes, self.format, self.payload_id)?;
         self.texts.identify(part, framed)
     }
 
@@ -277,15 +320,7 @@ impl TopicDecoder {
         Ok(self.plans.iter().filter(half).find_map(|e| e.plan.as_ref().ok()).map(Arc::clone))
     }
 
-    fn need(&self, record: &RawRecord<'_>, key: Id, value: Id) -> Result<Decoded, Fault> {
-        // A datum whose schema id is in a header may start with a zero byte: look before the registry is asked.
-        for (part, id) in [(Part::Key, key), (Part::Value, value)] {
-            if matches!(id, Id::Avro(_))
-                && let Some(fault) = in_header(part, record)
-            {
-                return Err(fault);
-            }
-        }
+    fn need(&self, key: Id, value: Id) -> Result<Decoded, Fault> {
         Ok(Decoded::NeedsPlan(PlanNeed {
             key: self.texts.outside(key)?,
             value: self.texts.outside(value)?,
@@ -293,8 +328,11 @@ impl TopicDecoder {
     }
 }
 
-fn in_header(part: Part, record: &RawRecord<'_>) -> Option<Fault> {
-    record.headers.get(part.schema_header()).map(|_| wire::schema_id_in_header(part))
+/// Whether no header could tell anything else: the record was decoded, and its key starts as only a frame or a JSON object
+/// does.
+fn is_certain(record: &RawRecord<'_>, decoded: &Decoded) -> bool {
+    matches!(decoded, Decoded::Change(_) | Decoded::Skip(_))
+        && record.key.is_none_or(|key| matches!(key, [0 | 1 | b'{', ..]))
 }
 
 /// The same memory, empty, for slots of another lifetime: the standard library collects in place, so nothing is allocated.

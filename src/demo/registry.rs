@@ -1,4 +1,5 @@
-//! An in-process schema registry that speaks as much of Confluent's protocol as a sink needs, for demo and tests.
+//! An in-process schema registry that speaks as much of Confluent's and of Apicurio's protocol as a sink needs, for demo
+//! and tests.
 
 use crate::demo::capture::CapturedSchema;
 use crate::fault::{Class, Code, Fault};
@@ -10,6 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +42,9 @@ impl Outage {
         Self { delay, status: None }
     }
 }
+
+/// How far Apicurio's global ids are above its content ids here.
+pub const GLOBAL_ID_ABOVE: u32 = 1000;
 
 #[derive(Default)]
 struct Shelf {
@@ -126,6 +131,14 @@ impl DemoRegistry {
         self.shared.shelf().register(subject, schema)
     }
 
+    /// The GUID under which `/schemas/guids` gives a schema text.
+    #[must_use]
+    pub fn guid(schema: &str) -> [u8; 16] {
+        let digest: [u8; 32] = Sha256::digest(schema).into();
+        let (guid, _) = digest.split_at(16);
+        guid.try_into().unwrap_or_default()
+    }
+
     /// The next `requests` requests get this outage instead of their answer (`u64::MAX`: until [`Self::recover`]).
     pub fn disturb(&self, requests: u64, outage: Outage) {
         self.shared.shelf().outage = Some((requests, outage));
@@ -186,6 +199,9 @@ impl Shelf {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/schemas/ids/{id}", get(schema_by_id))
+        .route("/schemas/guids/{guid}", get(schema_by_guid))
+        .route("/apis/registry/v3/ids/{kind}/{id}", get(content))
+        .route("/apis/registry/v3/ids/{kind}/{id}/references", get(content_references))
         .route("/subjects", get(subjects))
         .route("/subjects/{subject}/versions", get(versions).post(register))
         .route("/subjects/{subject}/versions/latest", get(latest))
@@ -213,6 +229,43 @@ async fn schema_by_id(State(shared): State<Arc<Shared>>, Path(id): Path<String>)
         Some(schema) => answer(StatusCode::OK, &json!({ "schema": schema })),
         None => error(StatusCode::NOT_FOUND, 40403, "Schema not found"),
     }
+}
+
+async fn schema_by_guid(State(shared): State<Arc<Shared>>, Path(guid): Path<String>) -> Response {
+    let has_guid =
+        |text: &&String| uuid::Uuid::from_bytes(DemoRegistry::guid(text)).to_string() == guid;
+    let schema = shared.shelf().by_id.values().find(has_guid).cloned();
+    match schema {
+        Some(schema) => answer(StatusCode::OK, &json!({ "schema": schema })),
+        None => error(StatusCode::NOT_FOUND, 40403, "Schema not found"),
+    }
+}
+
+/// Apicurio's `contentId` is the id on the shelf; `globalId` is another number, so that mixing them up shows.
+async fn content(
+    State(shared): State<Arc<Shared>>,
+    Path((kind, id)): Path<(String, u32)>,
+) -> Response {
+    let id = match kind.as_str() {
+        "contentIds" => Some(id),
+        "globalIds" => id.checked_sub(GLOBAL_ID_ABOVE),
+        _ => None,
+    };
+    let schema = id.and_then(|id| shared.shelf().by_id.get(&id).cloned());
+    match schema {
+        Some(schema) => {
+            (StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], schema)
+                .into_response()
+        }
+        None => {
+            let body = json!({ "status": 404, "name": "ContentNotFoundException" });
+            (StatusCode::NOT_FOUND, body.to_string()).into_response()
+        }
+    }
+}
+
+async fn content_references() -> Response {
+    answer(StatusCode::OK, &json!([]))
 }
 
 async fn subjects(State(shared): State<Arc<Shared>>) -> Response {

@@ -1,12 +1,20 @@
 //! Whether the schema registry answers.
 
 use super::Finding;
-use crate::config::Config;
+use crate::config::{Config, RegistryApi};
+use crate::decode::RegistryId;
 use crate::fault::Code;
 use crate::registry::Client;
 
 /// An id that no registry gives: a registry that works says that it does not exist.
 const NO_SCHEMA: u32 = u32::MAX >> 1;
+
+fn no_schema(api: RegistryApi) -> RegistryId {
+    match api {
+        RegistryApi::Confluent => RegistryId::Confluent(NO_SCHEMA),
+        RegistryApi::Apicurio => RegistryId::ContentId(NO_SCHEMA.into()),
+    }
+}
 
 pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
     let Some(registry) = &config.registry else {
@@ -14,7 +22,7 @@ pub(super) async fn check(config: &Config, findings: &mut Vec<Finding>) {
         return;
     };
     let asked = match Client::open(registry) {
-        Ok(client) => client.schema(NO_SCHEMA).await,
+        Ok(client) => client.schema(no_schema(registry.api)).await,
         Err(fault) => Err(fault),
     };
     match asked {

@@ -3,13 +3,14 @@
 use super::envelope::envelope;
 use super::rehearsal::rehearse;
 use super::{Explanation, Half, Outcome, Position, Record, Verdict};
-use crate::config::{Config, Table};
+use crate::config::{Config, Format, Table};
 use crate::decode::plan::{self, Plan, SchemaText};
 use crate::decode::readable::readable;
+use crate::decode::registry_id::in_headers;
 use crate::decode::schema::Form;
 use crate::decode::slot::Scratch;
 use crate::decode::wire::{self, Framed, Part};
-use crate::decode::{Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
+use crate::decode::{Decoded, PayloadId, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use crate::demo::capture::CapturedSchema;
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::{Destination, Origin};
@@ -131,13 +132,14 @@ async fn show(
     told: &mut Explanation,
 ) -> Result<(), Fault> {
     let format = routed.map(|routed| routed.format).unwrap_or_default();
+    let payload_id = payload_id(asked.config);
     for part in [Part::Key, Part::Value] {
         let bytes = match part {
             Part::Key => asked.record.key.as_deref(),
             Part::Value => asked.record.value.as_deref(),
         };
         let Some(bytes) = bytes else { continue };
-        let (half, tree) = match wire::frame(part, Some(bytes), format) {
+        let (half, tree) = match frame(part, bytes, format, payload_id, asked.record) {
             Err(fault) => {
                 (half(format!("0x{:02x}", bytes.first().unwrap_or(&0)), None, &fault), None)
             }
@@ -157,7 +159,7 @@ async fn show(
                 (half, tree.ok())
             }
             Ok(Framed::Avro { id, body }) => {
-                let frame = "Avro, Confluent wire format".to_owned();
+                let frame = "Avro".to_owned();
                 let text = match text_of(asked.schemas, id).await {
                     Err(fault) if is_outage(&fault) => return Err(fault),
                     text => text,
@@ -191,6 +193,24 @@ async fn show(
     Ok(())
 }
 
+fn payload_id(config: &Config) -> PayloadId {
+    config.registry.as_ref().map(PayloadId::of).unwrap_or_default()
+}
+
+/// Takes the framing off; a schema that the headers name goes before the first bytes.
+fn frame<'r>(
+    part: Part,
+    bytes: &'r [u8],
+    format: Format,
+    payload_id: PayloadId,
+    record: &'r OwnedRecord,
+) -> Result<Framed<'r>, Fault> {
+    match in_headers(part, &record.headers) {
+        Some(id) => id.map(|id| Framed::Avro { id, body: bytes }),
+        None => wire::frame(part, Some(bytes), format, payload_id),
+    }
+}
+
 fn half(frame: String, schema: Option<String>, fault: &Fault) -> Half {
     Half { frame, schema, fault: Some(fault.to_string()) }
 }
@@ -206,14 +226,23 @@ fn name_of(text: &str) -> String {
     }
 }
 
-async fn text_of(schemas: &Schemas, id: u32) -> Result<Arc<str>, Fault> {
+/// The number of a schema beside a capture, which were all written with Confluent's framing.
+fn captured_id(id: RegistryId) -> Option<u32> {
+    match id {
+        RegistryId::Confluent(id) => Some(id),
+        _ => None,
+    }
+}
+
+async fn text_of(schemas: &Schemas, id: RegistryId) -> Result<Arc<str>, Fault> {
     match schemas {
         Schemas::Registry(client) => client.schema(id).await,
-        Schemas::Capture(known) => {
-            known.get(&id).map(|schema| Arc::from(schema.schema.as_str())).ok_or_else(|| {
+        Schemas::Capture(known) => captured_id(id)
+            .and_then(|id| known.get(&id))
+            .map(|schema| Arc::from(schema.schema.as_str()))
+            .ok_or_else(|| {
                 Fault::poison(Code::SchemaUnknown, format!("schema {id} is not beside the capture"))
-            })
-        }
+            }),
         Schemas::None => Err(Fault::blocked(
             Code::Configuration,
             format!("the record refers to schema {id}, but no registry is configured"),
@@ -230,7 +259,9 @@ async fn judge(
 ) -> Result<Verdict, Fault> {
     let overrides =
         asked.config.tables.get(&routed.table).unwrap_or(&asked.config.defaults).clone();
-    let mut decoder = TopicDecoder::new(routed.format, overrides.clone());
+    let mut decoder = TopicDecoder::new(routed.format, overrides.clone())
+        .with_payload_id(payload_id(asked.config))
+        .with_sources(routed.position, routed.merge_sources);
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
     let raw = asked.record.as_raw();
     let mut shape = None;

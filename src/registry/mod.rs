@@ -1,89 +1,91 @@
 //! The schema registry: schema text by id, with our own classification of what goes wrong.
 //!
-//! `schema_registry_converter` asks and parses; its verdict on errors is not used, since it takes 500, 504, 429, 401 and
-//! an unreadable body for final, which would turn an outage into a flood of dead letters (F8, I7).
+//! # Decisions
+//! - Only the registry's own word that an id does not exist is a record's fault. Every other answer, 404 without that word
+//!   included, is the environment's: waited for, never remembered (F8, I7).
+//! - Ids of Confluent's protocol are asked for through `schema_registry_converter`; GUIDs and Apicurio's own ids, which it
+//!   does not know, by plain HTTP.
+//! - One question per id at a time; whoever asks meanwhile gets the same answer, failures included.
+//! - Apicurio is asked through its own v3 API where records carry its ids, since its Confluent-compatible endpoint knows
+//!   one kind of id and a setting of the server decides which (`[registry] api`). With `api = "confluent"` and that
+//!   endpoint's URL, records with four bytes of the endpoint's kind can be read as well.
+//! - A copy on disk (`[registry] cache_dir`) is the answer when the registry gives none: the registry is asked first, so
+//!   that an emptied registry that gives ids anew is noticed while it is up.
 
+mod confluent;
+mod copies;
+mod http;
+mod protocol;
 mod references;
 mod subjects;
 #[cfg(test)]
 mod tests;
 
-use crate::config;
-use crate::fault::{Class, Code, Fault};
-use schema_registry_converter::async_impl::schema_registry::{
-    SrSettings, get_referenced_schema, get_schema_by_id,
-};
-use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{
-    RawError, RegisteredReference, RegisteredSchema, SchemaType,
-};
-use secrecy::ExposeSecret;
+use crate::config::{self, RegistryApi};
+use crate::decode::RegistryId;
+use crate::fault::{Code, Fault};
+use confluent::Confluent;
+use copies::{Copies, Copy};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use http::{Answer, Http, Trouble};
+use protocol::{Path, Reference, Schema};
 use std::collections::{BTreeMap, HashMap};
-use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Time that one schema may take, its references included.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// References of references of references; real registries hold a handful.
 const MAX_REFERENCES: usize = 200;
-/// The registry's own code for "no schema has this id" (Confluent's API, shared by Karapace, Apicurio and Redpanda).
-const SCHEMA_NOT_FOUND: u32 = 40403;
+/// Where Apicurio's own API stands when `[registry] url` has no path.
+const APICURIO_PATH: &str = "/apis/registry/v3";
+
+type Fetched = Result<Arc<str>, Fault>;
+type Question = Shared<BoxFuture<'static, Fetched>>;
 
 /// Fetches schemas. Cheap to share; holds what it has fetched, and only that: schemas never change under their id.
 pub struct Client {
-    settings: SrSettings,
-    // Scheme, host and port, without credentials.
-    address: String,
+    source: Arc<Source>,
+    known: Mutex<HashMap<RegistryId, Arc<str>>>,
+    asked: Mutex<HashMap<RegistryId, Question>>,
+}
+
+/// Where schemas come from.
+struct Source {
+    /// Asks for the ids of Confluent's protocol; absent where Apicurio's own API is spoken.
+    confluent: Option<Confluent>,
+    /// Asks for everything else.
+    http: Http,
+    api: RegistryApi,
+    copies: Option<Copies>,
     patience: Duration,
-    known: Mutex<HashMap<u32, Arc<str>>>,
 }
 
 impl Client {
     /// Prepares the client; nothing is asked yet.
     ///
     /// # Errors
-    /// Fatal `configuration`: the URL or the certificate file cannot be used.
+    /// Fatal `configuration`: the URL, the certificate file or the directory of copies cannot be used.
     pub fn open(registry: &config::Registry) -> Result<Self, Fault> {
         Self::open_with(registry, PATIENCE)
     }
 
     fn open_with(registry: &config::Registry, patience: Duration) -> Result<Self, Fault> {
-        let wrong = |why: String| {
-            Fault::new(
-                Class::Fatal,
-                Code::Configuration,
-                format!("could not open the schema registry client: {why}"),
-            )
+        let http = Http::open(registry, patience)?;
+        let copies = match &registry.cache_dir {
+            Some(directory) => Some(Copies::open(directory, registry)?),
+            None => None,
         };
-        let url = reqwest::Url::parse(&registry.url)
-            .map_err(|e| wrong(format!("[registry] url is no URL: {e}")))?;
-        let host = url.host_str().ok_or_else(|| wrong("[registry] url has no host".to_owned()))?;
-        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-        let address = format!("{}://{host}{port}", url.scheme());
-
-        let mut http = reqwest::Client::builder().connect_timeout(patience);
-        if let Some(path) = &registry.ca {
-            let pem = std::fs::read(path)
-                .map_err(|e| wrong(format!("[registry] ca {}: {e}", path.display())))?;
-            let certificate = reqwest::Certificate::from_pem(&pem).map_err(|_| {
-                wrong(format!("[registry] ca {}: no PEM certificate", path.display()))
-            })?;
-            http = http.add_root_certificate(certificate);
-        }
-        let mut settings = SrSettings::new_builder(registry.url.trim_end_matches('/').to_owned());
-        settings.set_timeout(patience);
-        if let Some(user) = &registry.user {
-            settings.set_basic_authorization(
-                user,
-                registry.password.as_ref().map(ExposeSecret::expose_secret),
-            );
-        }
-        // The cause is not told: it may hold the URL with its credentials.
-        let settings = settings
-            .build_with(http)
-            .map_err(|_| wrong("the HTTP client refuses its settings".to_owned()))?;
-        Ok(Self { settings, address, patience, known: Mutex::default() })
+        let confluent = match registry.api {
+            RegistryApi::Confluent => {
+                let builder = http::builder(registry, patience)?;
+                Some(Confluent::open(registry, &http.address(), builder, patience)?)
+            }
+            RegistryApi::Apicurio => None,
+        };
+        let source = Arc::new(Source { confluent, http, api: registry.api, copies, patience });
+        Ok(Self { source, known: Mutex::default(), asked: Mutex::default() })
     }
 
     /// The Avro schema with this id as one self-contained JSON text: each referenced type stands at its first use as a
@@ -91,38 +93,114 @@ impl Client {
     ///
     /// # Errors
     /// Poison `schema_unknown` only when the registry itself says that the id does not exist (the caller grants a grace
-    /// for replicas that lag); poison `schema_unusable` when the schema is not Avro; transient `registry_unauthorized`
-    /// and `registry_unavailable` for everything else, however final the registry makes it sound.
-    pub async fn schema(&self, id: u32) -> Result<Arc<str>, Fault> {
-        if let Some(text) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(Arc::clone(text));
+    /// for replicas that lag); poison `schema_unusable` when the schema is not Avro; blocked `configuration` when the
+    /// registry's protocol knows no ids of this kind; transient `registry_unauthorized` and `registry_unavailable` for
+    /// everything else, however final the registry makes it sound.
+    pub async fn schema(&self, id: RegistryId) -> Fetched {
+        let question = {
+            let known = locked(&self.known);
+            if let Some(text) = known.get(&id) {
+                return Ok(Arc::clone(text));
+            }
+            // Under both locks, so that an answer that is just being stored is not asked for again.
+            let mut asked = locked(&self.asked);
+            asked
+                .entry(id)
+                .or_insert_with(|| Arc::clone(&self.source).answer(id).boxed().shared())
+                .clone()
+        };
+        let answer = question.clone().await;
+        let mut known = locked(&self.known);
+        if let Ok(text) = &answer {
+            known.insert(id, Arc::clone(text));
         }
-        let text =
-            tokio::time::timeout(self.patience, self.fetch(id)).await.unwrap_or_else(|_| {
-                Err(self.unavailable(
-                    id,
-                    &format!("no complete answer within {} ms", self.patience.as_millis()),
-                ))
-            })?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&text));
-        Ok(text)
+        let mut asked = locked(&self.asked);
+        if asked.get(&id).is_some_and(|current| current.ptr_eq(&question)) {
+            asked.remove(&id);
+        }
+        answer
+    }
+}
+
+/// A panic elsewhere cannot leave a map half written: each change is one call.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Source {
+    async fn answer(self: Arc<Self>, id: RegistryId) -> Fetched {
+        let fetched = tokio::time::timeout(self.patience, self.fetch(id)).await;
+        let fetched = fetched.unwrap_or_else(|_| {
+            Err(self.unavailable(
+                id,
+                &format!("no complete answer within {} ms", self.patience.as_millis()),
+            ))
+        });
+        let Some(copies) = self.copies.clone() else { return fetched };
+        match fetched {
+            Ok(text) => {
+                let copy = Arc::clone(&text);
+                on_disk(move || keep(&copies, id, &copy)).await;
+                Ok(text)
+            }
+            Err(fault) if fault.code == Code::SchemaUnusable => Err(fault),
+            Err(fault) => match on_disk(move || copies.read(id)).await {
+                Some(Ok(Copy::Schema(text))) => {
+                    tracing::warn!(schema = %id, "schema taken from the copy on disk: {fault}");
+                    Ok(Arc::from(text))
+                }
+                Some(Ok(Copy::Damaged)) => {
+                    tracing::warn!(schema = %id, "the schema's copy on disk is damaged and not used");
+                    Err(fault)
+                }
+                Some(Err(e)) => {
+                    tracing::warn!(schema = %id, "could not read the schema's copy on disk: {e}");
+                    Err(fault)
+                }
+                Some(Ok(Copy::Missing)) | None => Err(fault),
+            },
+        }
     }
 
-    async fn fetch(&self, id: u32) -> Result<Arc<str>, Fault> {
-        let schema =
-            get_schema_by_id(id, &self.settings).await.map_err(|e| self.classify(id, &e, true))?;
-        if schema.schema_type != SchemaType::Avro {
-            let text = format!(
-                "schema {id} of the registry at {} is {:?}, not Avro",
-                self.address, schema.schema_type
-            );
+    async fn fetch(&self, id: RegistryId) -> Fetched {
+        if let (RegistryId::Confluent(id), Some(confluent)) = (id, &self.confluent) {
+            return confluent.schema(id).await;
+        }
+        let Some((path, references)) = protocol::paths(self.api, id) else {
+            return Err(Fault::blocked(
+                Code::Configuration,
+                format!(
+                    "a record refers to schema {id}, an id that the API of the registry at {} does not have",
+                    self.http.address()
+                ),
+                "set [registry] api to the registry that wrote the records: \"confluent\" or \"apicurio\"",
+            ));
+        };
+        let body = match self.get(id, &path).await? {
+            Answer::Found(body) => body,
+            Answer::NotFound(body) if protocol::is_unknown(self.api, &body) => {
+                let address = self.http.address();
+                return Err(Fault::poison(
+                    Code::SchemaUnknown,
+                    format!("schema {id} does not exist in the registry at {address}"),
+                ));
+            }
+            Answer::NotFound(_) => return Err(self.wrong_path(id)),
+        };
+        let mut root = self.parse(id, body)?;
+        if let Some(kind) = root.other_kind {
+            let address = self.http.address();
+            let text = format!("schema {id} of the registry at {address} is {kind}, not Avro");
             return Err(Fault::poison(Code::SchemaUnusable, text));
         }
-        if schema.references.is_empty() {
-            return Ok(Arc::from(schema.schema));
+        if let Some(path) = references {
+            root.references = self.references_at(id, &path).await?;
         }
-        let referenced = self.references(id, &schema).await?;
-        references::inline(&schema.schema, &referenced).map(Arc::from).map_err(|why| {
+        if root.references.is_empty() {
+            return Ok(Arc::from(root.text));
+        }
+        let referenced = self.referenced(id, root.references).await?;
+        references::inline(&root.text, &referenced).map(Arc::from).map_err(|why| {
             Fault::poison(
                 Code::SchemaUnusable,
                 format!("could not resolve the references of schema {id}: {why}"),
@@ -130,14 +208,13 @@ impl Client {
         })
     }
 
-    /// Every schema that is reached from `root`, by the name under which it is referenced.
-    async fn references(
+    /// Every schema that is reached from these references, by the name under which it is referenced.
+    async fn referenced(
         &self,
-        id: u32,
-        root: &RegisteredSchema,
+        id: RegistryId,
+        mut open: Vec<Reference>,
     ) -> Result<BTreeMap<String, String>, Fault> {
         let mut found: BTreeMap<String, String> = BTreeMap::new();
-        let mut open: Vec<RegisteredReference> = root.references.clone();
         while let Some(reference) = open.pop() {
             if found.contains_key(&reference.name) {
                 continue;
@@ -146,50 +223,100 @@ impl Client {
                 let text = format!("schema {id} has more than {MAX_REFERENCES} references");
                 return Err(Fault::poison(Code::SchemaUnusable, text));
             }
-            // A reference that the registry cannot find is its own inconsistency, not a property of the record.
-            let schema = get_referenced_schema(&self.settings, &reference)
-                .await
-                .map_err(|e| self.classify(id, &e, false))?;
-            open.extend(schema.references);
-            found.insert(reference.name, schema.schema);
+            let body = self.must_exist(id, &reference.path).await?;
+            let mut schema = self.parse(id, body)?;
+            if let Some(path) = &reference.references {
+                schema.references = self.references_at(id, path).await?;
+            }
+            open.append(&mut schema.references);
+            found.insert(reference.name, schema.text);
         }
         Ok(found)
     }
 
-    /// `by_id`: whether the id itself was asked for, so that "not found" is about it.
-    fn classify(&self, id: u32, error: &SRCError, by_id: bool) -> Fault {
-        let code = error.source().and_then(|e| e.downcast_ref::<RawError>()).map(|e| e.error_code);
-        match (status(error), code) {
-            (Some(404), Some(SCHEMA_NOT_FOUND)) if by_id => Fault::poison(
-                Code::SchemaUnknown,
-                format!("schema {id} does not exist in the registry at {}", self.address),
-            ),
-            // A wrong path or a proxy answers 404 too; taken at its word, it would park the whole topic.
-            (Some(404), _) => self
-                .unavailable(id, "status 404 without the registry's code 40403")
-                .with_hint("check the path in [registry] url: a schema registry answers an unknown id with code 40403"),
-            (Some(status @ (401 | 403)), _) => Fault::transient(
-                Code::RegistryUnauthorized,
-                format!("could not get schema {id} from the registry at {}: status {status}", self.address),
-            )
-            .with_hint("check user and password in [registry], and that they may read schemas"),
-            (Some(status), _) => self.unavailable(id, &format!("status {status}")),
-            // The crate's own text; its cause is left out, since it may hold the URL with its credentials.
-            (None, _) => self.unavailable(id, &error.error),
+    async fn references_at(&self, id: RegistryId, path: &Path) -> Result<Vec<Reference>, Fault> {
+        let body = self.must_exist(id, path).await?;
+        protocol::references(&body).map_err(|why| self.unavailable(id, why))
+    }
+
+    /// What a schema refers to and the registry cannot find is its own inconsistency, not a property of the record.
+    async fn must_exist(&self, id: RegistryId, path: &Path) -> Result<String, Fault> {
+        match self.get(id, path).await? {
+            Answer::Found(body) => Ok(body),
+            Answer::NotFound(_) => {
+                Err(self.unavailable(id, "something that it refers to is not found"))
+            }
         }
     }
 
-    fn unavailable(&self, id: u32, why: &str) -> Fault {
+    fn parse(&self, id: RegistryId, body: String) -> Result<Schema, Fault> {
+        protocol::schema(self.api, body)
+            .map_err(|why| self.unavailable(id, &format!("the answer is no schema: {why}")))
+    }
+
+    async fn get(&self, id: RegistryId, path: &Path) -> Result<Answer, Fault> {
+        let below = match self.api {
+            RegistryApi::Apicurio if self.http.path().is_empty() => APICURIO_PATH,
+            _ => "",
+        };
+        let segments: Vec<&str> = below
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .chain(path.iter().map(String::as_str))
+            .collect();
+        self.http.get(&segments).await.map_err(|trouble| match trouble {
+            Trouble::Status(status @ (401 | 403)) => Fault::transient(
+                Code::RegistryUnauthorized,
+                format!(
+                    "could not get schema {id} from the registry at {}: status {status}",
+                    self.http.address()
+                ),
+            )
+            .with_hint("check user and password in [registry], and that they may read schemas"),
+            Trouble::Status(status) => self.unavailable(id, &format!("status {status}")),
+            Trouble::Broken(why) => self.unavailable(id, &why),
+        })
+    }
+
+    fn wrong_path(&self, id: RegistryId) -> Fault {
+        let hint = match id {
+            RegistryId::Guid(_) => {
+                "only registries with /schemas/guids (Confluent since 8.0) know schemas by GUID; check [registry] url"
+            }
+            _ => {
+                "check the path in [registry] url, and [registry] api: a registry says of an unknown id that it is unknown, not just 404"
+            }
+        };
+        self.unavailable(id, "status 404 that is not the registry's word on the id").with_hint(hint)
+    }
+
+    fn unavailable(&self, id: RegistryId, why: &str) -> Fault {
         Fault::transient(
             Code::RegistryUnavailable,
-            format!("could not get schema {id} from the registry at {}: {why}", self.address),
+            format!("could not get schema {id} from the registry at {}: {why}", self.http.address()),
         )
         .with_hint("look at the registry and at [registry] url; the worker goes on by itself as soon as it answers")
     }
 }
 
-/// The HTTP status. The crate keeps it only in its text ("... failed with status 503 Service Unavailable"); the tests
-/// pin that text for every status that matters.
-fn status(error: &SRCError) -> Option<u16> {
-    error.error.split_once("failed with status ")?.1.split(' ').next()?.parse().ok()
+/// Does what touches the disk on a thread that may wait for it; `None` when the runtime is about to end.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+/// Writes a copy unless the same one is there; one that says something else is replaced and told.
+fn keep(copies: &Copies, id: RegistryId, text: &str) {
+    match copies.read(id) {
+        Ok(Copy::Schema(copy)) if copy == text => return,
+        Ok(Copy::Schema(_)) => {
+            tracing::warn!(schema = %id, "the registry has another schema under this id than before");
+        }
+        Ok(Copy::Damaged) => {
+            tracing::warn!(schema = %id, "the schema's copy on disk was damaged: written again");
+        }
+        Ok(Copy::Missing) | Err(_) => {}
+    }
+    if let Err(e) = copies.write(id, text) {
+        tracing::warn!(schema = %id, "could not keep a copy of the schema on disk: {e}");
+    }
 }

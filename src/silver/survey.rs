@@ -8,6 +8,7 @@
 
 use super::{Arrival, Assessment, Verdict, assess, describe};
 use crate::config::{self, Config};
+use crate::decode::RegistryId;
 use crate::decode::plan::{Plan, RecordSchema};
 use crate::decode::schema::Form;
 use crate::decode::slot::Scratch;
@@ -163,8 +164,8 @@ impl Newest<'_> {
             return Ok(None);
         };
         let key = registry.newest(&format!("{topic}-key")).await?;
-        let key = key.map_or(SchemaId::None, SchemaId::Avro);
-        Ok(Some(PlanNeed { key, value: SchemaId::Avro(value) }))
+        let key = key.map_or(SchemaId::None, |id| SchemaId::Avro(RegistryId::Confluent(id)));
+        Ok(Some(PlanNeed { key, value: SchemaId::Avro(RegistryId::Confluent(value)) }))
     }
 
     async fn record(&self, topic: &str) -> Result<Option<OwnedRecord>, Fault> {

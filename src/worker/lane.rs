@@ -7,7 +7,7 @@ use crate::batch::arena::Arena;
 use crate::batch::holes::Holes;
 use crate::config::{Limits, Table, Tripwire};
 use crate::core::{LaneId, PartitionId};
-use crate::decode::{Change, PlanNeed, RowBuffer, TopicDecoder};
+use crate::decode::{Change, PayloadId, PlanNeed, RowBuffer, TopicDecoder};
 use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::route::Routed;
@@ -140,13 +140,19 @@ impl Lane {
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.
-    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, routed: &Routed) -> usize {
+    pub(super) fn decoder_of(
+        &mut self,
+        topic: &Arc<str>,
+        routed: &Routed,
+        payload_id: PayloadId,
+    ) -> usize {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return at;
         }
         self.topics.push(Arc::clone(topic));
         self.decoders.push(
             TopicDecoder::new(routed.format, self.overrides.clone())
+                .with_payload_id(payload_id)
                 .with_sources(routed.position, routed.merge_sources),
         );
         self.keyed.push(false);

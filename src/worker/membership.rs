@@ -4,6 +4,7 @@ use super::epochs::Sources;
 use super::intake::Intake;
 use super::lane::{Lane, Partition};
 use crate::core::{Input, LaneId, PartitionId};
+use crate::decode::PayloadId;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::consumer::TopicPartition;
 use crate::route;
@@ -114,7 +115,9 @@ impl Intake {
             self.stopped.get_or_insert(fault);
             return None;
         }
-        let decoder = lane_shell.decoder_of(&partition.topic, &routed);
+        let payload_id =
+            self.shared.config.registry.as_ref().map(PayloadId::of).unwrap_or_default();
+        let decoder = lane_shell.decoder_of(&partition.topic, &routed, payload_id);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;
         lane_shell.slots.push(id);

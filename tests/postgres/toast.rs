@@ -7,7 +7,9 @@ use silversink::batch::{Batch, Kind};
 use silversink::config::{self, BinaryHandlingMode, Format};
 use silversink::decode::plan::{self, SchemaText};
 use silversink::decode::slot::Scratch;
-use silversink::decode::{ChangeKind, Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
+use silversink::decode::{
+    ChangeKind, Decoded, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder,
+};
 use silversink::demo::capture::{Capture, CapturedSchema};
 use silversink::demo::ground_truth::{self, Mismatch};
 use silversink::fault::Code;
@@ -54,9 +56,9 @@ struct Feed {
 impl Feed {
     fn install(&mut self, need: &PlanNeed) {
         let text = |id: &SchemaId| match id {
-            SchemaId::Avro(id) => self.schemas[id].schema.clone(),
+            SchemaId::Avro(RegistryId::Confluent(id)) => self.schemas[id].schema.clone(),
             SchemaId::ConnectJson(text) => text.to_string(),
-            SchemaId::Schemaless | SchemaId::None => String::new(),
+            SchemaId::Avro(_) | SchemaId::Schemaless | SchemaId::None => String::new(),
         };
         fn schema<'t>(id: &SchemaId, text: &'t str) -> SchemaText<'t> {
             match id {

@@ -7,3 +7,4 @@ mod forms;
 mod kill;
 mod logs;
 mod rig;
+mod schema_ids;

@@ -49,6 +49,8 @@ pub struct Rig {
     pub capture: Capture,
     pub partitions: i32,
     pub extra: String,
+    /// Lines of `[registry]`.
+    pub registry_lines: String,
     /// Lines of `[kafka.properties]`.
     pub properties: String,
 }
@@ -92,6 +94,7 @@ impl Rig {
             capture,
             partitions,
             extra: String::new(),
+            registry_lines: String::new(),
             properties: String::new(),
         };
         if form.needs_tables() {
@@ -183,12 +186,13 @@ impl Rig {
     pub fn config_text(&self) -> String {
         format!(
             "name = \"shop\"\n[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"shop\"\n[kafka.properties]\n\
-             \"session.timeout.ms\" = \"2000\"\n\"heartbeat.interval.ms\" = \"100\"\n{}[registry]\nurl = \"{}\"\n\
+             \"session.timeout.ms\" = \"2000\"\n\"heartbeat.interval.ms\" = \"100\"\n{}[registry]\nurl = \"{}\"\n{}\
              [postgres]\nurl = \"{}\"\n[dlq]\ntopic = \"shop.dlq\"\n[http]\nlisten = \"\"\n{}\n[[route]]\n\
              topics = '^shop\\.public\\.(?<table>.+)$'\ntable = \"silver.${{table}}\"\n",
             self.broker.bootstrap(),
             self.properties,
             self.registry.url(),
+            self.registry_lines,
             self.postgres,
             self.extra
         )

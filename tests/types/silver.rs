@@ -7,7 +7,7 @@ use silversink::batch::{Batch, Kind, OffsetRange, StagedRow};
 use silversink::config::{self, Format};
 use silversink::decode::plan::{self, Mismatch, SchemaText, describe};
 use silversink::decode::slot::Scratch;
-use silversink::decode::{Decoded, RowBuffer, SchemaId, TopicDecoder};
+use silversink::decode::{Decoded, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use silversink::demo::throwaway::ThrowawayPostgres;
 use silversink::fault::Fault;
 use silversink::postgres::{BeginAt, ClaimAsk, Destination};
@@ -273,7 +273,7 @@ impl Table {
 
     fn text(&self, id: &SchemaId) -> String {
         match id {
-            SchemaId::Avro(1) => {
+            SchemaId::Avro(RegistryId::Confluent(1)) => {
                 r#"{"type":"record","name":"Key","fields":[{"name":"id","type":"int"}]}"#.to_owned()
             }
             SchemaId::Avro(_) => Avro::default().schema(&self.envelope_schema()).to_string(),

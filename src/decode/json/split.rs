@@ -3,7 +3,7 @@
 use super::walk::undecodable;
 use crate::fault::Fault;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The two halves.
@@ -60,8 +60,11 @@ impl<'de> Deserialize<'de> for Outer<'de> {
             }
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Outer<'de>, M::Error> {
                 let (mut schema, mut payload, mut others) = (None, None, false);
+                let twice = || M::Error::custom("schema or payload stands twice");
                 while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
                     match &*key {
+                        "schema" if schema.is_some() => return Err(twice()),
+                        "payload" if payload.is_some() => return Err(twice()),
                         "schema" => schema = Some(map.next_value::<&'de RawValue>()?.get()),
                         "payload" => payload = Some(map.next_value::<&'de RawValue>()?.get()),
                         _ => {
@@ -98,6 +101,8 @@ mod tests {
         assert_eq!(split(br#"{"schema":{},"payload":1,"id":2}"#), Ok(None));
         assert_eq!(split(br#"{"id":2}"#), Ok(None));
         assert!(split(br#"{"schema":{},"payload":"#).is_err());
+        assert!(split(br#"{"schema":{},"payload":1,"payload":2}"#).is_err());
+        assert!(split(br#"{"schema":{},"payload":1,"schema":{}}"#).is_err());
     }
 
     #[test]

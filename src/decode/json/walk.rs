@@ -1,4 +1,12 @@
 //! One pass over a JSON payload: columns, facts and the before image into their places, the rest skipped.
+//!
+//! # Decisions
+//! - A field that stands twice in a row, a key, an envelope or its `source` is poison: two columns that were given one name
+//!   on the way would otherwise be one, and nobody would know. Metadata of flattened records has several names for one
+//!   fact, of which the last one counts.
+//! - A field that is no column is told in [`Walk::unknown`] unless it is null; unknown fields of an envelope and of `source`
+//!   are left out, for connectors add some with each version.
+//! - Nothing here recurses into a value: depth is limited where a nested value lands.
 
 use super::{maxwell, token};
 use crate::decode::facts::{Fact, Facts, Image};
@@ -47,7 +55,7 @@ pub struct Walk<'a, 'r> {
 pub fn undecodable(error: &serde_json::Error) -> Fault {
     let what = match error.classify() {
         serde_json::error::Category::Data => {
-            "a part has another form than the envelope or schema says"
+            "a part has another form than the envelope or schema says, or a field stands twice"
         }
         serde_json::error::Category::Eof => "the text ends too early",
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => {
@@ -66,6 +74,8 @@ impl<'r> Walk<'_, 'r> {
     /// # Errors
     /// Poison `Undecodable` when the text is no JSON object or goes on behind it.
     pub fn read(&mut self, json: &'r [u8], role: Role) -> Result<bool, Fault> {
+        // What an earlier attempt has left would count as standing twice.
+        self.row.fill(Slot::Absent);
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let present = Object { walk: self, role }
             .deserialize(&mut deserializer)
@@ -78,23 +88,23 @@ impl<'r> Walk<'_, 'r> {
         &mut self,
         role: Role,
         name: &str,
-        hint: &mut usize,
+        progress: &mut Progress,
         map: &mut M,
     ) -> Result<(), M::Error> {
         let fact = match role {
-            Role::Row | Role::Image => return self.column(role, name, hint, map),
+            Role::Row | Role::Image => return self.column(role, name, progress, map),
             Role::Flattened => match Fact::of_flattened(name) {
                 Some(fact) => Some(fact),
-                None => return self.column(role, name, hint, map),
+                None => return self.column(role, name, progress, map),
             },
             Role::Source => Fact::of_source(name),
             Role::MaxwellKey => {
                 return match name.strip_prefix(maxwell::KEY_PREFIX) {
-                    Some(column) => self.column(role, column, hint, map),
+                    Some(column) => self.column(role, column, progress, map),
                     None if maxwell::KEY_NAMES.contains(&name) => {
                         map.next_value::<IgnoredAny>().map(drop)
                     }
-                    None => self.column(role, name, hint, map),
+                    None => self.column(role, name, progress, map),
                 };
             }
             Role::Maxwell => match name {
@@ -113,6 +123,7 @@ impl<'r> Walk<'_, 'r> {
             },
             Role::Envelope => match name {
                 "before" => {
+                    once(&mut progress.before)?;
                     let before = map.next_value::<&'r RawValue>()?.get();
                     self.facts.before = if before == "null" {
                         Image::Missing
@@ -122,12 +133,14 @@ impl<'r> Walk<'_, 'r> {
                     return Ok(());
                 }
                 "after" => {
+                    once(&mut progress.after)?;
                     self.row.fill(Slot::Absent);
                     self.facts.after =
                         map.next_value_seed(Object { walk: self, role: Role::Image })?;
                     return Ok(());
                 }
                 "source" => {
+                    once(&mut progress.source)?;
                     map.next_value_seed(Object { walk: self, role: Role::Source })?;
                     return Ok(());
                 }
@@ -136,6 +149,9 @@ impl<'r> Walk<'_, 'r> {
         };
         match fact {
             Some(fact) => {
+                if role != Role::Flattened && self.facts.has(fact) {
+                    return Err(twice());
+                }
                 let slot = self.slot(map)?;
                 self.facts.set(fact, slot);
             }
@@ -150,9 +166,10 @@ impl<'r> Walk<'_, 'r> {
         &mut self,
         role: Role,
         name: &str,
-        hint: &mut usize,
+        progress: &mut Progress,
         map: &mut M,
     ) -> Result<(), M::Error> {
+        let hint = &mut progress.next;
         // Fields come in schema order nearly always, so the expected name is the next one.
         let expected = self.names.get(*hint).is_some_and(|n| **n == *name);
         let index =
@@ -162,6 +179,9 @@ impl<'r> Walk<'_, 'r> {
                 *hint = index + 1;
                 let slot = self.slot(map)?;
                 if let Some(place) = self.row.get_mut(index) {
+                    if !matches!(place, Slot::Absent) {
+                        return Err(twice());
+                    }
                     *place = slot;
                 }
             }
@@ -180,6 +200,25 @@ impl<'r> Walk<'_, 'r> {
         let text = map.next_value::<&'r RawValue>()?.get();
         token::slot(text, self.scratch).ok_or_else(|| M::Error::custom("an escape is no Unicode"))
     }
+}
+
+/// How far an object is read.
+#[derive(Default)]
+struct Progress {
+    /// The column that is expected next.
+    next: usize,
+    before: bool,
+    after: bool,
+    source: bool,
+}
+
+fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
+    if std::mem::replace(seen, true) { Err(twice()) } else { Ok(()) }
+}
+
+#[cold]
+fn twice<E: Error>() -> E {
+    E::custom("a field stands twice")
 }
 
 struct Object<'w, 'a, 'r> {
@@ -231,9 +270,9 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
         Ok(false)
     }
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
-        let mut hint = 0;
+        let mut progress = Progress::default();
         while let Some(name) = map.next_key_seed(Name)? {
-            self.walk.field(self.role, &name, &mut hint, &mut map)?;
+            self.walk.field(self.role, &name, &mut progress, &mut map)?;
         }
         Ok(true)
     }

@@ -144,14 +144,21 @@ impl Parser {
         Ok(found)
     }
 
-    fn by_name(&self, name: &str, namespace: &str) -> Result<AvroType, Fault> {
+    fn by_name(&mut self, name: &str, namespace: &str) -> Result<AvroType, Fault> {
         if let Some(kind) = primitive(name) {
             return Ok(AvroType::new(kind, Connect::default()));
         }
         let full = full_name(name, namespace);
         // A bare name is looked for in the enclosing namespace first, then without one.
         match self.named.get(&full).or_else(|| self.named.get(name)) {
-            Some(Some(found)) => Ok(found.clone()),
+            Some(Some(found)) => {
+                // Counted before it is copied: many names of one large type would fill the memory first.
+                self.types += found.types;
+                if self.types > MAX_TYPES {
+                    return Err(unusable(format!("more than {MAX_TYPES} types")));
+                }
+                Ok(found.clone())
+            }
             Some(None) => Err(unusable(format!("type {full} contains itself"))),
             None => Err(unusable(format!("type {full} is not defined"))),
         }
@@ -169,7 +176,14 @@ impl Parser {
         let part =
             |name: &str| object.get(name).ok_or_else(|| unusable(format!("{name} is missing")));
         let kind = match ty {
-            "array" => Kind::Array(Box::new(self.read(part("items")?, namespace, depth + 1)?)),
+            "array" => {
+                let item = self.read(part("items")?, namespace, depth + 1)?;
+                // Any number of them would take a moment to claim and for ever to walk.
+                if !item.has_bytes() {
+                    return Err(unusable("an array of a type that takes no bytes"));
+                }
+                Kind::Array(Box::new(item))
+            }
             "map" => Kind::Map(Box::new(self.read(part("values")?, namespace, depth + 1)?)),
             "record" | "error" | "enum" | "fixed" => {
                 let name = text("name").ok_or_else(|| unusable(format!("a {ty} has no name")))?;
@@ -282,6 +296,15 @@ impl AvroType {
             _ => 0,
         };
         Self { kind, connect, types }
+    }
+
+    /// Whether each value takes at least one byte.
+    fn has_bytes(&self) -> bool {
+        match &self.kind {
+            Kind::Null | Kind::Fixed(0) => false,
+            Kind::Record(_, fields) => fields.iter().any(|(_, ty)| ty.has_bytes()),
+            _ => true,
+        }
     }
 
     /// Connect's schema name, else the record's full name.

@@ -4,7 +4,7 @@ use super::tables::shape;
 use crate::config::{self, Format};
 use crate::decode::plan::{self, SchemaText};
 use crate::decode::slot::Scratch;
-use crate::decode::{Change, Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
+use crate::decode::{Change, Decoded, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use crate::record::{Coordinates, OwnedRecord};
 use crate::table::TableShape;
 use base64::Engine;
@@ -32,14 +32,29 @@ impl Capture {
 
     pub fn load_from(scenario: &Path, encoding: &str) -> Self {
         let directory = scenario.join(encoding);
-        let text = gunzip(&directory.join("records.ndjson.gz"));
-        let schemas = std::fs::read_dir(directory.join("schemas")).into_iter().flatten();
         Self {
-            records: text.lines().map(record).collect(),
-            registry: schemas.map(|file| schema(&file.unwrap().path())).collect(),
+            records: records(&directory),
+            registry: registry(&directory),
             shapes: shapes(&scenario.join("tables.json")),
         }
     }
+}
+
+/// The records of one encoding.
+pub fn records(directory: &Path) -> Vec<OwnedRecord> {
+    let packed = directory.join("records.ndjson.gz");
+    let text = if packed.exists() {
+        gunzip(&packed)
+    } else {
+        std::fs::read_to_string(directory.join("records.ndjson")).unwrap()
+    };
+    text.lines().map(record).collect()
+}
+
+/// The Avro schemas of one encoding; none for JSON.
+pub fn registry(directory: &Path) -> HashMap<u32, String> {
+    let schemas = std::fs::read_dir(directory.join("schemas")).into_iter().flatten();
+    schemas.map(|file| schema(&file.unwrap().path())).collect()
 }
 
 fn gunzip(path: &Path) -> String {
@@ -109,7 +124,10 @@ pub struct Done {
 /// A decoder with what the worker would give it.
 pub struct Worker {
     pub decoder: TopicDecoder,
+    /// Schemas by Confluent's id.
     pub registry: HashMap<u32, String>,
+    /// Schemas by every other kind of id.
+    pub others: HashMap<RegistryId, String>,
     pub shape: Arc<TableShape>,
     pub plans: usize,
     scratch: Scratch,
@@ -127,8 +145,15 @@ impl Worker {
         format: Format,
         table: config::Table,
     ) -> Self {
-        let (scratch, row) = (Scratch::default(), RowBuffer::default());
-        Self { decoder: TopicDecoder::new(format, table), registry, shape, plans: 0, scratch, row }
+        Self {
+            decoder: TopicDecoder::new(format, table),
+            registry,
+            others: HashMap::new(),
+            shape,
+            plans: 0,
+            scratch: Scratch::default(),
+            row: RowBuffer::default(),
+        }
     }
 
     /// Decodes as far as it goes, installing the plans that are asked for.
@@ -157,7 +182,10 @@ impl Worker {
     fn provide(&mut self, need: &PlanNeed) {
         self.plans += 1;
         let text = |id: &'_ SchemaId| match id {
-            SchemaId::Avro(id) => self.registry.get(id).cloned().unwrap_or_default(),
+            SchemaId::Avro(RegistryId::Confluent(id)) => {
+                self.registry.get(id).cloned().unwrap_or_default()
+            }
+            SchemaId::Avro(id) => self.others.get(id).cloned().unwrap_or_default(),
             SchemaId::ConnectJson(text) => text.to_string(),
             SchemaId::Schemaless | SchemaId::None => String::new(),
         };

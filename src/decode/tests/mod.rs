@@ -2,8 +2,12 @@
 
 mod capture;
 mod facts;
+mod json_rules;
 mod oracle;
+mod prefixes;
+mod random_schemas;
 mod rules;
+mod schema_ids;
 mod shop;
 mod strict;
 mod tables;

@@ -158,3 +158,18 @@ fn a_small_text_that_means_a_huge_schema_is_unusable() {
     let fault = describe(SchemaText::None, SchemaText::Avro(&text)).unwrap_err();
     assert_eq!(fault.code, crate::fault::Code::SchemaUnusable);
 }
+
+#[test]
+fn many_names_of_one_large_type_are_unusable_before_they_fill_the_memory() {
+    let columns: Vec<String> =
+        (0..50_000).map(|n| format!(r#"{{"name":"c{n}","type":"int"}}"#)).collect();
+    let uses: Vec<String> =
+        (0..100_000).map(|n| format!(r#"{{"name":"u{n}","type":"Large"}}"#)).collect();
+    let text = format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"l","type":{{"type":"record","name":"Large","fields":[{}]}}}},{}]}}"#,
+        columns.join(","),
+        uses.join(",")
+    );
+    let fault = describe(SchemaText::None, SchemaText::Avro(&text)).unwrap_err();
+    assert_eq!(fault.code, crate::fault::Code::SchemaUnusable);
+}
