@@ -2,7 +2,7 @@
 
 use super::Destination;
 use crate::fault::{Code, Fault};
-use crate::sql::{catalogue as text, ddl, ident};
+use crate::sql::{catalogue as text, ident};
 use crate::table::{Bookkeeping, Column, ColumnType, TableName, TableShape};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -18,6 +18,8 @@ pub struct Described {
     pub refusals: Vec<Fault>,
     /// What will probably hurt, for the log.
     pub warnings: Vec<String>,
+    /// Name of the primary key's constraint.
+    pub key_constraint: Option<String>,
 }
 
 struct Relation {
@@ -90,6 +92,7 @@ async fn read(
         .map(str::to_owned)
         .collect();
     let key_names = key.iter().map(|row| row.try_get(2)).collect::<Result<Vec<String>, _>>()?;
+    let key_constraint = key.first().map(|row| row.try_get(0)).transpose()?;
     match key.first() {
         None => findings.no_key(),
         Some(row) if row.try_get::<_, bool>(1)? => {
@@ -132,6 +135,7 @@ async fn read(
         missing_bookkeeping,
         refusals: findings.refusals,
         warnings: findings.warnings,
+        key_constraint,
     }))
 }
 
@@ -315,13 +319,5 @@ impl Findings<'_> {
             &format!("has rule {name:?}: PostgreSQL cannot MERGE into a table with rules"),
             format!("DROP RULE {} ON {};", ident::quote(name), ident::table(self.table)),
         );
-    }
-}
-
-impl Described {
-    /// DDL that adds the missing bookkeeping columns.
-    #[must_use]
-    pub fn bookkeeping_ddl(&self) -> Vec<String> {
-        ddl::add_bookkeeping(&self.shape.table, &self.shape.bookkeeping, &self.missing_bookkeeping)
     }
 }
