@@ -16,6 +16,9 @@ pub fn kept_words(shape: &TableShape) -> usize {
     shape.columns.len().div_ceil(64)
 }
 
+/// `pg_type.oid` of `money`.
+const MONEY: u32 = 790;
+
 /// Name of the stage in its session; `number` is unique in the session.
 #[must_use]
 pub fn name(number: u32) -> String {
@@ -73,6 +76,10 @@ pub fn copy(shape: &TableShape, number: u32, partial: bool) -> String {
 #[must_use]
 pub fn value(shape: &TableShape, index: usize) -> String {
     match shape.columns.get(index) {
+        // The text form of money depends on the server's locale, that of numeric does not.
+        Some(column) if column.ty.base_oid == MONEY => {
+            format!("CAST(CAST(s.c{index} AS pg_catalog.numeric) AS {})", column.ty.sql)
+        }
         Some(column) if staging(&column.ty) == Staging::Text => {
             format!("CAST(s.c{index} AS {})", without_typmod(&column.ty.sql))
         }
