@@ -47,12 +47,13 @@ struct Replayed {
 async fn replay(
     silver: &Silver,
     capture: &Capture,
-    encoding: &str,
-    table: &str,
+    (encoding, records): (&str, &[OwnedRecord]),
+    truth: &TableTruth,
     settings: &Table,
     ddl: &dyn Fn(&str, &str) -> String,
     skip: &dyn Fn(&OwnedRecord) -> bool,
 ) -> Replayed {
+    let table = truth.name.as_str();
     let name = TableName::new(format!("silver_{}", encoding.replace('-', "_")), table);
     let source = &capture.tables[table];
     let columns: Vec<String> = source
@@ -85,7 +86,6 @@ async fn replay(
     let mut range = silver.claim(&format!("{encoding}.{table}")).await;
     let mut writer = silver.destination.writer().await.unwrap();
     let mut poison = Vec::new();
-    let records = capture.records(encoding).unwrap();
     let of_table: Vec<&OwnedRecord> = records
         .iter()
         .filter(|r| r.at.topic.rsplit('.').next() == Some(table) && !skip(r))
@@ -143,15 +143,9 @@ async fn replay(
         writer.write("types", None, &batch).await.unwrap();
         range.from = range.next;
     }
-    let truth = capture.truth().unwrap().into_iter().find(|truth| truth.name == table).unwrap();
-    let verdict = compare(silver, &name, &truth).await;
-    Replayed { differences: verdict.1, poison, live: verdict.0 }
-}
-
-async fn compare(silver: &Silver, name: &TableName, truth: &TableTruth) -> (u64, Vec<Difference>) {
     let readback = silver.readback().await;
-    let verdict = verify(&readback, name, &Bookkeeping::default(), truth, 100_000).await.unwrap();
-    (verdict.live, verdict.differences)
+    let verdict = verify(&readback, &name, &Bookkeeping::default(), truth, 100_000).await.unwrap();
+    Replayed { differences: verdict.differences, poison, live: verdict.live }
 }
 
 fn known<'t>(id: &SchemaId, text: &'t str) -> SchemaText<'t> {
@@ -259,6 +253,8 @@ fn is_known(encoding: &str, column: &str, expected: Option<&str>, found: Option<
 async fn the_capture_of_every_type_lands_in_every_encoding() {
     let silver = Silver::with(TYPES).await;
     let types = capture("types");
+    let truth = types.truth().unwrap();
+    let [big, every_type] = truth.as_slice() else { panic!("two tables") };
     for encoding in [
         "avro",
         "json",
@@ -271,9 +267,11 @@ async fn the_capture_of_every_type_lands_in_every_encoding() {
         "precise-iso-url-avro",
         "precise-iso-url-json",
     ] {
+        let records = types.records(encoding).unwrap();
+        let settings = settings(encoding);
         let ddl = |column: &str, ty: &str| silver_type(encoding, column, ty);
         let done =
-            replay(&silver, &types, encoding, "every_type", &settings(encoding), &ddl, &|_| false)
+            replay(&silver, &types, (encoding, &records), every_type, &settings, &ddl, &|_| false)
                 .await;
         for (key, reason) in &done.poison {
             let (column, why) = reason
@@ -294,13 +292,14 @@ async fn the_capture_of_every_type_lands_in_every_encoding() {
             assert!(known, "{encoding}: {difference}");
         }
         assert!(done.live >= 20, "{encoding}: {} rows", done.live);
-    }
-    for encoding in ["avro", "json", "json-plain", "json-stock"] {
-        let same = |_: &str, ty: &str| ty.to_owned();
-        let done =
-            replay(&silver, &types, encoding, "big", &settings(encoding), &same, &|_| false).await;
-        assert!(done.poison.is_empty() && done.differences.is_empty(), "{encoding}");
-        assert_eq!(done.live, 3);
+        if matches!(encoding, "avro" | "json" | "json-plain" | "json-stock") {
+            let same = |_: &str, ty: &str| ty.to_owned();
+            let done =
+                replay(&silver, &types, (encoding, &records), big, &settings, &same, &|_| false)
+                    .await;
+            assert!(done.poison.is_empty() && done.differences.is_empty(), "{encoding}");
+            assert_eq!(done.live, 3);
+        }
     }
 }
 
@@ -308,6 +307,7 @@ async fn the_capture_of_every_type_lands_in_every_encoding() {
 async fn values_that_are_not_sent_again_stay_in_every_type() {
     let silver = Silver::with("CREATE EXTENSION hstore").await;
     let toast = capture("toast");
+    let truth = toast.truth().unwrap();
     for encoding in
         ["avro", "json", "json-plain", "flat-json", "hex-json", "base64-json", "base64-avro"]
     {
@@ -325,12 +325,18 @@ async fn values_that_are_not_sent_again_stay_in_every_type() {
             },
             _ => Table::default(),
         };
-        for table in ["docs_full", "docs_default"] {
+        let records = toast.records(encoding).unwrap();
+        for truth in
+            truth.iter().filter(|t| matches!(t.name.as_str(), "docs_full" | "docs_default"))
+        {
+            let table = &truth.name;
             let full = table == "docs_full";
             let same = |_: &str, ty: &str| ty.to_owned();
             // Its values are in the row of its old key only.
             let moved = |record: &OwnedRecord| !full && key_of(record) == "id=115";
-            let done = replay(&silver, &toast, encoding, table, &settings, &same, &moved).await;
+            let done =
+                replay(&silver, &toast, (encoding, &records), truth, &settings, &same, &moved)
+                    .await;
             assert!(done.poison.is_empty(), "{encoding} {table}: {:?}", done.poison);
             for difference in &done.differences {
                 if let Mismatch::Column { column, expected: Some(expected), found: Some(found) } =
