@@ -94,7 +94,7 @@ async fn replay(
         arena.set_shape(Arc::clone(&shape));
         for record in records {
             let decoded = loop {
-                match decoder.decode(&record.as_raw(), &mut scratch, &mut row, 1) {
+                match decoder.decode(&record.as_raw(), &mut scratch, &mut row) {
                     Decoded::NeedsPlan(need) => {
                         let (key, value) = (schema_text(&need.key), schema_text(&need.value));
                         let schema = describe(known(&need.key, &key), known(&need.value, &value));
@@ -131,6 +131,7 @@ async fn replay(
                 version: change.version,
                 deleted_at: change.deleted_at,
                 source_ts: change.source_ts,
+                own_time: change.own_time,
                 kept: &row.kept,
                 needs_base: change.needs_base,
                 slot: 0,
