@@ -133,6 +133,7 @@ async fn replay(
                 source_ts: change.source_ts,
                 own_time: change.own_time,
                 kept: &row.kept,
+                old_key: None,
                 needs_base: change.needs_base,
                 slot: 0,
                 offset: record.at.offset,
