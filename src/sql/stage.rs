@@ -17,6 +17,9 @@ pub fn kept_words(shape: &TableShape) -> usize {
     shape.columns.len().div_ceil(64)
 }
 
+/// `pg_type.oid` of `money`.
+const MONEY: u32 = 790;
+
 /// Name of the stage in its session; `number` is unique in the session.
 #[must_use]
 pub fn name(number: u32) -> String {
@@ -114,6 +117,10 @@ pub fn value(shape: &TableShape, index: usize) -> String {
 #[must_use]
 pub fn cast(ty: &ColumnType, staged: &str) -> String {
     match staging(ty) {
+        // The text form of money depends on the server's locale, that of numeric does not.
+        Staging::Text if ty.base_oid == MONEY => {
+            format!("CAST(CAST({staged} AS pg_catalog.numeric) AS {})", ty.sql)
+        }
         Staging::Text => format!("CAST({staged} AS {})", without_typmod(&ty.sql)),
         Staging::Native => staged.to_owned(),
     }

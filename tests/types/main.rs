@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod captures;
 mod large;
 mod payload;
 mod refused;

@@ -29,6 +29,8 @@ const NARROWER: &[(&str, &str, &str)] = &[
     ("int64 t.Timestamp", "timestamptz", "its natural type is timestamp(3)"),
     ("struct t.StructuredZonedTime", "time", "StructuredZonedTime"),
     ("bytes d.Bits length=9", "bit(8)", "its natural type is bit(9)"),
+    ("bytes d.Bits length=9", "bit(10)", "its natural type is bit(9)"),
+    ("bytes k.Decimal scale=3", "money", "its natural type is numeric"),
     ("string d.EnumSet allowed=a,b", "integer[]", "its natural type is text[]"),
     ("struct g.Circle", "box", "its natural type is circle"),
     ("struct g.Line", "text", "its natural type is line"),
@@ -46,12 +48,16 @@ async fn a_narrower_column_is_refused_before_the_first_row() {
                 .table(&[(*ty).to_owned()], vec![connect(schema)], form, &Table::default())
                 .await;
             let mismatches = table.decode(&table.record(1, &[Value::Null])).unwrap_err();
-            let [Mismatch::TypeMismatch { column, reason: found, .. }] = mismatches.as_slice()
-            else {
-                panic!("{schema} into {ty}: {mismatches:?}")
-            };
-            assert_eq!(column, "c0");
-            assert!(found.contains(reason), "{schema} into {ty}: {found}");
+            match mismatches.as_slice() {
+                [Mismatch::TypeMismatch { column, reason: found, .. }] if column == "c0" => {
+                    assert!(found.contains(reason), "{schema} into {ty}: {found}");
+                }
+                // The same refusal, of which the lane may relieve itself.
+                [Mismatch::Widening { column, to, .. }] if column == "c0" => {
+                    assert_ne!(to.sql_type, *ty);
+                }
+                other => panic!("{schema} into {ty}: {other:?}"),
+            }
         }
     }
 }
@@ -124,6 +130,8 @@ const POISON: &[(&str, &str, &str, &str)] = &[
     ("[double] d.DoubleVector", "vector", "[0.1234567890123]", "would round"),
     ("[float] d.FloatVector", "halfvec", "[0.1]", "would round"),
     ("[string]", "text[]", "[\"[Ljava.lang.String;@4c313097\"]", "array of arrays"),
+    ("string", "money", "\"1.001\"", "more than two digits"),
+    ("double", "money", "0.125", "more than two digits"),
     ("string d.Uuid", "uuid", "\"no\"", "is no UUID"),
     ("string d.Json", "jsonb", "\"{\"", "is no JSON"),
 ];
@@ -142,7 +150,8 @@ async fn a_value_that_would_lose_something_is_poison_with_its_reason() {
             // Only a schema tells these: without one text is base64, and a count is of microseconds.
             let untold = schema.contains("NanoDuration")
                 || schema.contains("Decimal scale=0")
-                || ty.starts_with("numeric");
+                || ty.starts_with("numeric")
+                || (*ty == "money" && payload.starts_with('"'));
             if form == Form::Plain && untold {
                 continue;
             }

@@ -10,6 +10,7 @@ use silversink::decode::slot::Scratch;
 use silversink::decode::{Decoded, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use silversink::demo::throwaway::ThrowawayPostgres;
 use silversink::fault::Fault;
+use silversink::postgres::readback::Readback;
 use silversink::postgres::{BeginAt, ClaimAsk, Destination};
 use silversink::record::{Coordinates, OwnedRecord};
 use silversink::table::{Bookkeeping, TableName, TableShape};
@@ -40,7 +41,8 @@ const PLAYED: [&str; 5] = ["vector", "halfvec", "sparsevec", "geometry", "geogra
 /// A database with a destination.
 pub struct Silver {
     pub client: tokio_postgres::Client,
-    destination: Destination,
+    pub destination: Destination,
+    url: String,
     tables: u32,
 }
 
@@ -56,6 +58,24 @@ pub struct Table {
 
 impl Silver {
     pub async fn open() -> Self {
+        let silver = Self::with(TYPES).await;
+        for name in PLAYED {
+            silver
+                .client
+                .batch_execute(&format!(
+                    "CREATE TYPE {name};
+                     CREATE FUNCTION {name}_in(cstring) RETURNS {name} LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+                     CREATE FUNCTION {name}_out({name}) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+                     CREATE TYPE {name} (INPUT = {name}_in, OUTPUT = {name}_out);"
+                ))
+                .await
+                .unwrap();
+        }
+        silver
+    }
+
+    /// A database with what `preamble` makes in it.
+    pub async fn with(preamble: &str) -> Self {
         let url = ThrowawayPostgres::shared().fresh_database().unwrap();
         let settings = config::Postgres {
             url: url.clone().into(),
@@ -67,22 +87,11 @@ impl Silver {
         let (client, connection) =
             tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        client.batch_execute(TYPES).await.unwrap();
-        for name in PLAYED {
-            client
-                .batch_execute(&format!(
-                    "CREATE TYPE {name};
-                     CREATE FUNCTION {name}_in(cstring) RETURNS {name} LANGUAGE internal IMMUTABLE STRICT AS 'textin';
-                     CREATE FUNCTION {name}_out({name}) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
-                     CREATE TYPE {name} (INPUT = {name}_in, OUTPUT = {name}_out);"
-                ))
-                .await
-                .unwrap();
-        }
+        client.batch_execute(preamble).await.unwrap();
         client.batch_execute("SET timezone = 'UTC'; SET lc_monetary = 'C'").await.unwrap();
         let destination = Destination::connect(&settings, 2, "types").await.unwrap();
         destination.ensure_bookkeeping().await.unwrap();
-        Self { client, destination, tables: 0 }
+        Self { client, destination, url, tables: 0 }
     }
 
     /// A table with a key `id` and columns `c0`, `c1`, ...
@@ -115,15 +124,15 @@ impl Silver {
         }
     }
 
-    /// Writes rows in one batch and one transaction.
-    pub async fn write(&self, table: &Table, rows: &[RowBuffer], decoded: &[Decoded]) {
-        let ask =
-            ClaimAsk { topic: table.topic(), topic_id: Uuid::nil(), partition: 0, table: None };
+    /// Claims a topic's partition and starts it at 0.
+    pub async fn claim(&self, topic: &str) -> OffsetRange {
+        let topic_id = Uuid::nil();
+        let ask = ClaimAsk { topic: topic.to_owned(), topic_id, partition: 0, table: None };
         let claimed = self.destination.claim("types", "worker", &[ask]).await.unwrap();
         let owner_epoch = claimed[0].owner_epoch;
         let start = BeginAt {
-            topic: &table.topic(),
-            topic_id: Uuid::nil(),
+            topic,
+            topic_id,
             partition: 0,
             owner_epoch,
             start_offset: 0,
@@ -131,26 +140,33 @@ impl Silver {
             reason: "initial",
         };
         self.destination.begin_at("types", &[start]).await.unwrap();
+        OffsetRange {
+            topic: topic.to_owned(),
+            topic_id,
+            partition: 0,
+            owner_epoch,
+            from: 0,
+            next: 0,
+            changes: 0,
+            folded: 0,
+            skipped: 0,
+            dead_lettered: 0,
+            lineage: None,
+        }
+    }
+
+    /// Writes rows in one batch and one transaction.
+    pub async fn write(&self, table: &Table, rows: &[RowBuffer], decoded: &[Decoded]) {
         let count = u64::try_from(rows.len()).unwrap();
+        let range = self.claim(&table.topic()).await;
+        let next = i64::try_from(count).unwrap();
         let mut batch = Batch {
             number: 1,
             shape: Some(Arc::clone(&table.shape)),
             bytes: vec![],
             keys: vec![],
             rows: vec![],
-            ranges: vec![OffsetRange {
-                topic: table.topic(),
-                topic_id: Uuid::nil(),
-                partition: 0,
-                owner_epoch,
-                from: 0,
-                next: i64::try_from(count).unwrap(),
-                changes: count,
-                folded: 0,
-                skipped: 0,
-                dead_lettered: 0,
-                lineage: None,
-            }],
+            ranges: vec![OffsetRange { next, changes: count, ..range }],
             truncate: None,
             letters: vec![],
             tripwire: None,
@@ -179,6 +195,11 @@ impl Silver {
         let mut writer = self.destination.writer().await.unwrap();
         let applied = writer.write("types", None, &batch).await.unwrap();
         assert_eq!(applied.ranges[0].applied, count, "every row is new");
+    }
+
+    /// A session that prints as the captures were printed.
+    pub async fn readback(&self) -> Readback {
+        Readback::connect(&self.url).await.unwrap()
     }
 
     /// Rows of texts, NULL as `None`.

@@ -24,6 +24,9 @@ pub enum Form {
     Decimal(i32),
     /// VariableScaleDecimal.
     VariableScale,
+    /// A number of at most two digits after the point, because the cast to `money` rounds: Decimal of this scale, or as
+    /// [`Form::VariableScale`].
+    Money(Option<i32>),
     /// Bytes that are PostgreSQL's text (`include.unknown.datatypes`), or the text that stands for those bytes.
     TextBytes(Alphabet),
     /// Object or map as hstore.
@@ -80,7 +83,7 @@ impl Form {
         match kind {
             // Debezium's default of money.fraction.digits.
             CastKind::Money if modes.decimal_handling_mode == DecimalHandlingMode::Precise => {
-                Self::Decimal(2)
+                Self::Money(Some(2))
             }
             CastKind::Bit(length) => Self::Bits(Some(length), Some(length)),
             CastKind::VarBit(limit) => Self::Bits(None, limit),
@@ -92,11 +95,10 @@ impl Form {
             CastKind::Geometry | CastKind::GeometryArray => Self::Geometry,
             CastKind::Sparse => Self::Sparse(Width::Single),
             CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(modes.binary_handling_mode)),
-            CastKind::Money
-            | CastKind::Array
-            | CastKind::OpaqueArray
-            | CastKind::Vector { .. }
-            | CastKind::Other => Self::Plain,
+            CastKind::Money => Self::Money(None),
+            CastKind::Array | CastKind::OpaqueArray | CastKind::Vector { .. } | CastKind::Other => {
+                Self::Plain
+            }
         }
     }
 
@@ -118,6 +120,18 @@ impl Form {
                     decimal::plain_text(bytes, scale, out);
                     Ok(())
                 })
+            }
+            Self::Money(scale) => {
+                let at = out.len();
+                scale.map_or(Self::VariableScale, Self::Decimal).put(slot, context, out)?;
+                let written = out.get(at..).unwrap_or_default();
+                let point = written.iter().position(|byte| *byte == b'.').unwrap_or(written.len());
+                let rest = written.get(point + 3..).unwrap_or_default();
+                if rest.iter().all(|byte| *byte == b'0') {
+                    Ok(())
+                } else {
+                    Err(Refusal::Value("has more than two digits after the point"))
+                }
             }
             Self::VariableScale => match *slot {
                 Slot::Nested(bytes) => {

@@ -38,11 +38,28 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
         (Wire::Boolean, _, CastKind::Bit(1)) => Form::Bits(Some(1), Some(1)),
         (Wire::Boolean, _, CastKind::VarBit(limit)) => Form::Bits(Some(1), limit),
         (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n))
-            if length.is_none_or(|length| length <= n) =>
+            // Bits have no place value: a longer column would need to know on which side to fill up.
+            if length.is_none_or(|length| length == n) =>
         {
             Form::Bits(Some(n), Some(n))
         }
-        (Wire::Bytes, Semantic::Bits { .. }, CastKind::VarBit(limit)) => Form::Bits(None, limit),
+        // Of bit(n) every bit is known, of bit varying only those from the highest that is set.
+        (Wire::Bytes, Semantic::Bits { length }, CastKind::VarBit(limit)) => {
+            let fixed = field.source_column.as_ref().is_some_and(|source| source.ty == "BIT");
+            Form::Bits(length.filter(|_| fixed), limit)
+        }
+        (Wire::Bytes, Semantic::Decimal { scale, .. }, CastKind::Money) if *scale > 2 => {
+            return Err(cannot_hold(field));
+        }
+        (Wire::Bytes, Semantic::Decimal { scale, .. }, CastKind::Money) => {
+            Form::Money(Some(*scale))
+        }
+        (
+            Wire::String | Wire::Float64,
+            Semantic::None,
+            CastKind::Money,
+        )
+        | (_, Semantic::VariableScaleDecimal, CastKind::Money) => Form::Money(None),
         (Wire::Struct(_), Semantic::Point, CastKind::ShapeArray(shape @ Shape::Point)) => {
             Form::Shape(shape, Alphabet::Base64)
         }

@@ -162,6 +162,12 @@ pub const SCALARS: &[Row] = &[
         "",
         &[("\"BQ==\"", "101")],
     ),
+    typed(
+        "bytes d.Bits length=10 source.type=BIT source.length=10",
+        "bit(10)",
+        "bit varying",
+        &[("\"BQ==\"", "0000000101")],
+    ),
     row("boolean", "boolean", "bit(1)", &[("true", "1"), ("false", "0")]),
     row("boolean", "boolean", "bit varying(1)", &[("true", "1"), ("false", "0")]),
     row("{string}", "jsonb", "", &[("{\"k\":\"v\",\"n\":null}", "{\"k\": \"v\", \"n\": null}")]),
