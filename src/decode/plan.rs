@@ -18,12 +18,24 @@ use super::schema::{Field, FieldType, Form, Semantic, Wire};
 use super::slot::NestedReader;
 use crate::config;
 use crate::table::{Column, ProposedColumn, TableShape};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use widening::{Widened, widened};
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
 pub use propose::propose;
+
+/// Labels of enum types, by the column that has the type.
+pub type EnumLabels = BTreeMap<String, BTreeSet<String>>;
+
+/// What is known beside a record schema and the shape of its table.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Columns that other schemas of the topic have and this one has not ([`lineage::Lineage::gone`]).
+    pub gone: BTreeSet<String>,
+    /// Labels of the table's enum types.
+    pub labels: EnumLabels,
+}
 
 /// Why a record schema does not fit a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +125,8 @@ pub(super) struct Reading {
     pub slot: usize,
     pub conversion: Conversion,
     pub nested: Nested,
+    /// The source has an enum there and the table too: the labels that the table's has.
+    pub labels: Option<BTreeSet<String>>,
 }
 
 /// What reads the inside of a nested value.
@@ -182,11 +196,11 @@ pub fn compile(
     shape: Arc<TableShape>,
     overrides: &config::Table,
 ) -> Result<Plan, Vec<Mismatch>> {
-    compile_after(schema, shape, overrides, &BTreeSet::new())
+    compile_after(schema, shape, overrides, &Known::default())
 }
 
 /// Compiles a record schema against a table: fields go to columns of the same name, columns without a field keep the
-/// target's value or, where they are among the `gone` ([`lineage::Lineage::gone`]), become NULL; the record key (or the
+/// target's value or, where they are gone, become NULL; the record key (or the
 /// configured one) has to be the primary key.
 ///
 /// # Errors
@@ -195,12 +209,12 @@ pub fn compile_after(
     schema: &RecordSchema,
     shape: Arc<TableShape>,
     overrides: &config::Table,
-    gone: &BTreeSet<String>,
+    known: &Known,
 ) -> Result<Plan, Vec<Mismatch>> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Plan::skipping(rule));
     }
-    let mut compiler = Compiler { schema, shape: &shape, overrides, gone, mismatches: Vec::new() };
+    let mut compiler = Compiler { schema, shape: &shape, overrides, known, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
     let key = compiler.key(&row);
@@ -254,7 +268,7 @@ struct Compiler<'a> {
     schema: &'a RecordSchema,
     shape: &'a TableShape,
     overrides: &'a config::Table,
-    gone: &'a BTreeSet<String>,
+    known: &'a Known,
     mismatches: Vec<Mismatch>,
 }
 
@@ -363,7 +377,7 @@ impl Compiler<'_> {
         let Some(column) = self.shape.columns.get(index) else { return Source::Absent };
         match row.iter().position(|f| f.name == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
-            None if self.gone.contains(&column.name) => {
+            None if self.known.gone.contains(&column.name) => {
                 if column.not_null {
                     self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
                 }
@@ -391,6 +405,10 @@ impl Compiler<'_> {
         let nested = nodes
             .get(slot)
             .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
+        let labels = match field.ty.semantic {
+            Semantic::Enum => self.known.labels.get(&column.name).cloned(),
+            _ => None,
+        };
         let resolved = Conversion::resolve(&field.ty, column, self.overrides);
         let wanted = natural_type(&field.ty);
         // What the configuration names is wanted as it is.
@@ -405,7 +423,7 @@ impl Compiler<'_> {
             return None;
         }
         match resolved {
-            Ok(conversion) => Some(Reading { slot, conversion, nested }),
+            Ok(conversion) => Some(Reading { slot, conversion, nested, labels }),
             Err(reason) => {
                 self.mismatch(Mismatch::TypeMismatch {
                     column: column.name.clone(),

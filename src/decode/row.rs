@@ -17,6 +17,8 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// Column and label, where the record was refused because the column's enum type lacks a label of the source's.
+    pub missing_label: Option<(String, String)>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -55,6 +57,7 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.missing_label = None;
         self.fields.clear();
     }
 
@@ -107,6 +110,9 @@ impl RowBuffer {
                         false
                     }
                     slot => {
+                        if let Some(label) = reading.missing_label(&slot, slots.scratch) {
+                            return Err(self.lacks_label(table, index, label));
+                        }
                         reading.encode(&slot, slots.scratch, &mut self.body)?;
                         true
                     }
@@ -121,6 +127,17 @@ impl RowBuffer {
         Ok(kept)
     }
 
+    #[cold]
+    fn lacks_label(&mut self, table: &TablePlan, index: usize, label: &str) -> Fault {
+        let column = table.shape.columns.get(index).map_or("", |column| column.name.as_str());
+        self.missing_label = Some((column.to_owned(), label.to_owned()));
+        Fault::blocked(
+            Code::TypeMismatch,
+            format!("column \"{column}\" of {}: its enum type lacks a label", table.shape.table),
+            "add the label that the source's type has, or make the column text",
+        )
+    }
+
     /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
     /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
     pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
@@ -132,6 +149,7 @@ impl RowBuffer {
                     let encoded = slots.is_some_and(|slots| {
                         let slot = slots.of_row(reading);
                         !reading.is_unavailable(&slot, slots.scratch)
+                            && reading.missing_label(&slot, slots.scratch).is_none()
                             && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
                     });
                     // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
@@ -182,6 +200,12 @@ impl Reading {
             }
             _ => self.conversion.encode(slot, self.nested.reader(), scratch, out),
         }
+    }
+
+    /// The label that the column's enum type lacks.
+    fn missing_label<'a>(&self, slot: &Slot<'a>, scratch: &'a Scratch) -> Option<&'a str> {
+        let labels = self.labels.as_ref()?;
+        scratch.text(slot).filter(|label| !labels.contains(*label))
     }
 
     fn is_unavailable(&self, slot: &Slot<'_>, scratch: &Scratch) -> bool {

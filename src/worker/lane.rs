@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub(super) need: Option<(usize, PlanNeed)>,
     /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
     pub(super) refused: Option<Fault>,
+    /// The label that an enum type has to get before the next record can be taken.
+    pub(super) missing_label: Option<MissingLabel>,
     /// The lane was stopped and is being tried again.
     pub(super) retried: bool,
     /// Partitions in the order of their slots.
@@ -76,6 +78,7 @@ impl Lane {
             sealed: None,
             need: None,
             refused: None,
+            missing_label: None,
             retried: false,
             slots: Vec::new(),
             letters: BTreeMap::new(),
@@ -110,6 +113,14 @@ impl Lane {
         self.keyed.push(false);
         self.topics.len() - 1
     }
+}
+
+/// A label of the source's enum that the Silver column's type lacks.
+#[derive(Clone, Debug)]
+pub(super) struct MissingLabel {
+    pub(super) decoder: usize,
+    pub(super) column: String,
+    pub(super) label: String,
 }
 
 /// What the intake thread knows of one partition.

@@ -4,7 +4,7 @@ use super::intake::Intake;
 use super::letters;
 use super::report::{Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
-use crate::decode::PlanNeed;
+use crate::decode::{PlanNeed, TopicDecoder};
 use crate::fault::Fault;
 use crate::kafka::letters::Acknowledged;
 
@@ -51,7 +51,10 @@ impl Intake {
                         at.mirrored = Some(granted.offset);
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
                         let (lane, decoder) = (at.lane, at.decoder);
-                        self.lanes[lane].keyed[decoder] |= granted.progressed;
+                        let lane = &mut self.lanes[lane];
+                        lane.keyed[decoder] |= granted.progressed;
+                        // Whoever had the partition before may have altered the table, or seen other schemas.
+                        lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -62,6 +65,16 @@ impl Intake {
             }
             Report::ClaimFailed { partitions, generation, fault } => {
                 self.inputs.push_back(Input::ClaimFailed { partitions, generation, fault });
+            }
+            Report::Labelled { lane: id, outcome } => {
+                let lane = &mut self.lanes[id.0 as usize];
+                if outcome.is_ok() {
+                    // The record that asked is read again, with a plan that knows the label.
+                    lane.missing_label = None;
+                    lane.refused = None;
+                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                }
+                self.inputs.push_back(Input::Planned { lane: id, outcome });
             }
             Report::Planned { lane, decoder, need, outcome } => {
                 let outcome =
@@ -89,7 +102,7 @@ impl Intake {
             Resolution::TablePlan { plan, shape, floor } => {
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
-                    lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
+                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);

@@ -3,7 +3,7 @@
 use super::claim::{self, Ask};
 use super::intake::Intake;
 use super::letters;
-use super::resolve::{self, Job};
+use super::resolve::{self, Job, LabelJob};
 use super::writers::{self, Task};
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
@@ -61,6 +61,7 @@ impl Intake {
                 lane.condemned.clear();
                 lane.need = None;
                 lane.refused = None;
+                lane.missing_label = None;
                 lane.retried = true;
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
             }
@@ -149,6 +150,7 @@ impl Intake {
         lane.letters.clear();
         lane.letter_bytes = 0;
         lane.refused = None;
+        lane.missing_label = None;
         lane.touched = false;
         for slot in lane.slots.clone() {
             let partition = self.partition_mut(slot);
@@ -219,6 +221,20 @@ impl Intake {
 
     fn resolve(&mut self, id: LaneId) {
         let lane = &mut self.lanes[id.0 as usize];
+        if let Some(missing) = lane.missing_label.clone() {
+            let job = LabelJob {
+                lane: id,
+                table: lane.table.clone(),
+                topic: Arc::clone(&lane.topics[missing.decoder]),
+                missing,
+            };
+            self.under_way += 1;
+            self.tasks.spawn_on(
+                resolve::add_label(Arc::clone(&self.shared), self.reports.clone(), job),
+                &self.runtime,
+            );
+            return;
+        }
         if let Some(fault) = lane.refused.take() {
             self.input(Input::Planned { lane: id, outcome: Err(fault) });
             return;

@@ -48,6 +48,11 @@ pub(super) enum Report {
         generation: Generation,
         fault: Fault,
     },
+    /// The label that a lane needed is there, or cannot be added.
+    Labelled {
+        lane: LaneId,
+        outcome: Result<(), Fault>,
+    },
     Planned {
         lane: LaneId,
         decoder: usize,

@@ -1,6 +1,7 @@
 //! Finds or makes the plan that a lane needs: what the schema implies for the Silver table is done where that is allowed.
 
 use super::Shared;
+use super::lane::MissingLabel;
 use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
@@ -32,6 +33,41 @@ pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
     let outcome = resolve_one(&shared, &job).await;
     let Job { lane, decoder, need, .. } = job;
     reports.send(Report::Planned { lane, decoder, need, outcome });
+}
+
+/// A label that an enum type of a Silver table has to get.
+pub(super) struct LabelJob {
+    pub(super) lane: LaneId,
+    pub(super) table: TableName,
+    pub(super) topic: Arc<str>,
+    pub(super) missing: MissingLabel,
+}
+
+pub(super) async fn add_label(shared: Arc<Shared>, reports: Reports, job: LabelJob) {
+    let outcome = add_label_to(&shared, &job).await;
+    reports.send(Report::Labelled { lane: job.lane, outcome });
+}
+
+async fn add_label_to(shared: &Shared, job: &LabelJob) -> Result<(), Fault> {
+    let MissingLabel { column, label, .. } = &job.missing;
+    let names = &shared.config.schema.bookkeeping;
+    let described = shared.destination.describe(&job.table, names).await?;
+    let Some(described) = described.filter(|d| d.labels.contains_key(column)) else {
+        // Somebody changed the column meanwhile: the record is read again and judged anew.
+        return Ok(());
+    };
+    let shape = &described.shape;
+    let found = shape.column(column).and_then(|at| shape.columns.get(at));
+    let sql_type = found.map_or("", |column| column.ty.sql.as_str());
+    let alterations = [Alteration::label(column, sql_type, label)];
+    if shared.config.schema.changes == SchemaChanges::Plan {
+        return Err(refusal::planned(&job.table, &alterations, &[]));
+    }
+    let pipeline = &shared.config.name;
+    let (key_schema, value_schema) = (None, None);
+    let origin =
+        Origin { pipeline, table: &job.table, topic: &job.topic, key_schema, value_schema };
+    alter(shared, &origin, &alterations).await
 }
 
 async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
@@ -76,7 +112,7 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 SchemaChanges::Plan => {
                     return Err(refusal::planned(&job.table, &alterations, &noticed));
                 }
-                SchemaChanges::Apply => alter(shared, &arrival, &alterations).await?,
+                SchemaChanges::Apply => alter(shared, &arrival.origin, &alterations).await?,
             },
         }
     }
@@ -88,15 +124,15 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
 
 async fn alter(
     shared: &Shared,
-    arrival: &Arrival<'_>,
+    origin: &Origin<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Fault> {
-    let table = arrival.origin.table;
-    let made = shared.destination.alter(&arrival.origin, alterations).await?;
+    let Origin { table, topic, .. } = origin;
+    let made = shared.destination.alter(origin, alterations).await?;
     if !made.is_empty() {
         let statements: Vec<String> = made.iter().flat_map(|a| a.statements.clone()).collect();
         let text = refusal::text(table, &made);
-        tracing::info!(%table, topic = arrival.origin.topic, ddl = ddl::script(&statements), "{text}: changed it");
+        tracing::info!(%table, topic, ddl = ddl::script(&statements), "{text}: changed it");
     }
     Ok(())
 }

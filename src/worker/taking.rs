@@ -1,7 +1,7 @@
 //! Takes one record: decode, fold, or the reason why not. The hot path: nothing is allocated per record.
 
 use super::Shared;
-use super::lane::{Lane, Partition};
+use super::lane::{Lane, MissingLabel, Partition};
 use super::letters::{self, Pending};
 use crate::batch::arena::Incoming;
 use crate::batch::{Kind, Truncate};
@@ -112,7 +112,12 @@ impl Taking<'_> {
                 self.dead_letter(at, raw, &fault)
             }
             // The record is fine, its table is not.
-            Decoded::Poison(fault) => self.fail_lane(at, fault),
+            Decoded::Poison(fault) => {
+                let missing = self.row.missing_label.take();
+                lane.missing_label =
+                    missing.map(|(column, label)| MissingLabel { decoder, column, label });
+                self.fail_lane(at, fault)
+            }
             Decoded::NeedsPlan(need) => {
                 lane.need = Some((decoder, need));
                 // This record and all behind it are read again once the plan is there.
