@@ -129,6 +129,13 @@ pub(super) struct Reading {
     pub labels: Option<BTreeSet<String>>,
 }
 
+impl Reading {
+    fn of_key(mut self) -> Self {
+        self.conversion = self.conversion.of_key();
+        self
+    }
+}
+
 /// What reads the inside of a nested value.
 #[derive(Clone, Debug)]
 pub(super) enum Nested {
@@ -273,16 +280,21 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The row's fields; without a schema the table's own columns.
+    /// The row's fields; without a schema the table's own columns, generated ones too: they are read and left out.
     fn row_fields(&self) -> Vec<Field> {
         match self.schema.value_walk {
-            ValueWalk::Untyped => self.shape.columns.iter().map(|c| untyped(&c.name)).collect(),
+            ValueWalk::Untyped => {
+                let columns = self.shape.columns.iter().map(|c| c.name.as_str());
+                let generated = self.shape.generated.iter().map(String::as_str);
+                columns.chain(generated).map(untyped).collect()
+            }
             _ => self.schema.row.clone(),
         }
     }
 
     fn missing_columns(&mut self, row: &[Field]) {
-        for field in row.iter().filter(|f| self.shape.column(&f.name).is_none()) {
+        let shape = self.shape;
+        for field in row.iter().filter(|f| !shape.knows(&f.name)) {
             self.mismatches.push(match propose::sql_type(field, self.overrides) {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
@@ -297,7 +309,7 @@ impl Compiler<'_> {
         }
         if matches!(self.schema.value_walk, ValueWalk::Untyped) {
             for (name, sql_type) in
-                self.overrides.column_types.iter().filter(|(n, _)| self.shape.column(n).is_none())
+                self.overrides.column_types.iter().filter(|(n, _)| !shape.knows(n))
             {
                 self.mismatches.push(Mismatch::ColumnMissing(propose::column(
                     &untyped(name),
@@ -347,12 +359,14 @@ impl Compiler<'_> {
             let from_record = record
                 .iter()
                 .position(named)
-                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
+                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column))
+                .map(Reading::of_key);
             let from_row = match &self.overrides.key {
                 Some(_) => row
                     .iter()
                     .position(|f| f.name == column.name)
-                    .and_then(|slot| self.row_reading(slot, row, column)),
+                    .and_then(|slot| self.row_reading(slot, row, column))
+                    .map(Reading::of_key),
                 None => None,
             };
             // One that is there and does not fit is a mismatch of its own already.

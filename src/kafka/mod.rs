@@ -13,6 +13,7 @@ pub mod mock;
 mod native;
 mod newest;
 pub mod producer;
+pub mod record_at;
 mod reset;
 
 #[cfg(test)]
@@ -29,4 +30,5 @@ pub use letters::{Acknowledged, LetterReason, Letters};
 pub use mock::MockBroker;
 pub use newest::newest_record;
 pub use producer::Producer;
+pub use record_at::Found;
 pub use reset::move_group;

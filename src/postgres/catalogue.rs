@@ -105,8 +105,9 @@ async fn read(
         Some(_) => {}
     }
     findings.required(&data, &key_names);
-    let columns: Vec<Column> =
-        data.into_iter().map(|a| a.column).filter(|c| !c.generated).collect();
+    let (generated, columns): (Vec<Column>, Vec<Column>) =
+        data.into_iter().map(|a| a.column).partition(|c| c.generated);
+    let generated = generated.into_iter().map(|c| c.name).collect();
     let key: Vec<usize> =
         key_names.iter().filter_map(|name| columns.iter().position(|c| c.name == *name)).collect();
     if key.len() != key_names.len() {
@@ -132,7 +133,13 @@ async fn read(
         labels.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?);
     }
     Ok(Some(Described {
-        shape: TableShape { table: table.clone(), columns, key, bookkeeping: names.clone() },
+        shape: TableShape {
+            table: table.clone(),
+            columns,
+            generated,
+            key,
+            bookkeeping: names.clone(),
+        },
         missing_bookkeeping,
         refusals: findings.refusals,
         warnings: findings.warnings,

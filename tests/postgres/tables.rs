@@ -140,7 +140,8 @@ async fn domains_and_enums_tell_their_base() {
     db.sql(
         "CREATE SCHEMA s; CREATE DOMAIN s.small AS int CHECK (VALUE < 10); CREATE DOMAIN s.tiny AS s.small; \
          CREATE DOMAIN s.list AS text[]; CREATE TYPE s.mood AS ENUM ('low'); \
-         CREATE TABLE s.orders (id s.tiny PRIMARY KEY, l s.list, m s.mood)",
+         CREATE DOMAIN s.price AS numeric(8,3); CREATE DOMAIN s.cheap AS s.price; \
+         CREATE TABLE s.orders (id s.tiny PRIMARY KEY, l s.list, m s.mood, c s.cheap)",
     )
     .await;
     let shape = db
@@ -156,6 +157,8 @@ async fn domains_and_enums_tell_their_base() {
     assert_eq!(types[..2], [('d', 23, 0), ('d', 1009, 25)]);
     assert_eq!((types[2].0, types[2].1, types[2].2), ('e', shape.columns[2].ty.oid, 0));
     assert_eq!(shape.columns[0].ty.sql, "s.tiny");
+    // The domain would round silently: the conversion has to know its scale.
+    assert_eq!(shape.columns[3].ty.typmod, ((8 << 16) | 3) + 4);
 }
 
 #[tokio::test]
