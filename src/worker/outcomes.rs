@@ -99,10 +99,13 @@ impl Intake {
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
-            Resolution::TablePlan { plan, shape, floor } => {
-                if lane.arena.shape() != Some(&shape) {
-                    // Plans encode for the columns of one shape.
+            Resolution::TablePlan { plan, shape, floor, unseen } => {
+                let changed = lane.arena.shape() != Some(&shape);
+                if changed || unseen {
+                    // Plans encode for the columns of one shape, and know which columns other schemas have.
                     lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                }
+                if changed {
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);

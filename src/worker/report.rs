@@ -31,8 +31,8 @@ pub(super) struct Granted {
 pub(super) enum Resolution {
     /// Records of this schema are skipped by a rule.
     Plan(Arc<Plan>),
-    /// Records of this schema are rows of a table as it now stands.
-    TablePlan { plan: Arc<Plan>, shape: Arc<TableShape>, floor: Option<Truncate> },
+    /// Records of this schema are rows of a table as it now stands; `unseen` if no record had the schema before.
+    TablePlan { plan: Arc<Plan>, shape: Arc<TableShape>, floor: Option<Truncate>, unseen: bool },
     /// Records of this schema are poison.
     Refused(Fault),
 }

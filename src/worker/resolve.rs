@@ -100,12 +100,13 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 for warning in warnings {
                     tracing::warn!(table = %job.table, "{warning}");
                 }
-                if let Some(row) = row {
-                    remember(shared, &arrival, &row, &noticed).await?;
-                }
+                let unseen = match row {
+                    Some(row) => remember(shared, &arrival, &row, &noticed).await?,
+                    None => false,
+                };
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
-                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor });
+                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor, unseen });
             }
             Verdict::Stop { fault, .. } => return Err(fault),
             Verdict::Alter(alterations) => match shared.config.schema.changes {
@@ -137,20 +138,19 @@ async fn alter(
     Ok(())
 }
 
-/// Remembers the row schema and says, once, what a new one changes.
+/// Remembers the row schema and says, once, what a new one changes. Whether it is new.
 async fn remember(
     shared: &Shared,
     arrival: &Arrival<'_>,
     row: &RowColumns,
     noticed: &[Noticed],
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let table = arrival.origin.table;
-    if shared.destination.remember_schema(&arrival.origin, row, noticed).await? {
-        for noticed in noticed {
-            let join = refusal::rename_comments(table, std::slice::from_ref(noticed));
-            let hint = (!join.is_empty()).then(|| ddl::script(&join));
-            tracing::warn!(%table, topic = arrival.origin.topic, hint, "{}", refusal::said_of(noticed));
-        }
+    let unseen = shared.destination.remember_schema(&arrival.origin, row, noticed).await?;
+    for noticed in noticed.iter().filter(|_| unseen) {
+        let join = refusal::rename_comments(table, std::slice::from_ref(noticed));
+        let hint = (!join.is_empty()).then(|| ddl::script(&join));
+        tracing::warn!(%table, topic = arrival.origin.topic, hint, "{}", refusal::said_of(noticed));
     }
-    Ok(())
+    Ok(unseen)
 }
