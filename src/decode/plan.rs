@@ -21,13 +21,25 @@ use super::sources;
 use crate::config;
 use crate::table::{ProposedColumn, TableShape};
 use compiler::{Compiler, key_columns};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use widening::Widened;
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
 pub use append::Place;
 pub use propose::propose;
+
+/// Labels of enum types, by the column that has the type.
+pub type EnumLabels = BTreeMap<String, BTreeSet<String>>;
+
+/// What is known beside a record schema and the shape of its table.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Columns that other schemas of the topic have and this one has not ([`lineage::Lineage::gone`]).
+    pub gone: BTreeSet<String>,
+    /// Labels of the table's enum types.
+    pub labels: EnumLabels,
+}
 
 /// Why a record schema does not fit a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +137,8 @@ pub(super) struct Reading {
     pub nested: Nested,
     /// A negative number stands for one above 2^63 - 1.
     pub unsigned: bool,
+    /// The source has an enum there and the table too: the labels that the table's has.
+    pub labels: Option<BTreeSet<String>>,
 }
 
 impl Reading {
@@ -201,11 +215,11 @@ pub fn compile(
     shape: Arc<TableShape>,
     overrides: &config::Table,
 ) -> Result<Plan, Vec<Mismatch>> {
-    compile_after(schema, shape, overrides, &BTreeSet::new())
+    compile_after(schema, shape, overrides, &Known::default())
 }
 
 /// Compiles a record schema against a table: fields go to columns of the same name, columns without a field keep the
-/// target's value or, where they are among the `gone` ([`lineage::Lineage::gone`]), become NULL; the record key (or the
+/// target's value or, where they are gone, become NULL; the record key (or the
 /// configured one) has to be the primary key.
 ///
 /// # Errors
@@ -214,12 +228,12 @@ pub fn compile_after(
     schema: &RecordSchema,
     shape: Arc<TableShape>,
     overrides: &config::Table,
-    gone: &BTreeSet<String>,
+    known: &Known,
 ) -> Result<Plan, Vec<Mismatch>> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Plan::skipping(rule));
     }
-    let mut compiler = Compiler { schema, shape: &shape, overrides, gone, mismatches: Vec::new() };
+    let mut compiler = Compiler { schema, shape: &shape, overrides, known, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
     let append = if overrides.append { compiler.append(&row) } else { Vec::new() };

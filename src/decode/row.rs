@@ -17,6 +17,8 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// Column and label, where the record was refused because the column's enum type lacks a label of the source's.
+    pub missing_label: Option<(String, String)>,
     /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
     pub old_key: Vec<u8>,
     /// Version of the change, once the key is encoded: what a record that fails later is remembered by.
@@ -59,6 +61,7 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.missing_label = None;
         self.old_key.clear();
         self.version = None;
         self.fields.clear();
@@ -167,6 +170,9 @@ impl RowBuffer {
                         false
                     }
                     slot => {
+                        if let Some(label) = reading.missing_label(&slot, slots.scratch) {
+                            return Err(self.lacks_label(table, index, label));
+                        }
                         reading.encode(&slot, slots.scratch, &mut self.body)?;
                         true
                     }
@@ -179,6 +185,17 @@ impl RowBuffer {
             }
         }
         Ok(kept)
+    }
+
+    #[cold]
+    fn lacks_label(&mut self, table: &TablePlan, index: usize, label: &str) -> Fault {
+        let column = table.shape.columns.get(index).map_or("", |column| column.name.as_str());
+        self.missing_label = Some((column.to_owned(), label.to_owned()));
+        Fault::blocked(
+            Code::TypeMismatch,
+            format!("column \"{column}\" of {}: its enum type lacks a label", table.shape.table),
+            "add the label that the source's type has, or make the column text",
+        )
     }
 
     /// Encodes the key's columns alone: enough to insert a marked row, as no other column may be NOT NULL.
@@ -261,6 +278,12 @@ impl Reading {
             }
             _ => self.conversion.encode(slot, self.nested.reader(), scratch, out),
         }
+    }
+
+    /// The label that the column's enum type lacks.
+    fn missing_label<'a>(&self, slot: &Slot<'a>, scratch: &'a Scratch) -> Option<&'a str> {
+        let labels = self.labels.as_ref()?;
+        scratch.text(slot).filter(|label| !labels.contains(*label))
     }
 
     fn is_unavailable(&self, slot: &Slot<'_>, scratch: &Scratch) -> bool {

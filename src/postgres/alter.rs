@@ -148,7 +148,7 @@ async fn alter(
         .iter()
         .map(|row| {
             let [name, sql_type] = [row.try_get(0)?, row.try_get(1)?];
-            Ok(Present { name, sql_type, not_null: row.try_get(2)? })
+            Ok(Present { name, sql_type, not_null: row.try_get(2)?, labels: row.try_get(3)? })
         })
         .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
     let present = (!columns.is_empty()).then_some(columns.as_slice());

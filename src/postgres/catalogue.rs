@@ -1,6 +1,7 @@
 //! Reading a Silver table's shape, and refusing at start what would go wrong at night (F11, P14-P16, P18).
 
 use super::Destination;
+use crate::decode::plan::EnumLabels;
 use crate::fault::{Code, Fault};
 use crate::sql::{catalogue as text, ident};
 use crate::table::{Bookkeeping, Column, ColumnType, TableName, TableShape};
@@ -20,6 +21,8 @@ pub struct Described {
     pub warnings: Vec<String>,
     /// Name of the primary key's constraint.
     pub key_constraint: Option<String>,
+    /// Labels of the columns whose type is an enum.
+    pub labels: EnumLabels,
 }
 
 struct Relation {
@@ -70,13 +73,14 @@ async fn read(
         update: row.try_get(5)?,
     };
     let oid = [(&relation.oid as _, Type::OID)];
-    let (columns, key, constraints, indexes, triggers, rules) = futures::try_join!(
+    let (columns, key, constraints, indexes, triggers, rules, enums) = futures::try_join!(
         client.query_typed(text::COLUMNS, &oid),
         client.query_typed(text::PRIMARY_KEY, &oid),
         client.query_typed(text::CONSTRAINTS, &oid),
         client.query_typed(text::UNIQUE_INDEXES, &oid),
         client.query_typed(text::TRIGGERS, &oid),
         client.query_typed(text::RULES, &oid),
+        client.query_typed(text::ENUM_LABELS, &oid),
     )?;
     let mut findings = Findings { table, refusals: Vec::new(), warnings: Vec::new() };
     findings.relation(&relation);
@@ -123,6 +127,10 @@ async fn read(
     for row in &rules {
         findings.rule(&row.try_get::<_, String>(0)?);
     }
+    let mut labels = EnumLabels::new();
+    for row in &enums {
+        labels.entry(row.try_get(0)?).or_default().insert(row.try_get(1)?);
+    }
     Ok(Some(Described {
         shape: TableShape {
             table: table.clone(),
@@ -135,6 +143,7 @@ async fn read(
         refusals: findings.refusals,
         warnings: findings.warnings,
         key_constraint,
+        labels,
     }))
 }
 

@@ -9,6 +9,9 @@
 //! - Where one thing of a schema has to stop the lane, nothing of it is done: DDL in halves helps nobody.
 //! - A narrower source type does not stop the lane. The Silver column holds every value, and narrowing it would refuse the
 //!   older records that may still come; it is recorded, and the column stays as it is.
+//! - A Silver enum type gets a label when a record brings one: what the schema lists (`allowed`) is older than the records
+//!   until the connector restarts. Only where the schema says that the field is an enum, so that no text ends up in a type;
+//!   a label is part of the source's schema, so its DDL may name it.
 //! - A changed key stops the lane even where the table could take it: which row a record belongs to is never guessed.
 
 mod describe;
@@ -19,7 +22,7 @@ pub use describe::describe;
 
 use crate::config::{self, Config};
 use crate::decode::plan::lineage::{Lineage, Noticed, RowColumns};
-use crate::decode::plan::{self, Mismatch, Plan, RecordSchema};
+use crate::decode::plan::{self, Known, Mismatch, Plan, RecordSchema};
 use crate::fault::Fault;
 use crate::postgres::{Described, Destination, LARGEST_REWRITE, Origin};
 use crate::sql::alteration::Alteration;
@@ -99,7 +102,7 @@ pub async fn assess(
             let columns = plan::propose(schema, overrides)?;
             Verdict::Alter(vec![Alteration::create(origin.table, &columns, names)?])
         }
-        Some(described) => judge(arrival, described, &gone)?,
+        Some(described) => judge(arrival, described, gone)?,
     };
     let verdict = match verdict {
         Verdict::Alter(alterations) => bounded(destination, origin.table, alterations).await?,
@@ -111,7 +114,7 @@ pub async fn assess(
 fn judge(
     arrival: &Arrival<'_>,
     described: Described,
-    gone: &BTreeSet<String>,
+    gone: BTreeSet<String>,
 ) -> Result<Verdict, Fault> {
     let Arrival { origin, overrides, schema } = arrival;
     let table = origin.table;
@@ -124,7 +127,8 @@ fn judge(
         alterations.push(Alteration::bookkeeping(table, names, described.missing_bookkeeping));
     }
     let shape = Arc::new(described.shape);
-    let mismatches = match plan::compile_after(schema, Arc::clone(&shape), overrides, gone) {
+    let known = Known { gone, labels: described.labels };
+    let mismatches = match plan::compile_after(schema, Arc::clone(&shape), overrides, &known) {
         Ok(plan) if alterations.is_empty() => {
             return Ok(Verdict::Fits { plan, shape, warnings: described.warnings });
         }

@@ -129,13 +129,13 @@ pub fn text(table: &TableName, alterations: &[Alteration]) -> String {
     if !columns.is_empty() {
         others.push(format!("lacks columns: {}", columns.join(", ")));
     }
-    format!("table {table} {}", others.join("; "))
+    format!("table {table}: {}", others.join("; "))
 }
 
 fn code(alterations: &[Alteration]) -> Code {
     let of = |alteration: &Alteration| match alteration.effect {
         Effect::Table => Code::TableMissing,
-        Effect::Widening { .. } | Effect::Nullable(_) => Code::TypeMismatch,
+        Effect::Widening { .. } | Effect::Nullable(_) | Effect::Label { .. } => Code::TypeMismatch,
         Effect::Bookkeeping(_) | Effect::Column(_) => Code::ColumnMissing,
     };
     let codes: Vec<Code> = alterations.iter().map(of).collect();

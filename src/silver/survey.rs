@@ -110,7 +110,7 @@ pub async fn survey(
         let Some(routed) = route::route(config, &topic) else { continue };
         let newest = Newest { registry, facts: facts.as_ref(), kafka: &config.kafka, partitions };
         let mut finding = Finding { topic, routed, need: None, found: Found::Unknown("") };
-        look(config, destination, &newest, &mut finding).await?;
+        finding.found = look(config, destination, &newest, &mut finding).await?;
         findings.push(finding);
     }
     Ok(Survey { findings, kafka_error })
@@ -184,7 +184,7 @@ async fn look(
     destination: &Destination,
     newest: &Newest<'_>,
     finding: &mut Finding,
-) -> Result<(), Fault> {
+) -> Result<Found, Fault> {
     let overrides = finding.overrides(config).clone();
     let mut sample = None;
     finding.need = newest.subjects(&finding.topic).await?;
@@ -199,47 +199,39 @@ async fn look(
                 finding.need.get_or_insert(need).key = key;
                 sample = Some((decoder, record));
             }
-            Decoded::Skip(rule) => return Ok(finding.found = Found::Skipped(rule)),
-            Decoded::Poison(fault) => return Ok(finding.found = Found::Unusable(fault)),
+            Decoded::Skip(rule) => return Ok(Found::Skipped(rule)),
+            Decoded::Poison(fault) => return Ok(Found::Unusable(fault)),
             Decoded::Change(_) => {}
         }
     }
     let Some(need) = &finding.need else {
-        finding.found =
-            Found::Unknown("it has no subject in the registry and no record with a value");
-        return Ok(());
+        return Ok(Found::Unknown("it has no subject in the registry and no record with a value"));
     };
     let schema = match describe(newest.registry, need).await {
-        Err(fault) if fault.class != Class::Transient => {
-            return Ok(finding.found = Found::Unusable(fault));
-        }
+        Err(fault) if fault.class != Class::Transient => return Ok(Found::Unusable(fault)),
         schema => schema?,
     };
     if let Form::NotTableData(rule) = schema.form {
-        return Ok(finding.found = Found::Skipped(rule));
+        return Ok(Found::Skipped(rule));
     }
     let origin = origin(config, &finding.topic, &finding.routed, Some(need));
     let arrival = Arrival { origin, overrides: &overrides, schema: &schema };
     let mut assessment = match assess(config, destination, &arrival).await {
-        Err(fault) if fault.class == Class::Blocked => {
-            return Ok(finding.found = Found::Unusable(fault));
-        }
+        Err(fault) if fault.class == Class::Blocked => return Ok(Found::Unusable(fault)),
         assessment => assessment?,
     };
     // Without a schema only a record tells of columns that the table lacks.
     if need.value == SchemaId::Schemaless
         && let Verdict::Fits { plan, .. } = assessment.verdict
     {
-        let plan = Arc::new(plan);
         if let Some((decoder, record)) = &mut sample
-            && let Some(fault) = refused(decoder, need, Arc::clone(&plan), record)
+            && let Some(fault) = refused(decoder, need, Arc::new(plan), record)
         {
-            return Ok(finding.found = Found::Unusable(fault));
+            return Ok(Found::Unusable(fault));
         }
         assessment = assess(config, destination, &arrival).await?;
     }
-    finding.found = Found::Assessed(Box::new((schema, assessment)));
-    Ok(())
+    Ok(Found::Assessed(Box::new((schema, assessment))))
 }
 
 fn decode(decoder: &mut TopicDecoder, record: &OwnedRecord) -> Decoded {

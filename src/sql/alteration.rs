@@ -25,6 +25,13 @@ pub enum Effect {
     },
     /// The column may be NULL, because the source has dropped it.
     Nullable(String),
+    /// The column's enum type has the label.
+    Label {
+        /// Column name.
+        column: String,
+        /// The label.
+        label: String,
+    },
 }
 
 /// One alteration: its effect, and the statements that bring it about.
@@ -45,6 +52,8 @@ pub struct Present {
     pub sql_type: String,
     /// NOT NULL.
     pub not_null: bool,
+    /// Labels of its type, if that is an enum.
+    pub labels: Vec<String>,
 }
 
 impl Alteration {
@@ -92,6 +101,17 @@ impl Alteration {
         Self { effect: Effect::Nullable(column.to_owned()), statements }
     }
 
+    /// Gives a column's enum type a label, behind the others: where the source has it is not told. `sql_type` is the type
+    /// as `format_type` prints it.
+    #[must_use]
+    pub fn label(column: &str, sql_type: &str, label: &str) -> Self {
+        let statements = vec![ddl::add_label(sql_type, label)];
+        Self {
+            effect: Effect::Label { column: column.to_owned(), label: label.to_owned() },
+            statements,
+        }
+    }
+
     /// As it stands in `silversink.schema_change` and in JSON.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -101,6 +121,7 @@ impl Alteration {
             Effect::Column(_) => "column",
             Effect::Widening { .. } => "widening",
             Effect::Nullable(_) => "nullable",
+            Effect::Label { .. } => "label",
         }
     }
 
@@ -109,9 +130,10 @@ impl Alteration {
     pub fn column_name(&self) -> Option<&str> {
         match &self.effect {
             Effect::Table | Effect::Bookkeeping(_) => None,
-            Effect::Column(column) | Effect::Nullable(column) | Effect::Widening { column, .. } => {
-                Some(column)
-            }
+            Effect::Column(column)
+            | Effect::Nullable(column)
+            | Effect::Label { column, .. }
+            | Effect::Widening { column, .. } => Some(column),
         }
     }
 
@@ -136,6 +158,9 @@ impl Alteration {
             Effect::Nullable(column) => {
                 format!("column {} is gone from the source and NOT NULL", ident::quote(column))
             }
+            Effect::Label { column, .. } => {
+                format!("the enum type of column {} lacks a label", ident::quote(column))
+            }
         }
     }
 
@@ -152,13 +177,17 @@ impl Alteration {
                 find(column).is_some_and(|found| found.sql_type == *from)
             }
             Effect::Nullable(column) => find(column).is_some_and(|found| found.not_null),
+            Effect::Label { column, label } => {
+                find(column).is_some_and(|found| !found.labels.contains(label))
+            }
         }
     }
 }
 
 /// Columns as they are now, in the transaction that is to change them. `$1` schema, `$2` table; no row when there is no
 /// such table.
-pub const PRESENT: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull \
+pub const PRESENT: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+    ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = a.atttypid) \
   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
   WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
@@ -179,7 +208,7 @@ mod tests {
         let to = Widened { sql_type: "bigint".into(), rewrites: true };
         let widening = Alteration::widening(&table, "n", "integer", &to);
         let with = |sql_type: &str, not_null| {
-            vec![Present { name: "n".into(), sql_type: sql_type.into(), not_null }]
+            vec![Present { name: "n".into(), sql_type: sql_type.into(), not_null, labels: vec![] }]
         };
         assert!(widening.is_pending(Some(&with("integer", false))));
         assert!(!widening.is_pending(Some(&with("bigint", false))));

@@ -26,6 +26,11 @@ pub const PRIMARY_KEY: &str = "SELECT k.conname::text, k.condeferrable, a.attnam
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum \
   WHERE k.conrelid = $1 AND k.contype = 'p' ORDER BY u.place";
 
+/// Labels of the columns whose type is an enum.
+pub const ENUM_LABELS: &str = "SELECT a.attname::text, e.enumlabel::text FROM pg_catalog.pg_attribute AS a \
+  JOIN pg_catalog.pg_enum AS e ON e.enumtypid = a.atttypid \
+  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
+
 /// Foreign keys of the table, and exclusion constraints.
 pub const CONSTRAINTS: &str = "SELECT conname::text, contype::text FROM pg_catalog.pg_constraint \
   WHERE conrelid = $1 AND contype IN ('f', 'x') ORDER BY conname";

@@ -117,6 +117,15 @@ pub fn widen(table: &TableName, column: &str, sql_type: &str) -> String {
     )
 }
 
+/// Gives an enum type a label; `sql_type` as `format_type` prints it, which is a name that can be used as it stands.
+#[must_use]
+pub fn add_label(sql_type: &str, label: &str) -> String {
+    format!(
+        "ALTER TYPE {sql_type} ADD VALUE IF NOT EXISTS {}",
+        escape_literal(&label.replace('\0', ""))
+    )
+}
+
 /// Lets a column be NULL.
 #[must_use]
 pub fn drop_not_null(table: &TableName, column: &str) -> String {

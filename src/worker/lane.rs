@@ -24,8 +24,18 @@ use uuid::Uuid;
 pub(super) enum Need {
     /// A plan, for the decoder of that number.
     Plan(usize, PlanNeed),
+    /// A label in the enum type of a Silver column.
+    Label(MissingLabel),
     /// A source epoch that is to be written down, for that partition.
     Epoch(PartitionId, StartOver),
+}
+
+/// A label of the source's enum that the Silver column's type lacks.
+#[derive(Clone, Debug)]
+pub(super) struct MissingLabel {
+    pub(super) decoder: usize,
+    pub(super) column: String,
+    pub(super) label: String,
 }
 
 /// One lane: a Silver table and the topics that feed it.

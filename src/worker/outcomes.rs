@@ -5,7 +5,7 @@ use super::intake::Intake;
 use super::letters;
 use super::report::{Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
-use crate::decode::PlanNeed;
+use crate::decode::{PlanNeed, TopicDecoder};
 use crate::fault::{Code, Fault};
 use crate::kafka::letters::Acknowledged;
 
@@ -63,10 +63,7 @@ impl Intake {
                         self.lanes[lane].decoders[decoder]
                             .set_topic_id(granted.topic_id.into_bytes());
                         // What another worker learned about the table meanwhile comes with the next plan.
-                        self.lanes[lane]
-                            .decoders
-                            .iter_mut()
-                            .for_each(crate::decode::TopicDecoder::forget_plans);
+                        self.lanes[lane].decoders.iter_mut().for_each(TopicDecoder::forget_plans);
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -77,6 +74,15 @@ impl Intake {
             }
             Report::ClaimFailed { partitions, generation, fault } => {
                 self.inputs.push_back(Input::ClaimFailed { partitions, generation, fault });
+            }
+            Report::Labelled { lane: id, outcome } => {
+                let lane = &mut self.lanes[id.0 as usize];
+                if outcome.is_ok() {
+                    // The record that asked is read again, with a plan that knows the label.
+                    lane.need = None;
+                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                }
+                self.inputs.push_back(Input::Planned { lane: id, outcome });
             }
             Report::Planned { lane, decoder, need, outcome } => {
                 let outcome =
@@ -104,11 +110,14 @@ impl Intake {
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
-            Resolution::TablePlan { plan, shape, floor, holes } => {
+            Resolution::TablePlan { plan, shape, floor, holes, unseen } => {
                 lane.epochs_checked = true;
-                if lane.arena.shape() != Some(&shape) {
-                    // Plans encode for the columns of one shape.
-                    lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
+                let changed = lane.arena.shape() != Some(&shape);
+                if changed || unseen {
+                    // Plans encode for the columns of one shape, and know which columns other schemas have.
+                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                }
+                if changed {
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);

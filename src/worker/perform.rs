@@ -5,7 +5,7 @@ use super::epochs;
 use super::intake::Intake;
 use super::lane::Need;
 use super::letters;
-use super::resolve::{self, Job};
+use super::resolve::{self, Job, LabelJob};
 use super::writers::{self, Task};
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
@@ -246,6 +246,15 @@ impl Intake {
                     epochs_checked: lane.epochs_checked,
                 };
                 self.tasks.spawn_on(resolve::resolve(shared, reports, job), &self.runtime);
+            }
+            Some(Need::Label(missing)) => {
+                let job = LabelJob {
+                    lane: id,
+                    table: lane.table.clone(),
+                    topic: Arc::clone(&lane.topics[missing.decoder]),
+                    missing,
+                };
+                self.tasks.spawn_on(resolve::add_label(shared, reports, job), &self.runtime);
             }
             Some(Need::Epoch(partition, over)) => {
                 let job = epochs::enter(shared, reports, id, partition, over);

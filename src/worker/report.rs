@@ -46,6 +46,8 @@ pub(super) enum Resolution {
         floor: Option<Truncate>,
         /// Encoded key and version of each dead letter that no whole row has made good.
         holes: Vec<(Vec<u8>, Version)>,
+        /// No record had the schema before.
+        unseen: bool,
     },
     /// Records of this schema are poison.
     Refused(Fault),
@@ -61,6 +63,11 @@ pub(super) enum Report {
         partitions: Vec<PartitionId>,
         generation: Generation,
         fault: Fault,
+    },
+    /// The label that a lane needed is there, or cannot be added.
+    Labelled {
+        lane: LaneId,
+        outcome: Result<(), Fault>,
     },
     Planned {
         lane: LaneId,

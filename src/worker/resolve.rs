@@ -1,6 +1,7 @@
 //! Finds or makes the plan that a lane needs: what the schema implies for the Silver table is done where that is allowed.
 
 use super::Shared;
+use super::lane::MissingLabel;
 use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
@@ -36,6 +37,41 @@ pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
     reports.send(Report::Planned { lane, decoder, need, outcome });
 }
 
+/// A label that an enum type of a Silver table has to get.
+pub(super) struct LabelJob {
+    pub(super) lane: LaneId,
+    pub(super) table: TableName,
+    pub(super) topic: Arc<str>,
+    pub(super) missing: MissingLabel,
+}
+
+pub(super) async fn add_label(shared: Arc<Shared>, reports: Reports, job: LabelJob) {
+    let outcome = add_label_to(&shared, &job).await;
+    reports.send(Report::Labelled { lane: job.lane, outcome });
+}
+
+async fn add_label_to(shared: &Shared, job: &LabelJob) -> Result<(), Fault> {
+    let MissingLabel { column, label, .. } = &job.missing;
+    let names = &shared.config.schema.bookkeeping;
+    let described = shared.destination.describe(&job.table, names).await?;
+    let Some(described) = described.filter(|d| d.labels.contains_key(column)) else {
+        // Somebody changed the column meanwhile: the record is read again and judged anew.
+        return Ok(());
+    };
+    let shape = &described.shape;
+    let found = shape.column(column).and_then(|at| shape.columns.get(at));
+    let sql_type = found.map_or("", |column| column.ty.sql.as_str());
+    let alterations = [Alteration::label(column, sql_type, label)];
+    if shared.config.schema.changes == SchemaChanges::Plan {
+        return Err(refusal::planned(&job.table, &alterations, &[]));
+    }
+    let pipeline = &shared.config.name;
+    let (key_schema, value_schema) = (None, None);
+    let origin =
+        Origin { pipeline, table: &job.table, topic: &job.topic, key_schema, value_schema };
+    alter(shared, &origin, &alterations).await
+}
+
 async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
     let schema = match silver::describe(shared.registry.as_ref(), &job.need).await {
         Ok(schema) => schema,
@@ -66,9 +102,10 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 for warning in warnings {
                     tracing::warn!(table = %job.table, "{warning}");
                 }
-                if let Some(row) = row {
-                    remember(shared, &arrival, &row, &noticed).await?;
-                }
+                let unseen = match row {
+                    Some(row) => remember(shared, &arrival, &row, &noticed).await?,
+                    None => false,
+                };
                 if !job.epochs_checked {
                     let names = &shared.config.schema.bookkeeping;
                     shared.destination.check_epochs(&shared.config.name, &job.table, names).await?;
@@ -76,14 +113,20 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
                 let holes = shared.destination.holes(&job.table).await?;
-                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor, holes });
+                return Ok(Resolution::TablePlan {
+                    plan: Arc::new(plan),
+                    shape,
+                    floor,
+                    holes,
+                    unseen,
+                });
             }
             Verdict::Stop { fault, .. } => return Err(fault),
             Verdict::Alter(alterations) => match shared.config.schema.changes {
                 SchemaChanges::Plan => {
                     return Err(refusal::planned(&job.table, &alterations, &noticed));
                 }
-                SchemaChanges::Apply => alter(shared, &arrival, &alterations).await?,
+                SchemaChanges::Apply => alter(shared, &arrival.origin, &alterations).await?,
             },
         }
     }
@@ -95,33 +138,32 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
 
 async fn alter(
     shared: &Shared,
-    arrival: &Arrival<'_>,
+    origin: &Origin<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Fault> {
-    let table = arrival.origin.table;
-    let made = shared.destination.alter(&arrival.origin, alterations).await?;
+    let Origin { table, topic, .. } = origin;
+    let made = shared.destination.alter(origin, alterations).await?;
     if !made.is_empty() {
         let statements: Vec<String> = made.iter().flat_map(|a| a.statements.clone()).collect();
         let text = refusal::text(table, &made);
-        tracing::info!(%table, topic = arrival.origin.topic, ddl = ddl::script(&statements), "{text}: changed it");
+        tracing::info!(%table, topic, ddl = ddl::script(&statements), "{text}: changed it");
     }
     Ok(())
 }
 
-/// Remembers the row schema and says, once, what a new one changes.
+/// Remembers the row schema and says, once, what a new one changes. Whether it is new.
 async fn remember(
     shared: &Shared,
     arrival: &Arrival<'_>,
     row: &RowColumns,
     noticed: &[Noticed],
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let table = arrival.origin.table;
-    if shared.destination.remember_schema(&arrival.origin, row, noticed).await? {
-        for noticed in noticed {
-            let join = refusal::rename_comments(table, std::slice::from_ref(noticed));
-            let hint = (!join.is_empty()).then(|| ddl::script(&join));
-            tracing::warn!(%table, topic = arrival.origin.topic, hint, "{}", refusal::said_of(noticed));
-        }
+    let unseen = shared.destination.remember_schema(&arrival.origin, row, noticed).await?;
+    for noticed in noticed.iter().filter(|_| unseen) {
+        let join = refusal::rename_comments(table, std::slice::from_ref(noticed));
+        let hint = (!join.is_empty()).then(|| ddl::script(&join));
+        tracing::warn!(%table, topic = arrival.origin.topic, hint, "{}", refusal::said_of(noticed));
     }
-    Ok(())
+    Ok(unseen)
 }

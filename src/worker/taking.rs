@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::epochs;
-use super::lane::{Lane, Need, Partition};
+use super::lane::{Lane, MissingLabel, Need, Partition};
 use super::letters::{self, Pending};
 use crate::batch::arena::{Folded, Incoming};
 use crate::batch::{Kind, Truncate, contradicted};
@@ -151,7 +151,12 @@ impl Taking<'_> {
                 self.dead_letter(at, raw, &fault)
             }
             // The record is fine, its table is not.
-            Decoded::Poison(fault) => self.fail_lane(at, fault),
+            Decoded::Poison(fault) => match self.row.missing_label.take() {
+                Some((column, label)) => {
+                    self.wait_for(at, Need::Label(MissingLabel { decoder, column, label }))
+                }
+                None => self.fail_lane(at, fault),
+            },
             Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
         }
     }

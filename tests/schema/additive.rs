@@ -218,3 +218,67 @@ async fn a_configured_type_is_never_widened() {
     assert_eq!(fault.code, Code::TypeMismatch);
     assert_eq!(rig.types().await, "id|integer n|integer");
 }
+
+fn state(name: &str) -> Value {
+    json!({
+        "field": name, "type": "string", "optional": true, "name": "io.debezium.data.Enum",
+        "parameters": {"allowed": "new,moving"},
+    })
+}
+
+const ENUM: &str = "CREATE SCHEMA silver; CREATE TYPE silver.state AS ENUM ('new', 'moving');";
+
+#[tokio::test]
+async fn a_new_enum_value_is_added_to_a_silver_enum_type_when_a_record_brings_it() {
+    let rig = Rig::items();
+    rig.execute(&format!(
+        "{ENUM} CREATE TABLE silver.items (id int PRIMARY KEY, state silver.state, {BOOKKEEPING})"
+    ))
+    .await;
+    let fields = [id(), state("state")];
+    let at = |n: i32, label: &str| row(&fields, &[json!(n), json!(label)]);
+    rig.produce(&[at(1, "new"), at(2, "it's lost"), at(3, "moving"), at(4, "it's lost")]);
+
+    rig.run().await.unwrap();
+
+    assert_eq!(
+        rig.rows("SELECT state FROM silver.items ORDER BY id").await.concat(),
+        ["new", "it's lost", "moving", "it's lost"].map(|label| Some(label.to_owned()))
+    );
+    assert_eq!(rig.recorded().await, "label|state");
+    rig.assert_no_letters().await;
+}
+
+#[tokio::test]
+async fn with_changes_plan_a_new_enum_value_stops_and_runs_after_the_printed_ddl() {
+    let mut rig = Rig::items();
+    rig.extra = "[schema]\nchanges = \"plan\"".to_owned();
+    rig.execute(&format!(
+        "{ENUM} CREATE TABLE silver.items (id int PRIMARY KEY, state silver.state, {BOOKKEEPING})"
+    ))
+    .await;
+    rig.produce(&[row(&[id(), state("state")], &[json!(1), json!("lost")])]);
+
+    let fault = rig.run().await.unwrap_err();
+
+    assert_eq!(fault.code, Code::TypeMismatch);
+    rig.execute(&ddl_of(&fault)).await;
+    rig.run().await.unwrap();
+    assert_eq!(rig.ask("SELECT state FROM silver.items").await, "lost");
+    rig.assert_no_letters().await;
+}
+
+#[tokio::test]
+async fn text_that_is_no_enum_at_the_source_never_becomes_a_label() {
+    let rig = Rig::items();
+    rig.execute(&format!(
+        "{ENUM} CREATE TABLE silver.items (id int PRIMARY KEY, state silver.state, {BOOKKEEPING})"
+    ))
+    .await;
+    rig.produce(&[row(&[id(), field("state", "string")], &[json!(1), json!("anything")])]);
+
+    rig.run().await.unwrap();
+
+    assert_eq!(rig.ask("SELECT code FROM silversink.dead_letter").await, "value_out_of_range");
+    assert_eq!(rig.ask("SELECT count(*) FROM pg_enum").await, "2");
+}

@@ -18,7 +18,8 @@ fn silversink(rig: &Rig, arguments: &[&str]) -> Output {
     command.args(arguments).arg("--config").arg(&file).output().unwrap()
 }
 
-fn text(rig: &Rig, arguments: &[&str], code: i32) -> String {
+/// What a command prints; it has to end with this code.
+pub fn text(rig: &Rig, arguments: &[&str], code: i32) -> String {
     let output = silversink(rig, arguments);
     let stdout = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

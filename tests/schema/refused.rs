@@ -1,5 +1,6 @@
 //! What stops the lane: another type, another key, a large table, something that depends on the column.
 
+use crate::commands::text;
 use crate::rig::{Rig, ddl_of, field, keyed, named, row};
 use serde_json::{Value, json};
 use silversink::fault::{Class, Code};
@@ -91,7 +92,7 @@ async fn a_key_change_stops_the_lane_and_the_printed_ddl_helps() {
     rig.assert_no_letters().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_table_is_not_written_anew_without_being_asked() {
     let rig = Rig::items();
     let name = field("name", "string");
@@ -113,10 +114,15 @@ async fn a_large_table_is_not_written_anew_without_being_asked() {
     assert_eq!((fault.class, fault.code), (Class::Blocked, Code::TypeMismatch));
     assert!(fault.hint.as_ref().unwrap().contains("MiB anew"), "{fault:?}");
     assert_eq!(rig.types().await, "id|integer n|integer name|text");
-    rig.execute(&ddl_of(&fault)).await;
+    assert!(ddl_of(&fault).contains("ALTER COLUMN \"n\" TYPE bigint"));
+    // Told to alter, it still leaves the large one alone; told to write it anew, it does.
+    text(&rig, &["apply", "--execute"], 3);
+    assert_eq!(rig.types().await, "id|integer n|integer name|text");
+    text(&rig, &["apply", "--execute", "--rewrite"], 0);
     rig.run().await.unwrap();
     assert_eq!(rig.types().await, "id|integer n|bigint name|text");
     assert_eq!(rig.ask("SELECT n FROM silver.items WHERE id = 2").await, "2");
+    assert_eq!(rig.recorded().await, "table|- widening|n");
 }
 
 #[tokio::test]

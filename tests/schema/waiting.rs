@@ -73,3 +73,34 @@ async fn two_workers_of_one_table_alter_it_once() {
     assert_eq!(rig.recorded().await, "table|- column|colour widening|n");
     rig.assert_no_letters().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_comes_back_is_read_with_what_others_saw_meanwhile() {
+    let rig = Rig::new(&[(TOPIC, 2)]);
+    let on = |partition: i32, mut record: silversink::record::OwnedRecord| {
+        record.at.partition = partition;
+        record
+    };
+    let old = |n: i32| row(&[id()], &[json!(n)]);
+    let settled = "SELECT coalesce(sum(next_offset), 0) FROM silversink.position";
+    rig.produce(&[on(0, old(10)), on(1, old(11))]);
+    let first = rig.spawn();
+    rig.until("SELECT count(*) FROM pg_class WHERE relname = 'items'", "1").await;
+    rig.until(settled, "2").await;
+
+    // A second worker takes one partition over and sees a column that the first never saw.
+    let second = rig.spawn();
+    rig.until("SELECT max(owner_epoch) FROM silversink.position", "2").await;
+    let moved = rig.ask("SELECT partition FROM silversink.position WHERE owner_epoch = 2").await;
+    let moved: i32 = moved.parse().unwrap();
+    rig.produce(&[on(moved, row(&[id(), field("x", "string")], &[json!(1), json!("x")]))]);
+    rig.until(settled, "3").await;
+    second.stopped().await;
+    rig.produce(&[on(moved, old(1))]);
+    rig.until(settled, "4").await;
+    first.stopped().await;
+
+    // Its plan from before knew no such column, and would have left the value.
+    assert_eq!(rig.ask("SELECT x FROM silver.items WHERE id = 1").await, "-");
+    assert_eq!(rig.ask("SELECT max(owner_epoch) FROM silversink.position").await, "3");
+}

@@ -3,7 +3,7 @@
 use super::append::{self, Place};
 use super::propose;
 use super::widening::widened;
-use super::{KeySource, Mismatch, Nested, Reading, Source};
+use super::{KeySource, Known, Mismatch, Nested, Reading, Source};
 use crate::config::{self, BigintUnsignedHandlingMode};
 use crate::decode::avro::Node;
 use crate::decode::convert::{Conversion, natural_type};
@@ -11,7 +11,6 @@ use crate::decode::plan::RecordSchema;
 use crate::decode::schema::describe::{KeyWalk, ValueWalk};
 use crate::decode::schema::{Field, FieldType, Semantic, Wire};
 use crate::table::{Column, TableShape};
-use std::collections::BTreeSet;
 
 pub(super) fn key_columns(shape: &TableShape) -> impl Iterator<Item = &Column> {
     shape.key.iter().filter_map(|index| shape.columns.get(*index))
@@ -31,7 +30,7 @@ pub(super) struct Compiler<'a> {
     pub(super) schema: &'a RecordSchema,
     pub(super) shape: &'a TableShape,
     pub(super) overrides: &'a config::Table,
-    pub(super) gone: &'a BTreeSet<String>,
+    pub(super) known: &'a Known,
     pub(super) mismatches: Vec<Mismatch>,
 }
 
@@ -184,7 +183,7 @@ impl Compiler<'_> {
         match row.iter().position(|f| self.home(f) == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
             None if self.overrides.append => self.record_key(column),
-            None if self.gone.contains(&column.name) => {
+            None if self.known.gone.contains(&column.name) => {
                 if column.not_null {
                     self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
                 }
@@ -239,7 +238,11 @@ impl Compiler<'_> {
         match resolved {
             Ok(conversion) => {
                 let unsigned = self.is_unsigned(&field.ty, column);
-                Some(Reading { slot, conversion, nested, unsigned })
+                let labels = match field.ty.semantic {
+                    Semantic::Enum => self.known.labels.get(&column.name).cloned(),
+                    _ => None,
+                };
+                Some(Reading { slot, conversion, nested, unsigned, labels })
             }
             Err(reason) => {
                 self.mismatch(Mismatch::TypeMismatch {
