@@ -1,6 +1,7 @@
 //! Decodes the records of one topic, one at a time: finds the plan, walks key and value, encodes the row.
 
 use super::identify::{Half, Id, PlanNeed, Texts};
+use super::identity::Identity;
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
 use super::json::walk::Role;
@@ -67,6 +68,7 @@ pub struct TopicDecoder {
     position: Position,
     topic_id: [u8; 16],
     sources: Sources,
+    identity: Identity,
     texts: Texts,
     plans: Vec<Entry>,
     /// Index of the plan that the last record used.
@@ -92,6 +94,7 @@ impl TopicDecoder {
             position: Position::default(),
             topic_id: [0; 16],
             sources: Sources::default(),
+            identity: Identity::default(),
             texts: Texts::default(),
             plans: Vec::new(),
             last: 0,
@@ -221,6 +224,7 @@ impl TopicDecoder {
             position: self.position,
             topic_id: self.topic_id,
             sources: &mut self.sources,
+            identity: &mut self.identity,
         };
         let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
         self.key_slots = recycle(&mut key_slots);

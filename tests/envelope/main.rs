@@ -6,6 +6,7 @@ mod made;
 mod mariadb;
 mod maxwell;
 mod noise;
+mod replica_identity;
 mod rig;
 mod shared;
 mod written;

@@ -5,5 +5,6 @@ mod facts;
 mod oracle;
 mod rules;
 mod shop;
+mod sources;
 mod strict;
 mod tables;
