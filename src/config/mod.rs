@@ -169,6 +169,8 @@ pub struct Table {
     pub bigint_unsigned_handling_mode: BigintUnsignedHandlingMode,
     /// Debezium's `unavailable.value.placeholder`.
     pub unavailable_value_placeholder: String,
+    /// What takes the place of U+0000 in texts that are no key; `None` makes such a record a dead letter.
+    pub nul_replacement: Option<String>,
     /// Rows of a batch; overrides `[limits] batch_rows`.
     pub batch_rows: Option<usize>,
     /// Column types for tables that are created from JSON without schema, and for columns whose natural type is not
@@ -188,6 +190,7 @@ impl Default for Table {
             binary_handling_mode: BinaryHandlingMode::Bytes,
             bigint_unsigned_handling_mode: BigintUnsignedHandlingMode::Precise,
             unavailable_value_placeholder: "__debezium_unavailable_value".to_owned(),
+            nul_replacement: None,
             batch_rows: None,
             column_types: BTreeMap::new(),
             key: None,

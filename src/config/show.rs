@@ -113,6 +113,7 @@ fn defaults(table: &Table) -> RawDefaults {
         binary_handling_mode: Some(table.binary_handling_mode),
         bigint_unsigned_handling_mode: Some(table.bigint_unsigned_handling_mode),
         unavailable_value_placeholder: text(&table.unavailable_value_placeholder),
+        nul_replacement: table.nul_replacement.as_deref().and_then(text),
         batch_rows: table.batch_rows.and_then(number),
     }
 }
@@ -129,6 +130,7 @@ fn table(settings: &Table) -> RawTable {
         binary_handling_mode: shared.binary_handling_mode,
         bigint_unsigned_handling_mode: shared.bigint_unsigned_handling_mode,
         unavailable_value_placeholder: shared.unavailable_value_placeholder,
+        nul_replacement: shared.nul_replacement,
         batch_rows: shared.batch_rows,
         key: settings.key.clone().map(Located::nowhere),
         append: settings.append.then(|| Located::nowhere(true)),

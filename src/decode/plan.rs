@@ -1,7 +1,16 @@
 //! A record schema compiled against a Silver table.
+//!
+//! # Decisions
+//! - A field that its column cannot hold is a [`Mismatch::Widening`] where a wider type loses nothing ([`widening`]), and
+//!   a [`Mismatch::TypeMismatch`] everywhere else. A column whose type the configuration names is never widened.
+//! - A narrower source type is no mismatch: the column holds it, and has to go on holding the older records that may still
+//!   come. It is noticed ([`lineage`]) and reported.
 
 pub mod append;
+mod home;
+pub mod lineage;
 pub mod propose;
+pub mod widening;
 
 use super::avro::{Group, Node};
 use super::convert::Conversion;
@@ -10,9 +19,12 @@ use super::schema::describe::{KeyWalk, ValueWalk};
 use super::schema::{Field, FieldType, Form, Semantic, Wire};
 use super::slot::NestedReader;
 use super::sources;
-use crate::config::{self, BigintUnsignedHandlingMode};
+use crate::config;
 use crate::table::{Column, ProposedColumn, TableShape};
+use home::{home, is_unsigned};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use widening::{Widened, widened};
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
 pub use append::Place;
@@ -23,6 +35,20 @@ pub use propose::propose;
 pub enum Mismatch {
     /// The table lacks a column.
     ColumnMissing(ProposedColumn),
+    /// The column's type cannot hold the field, and a wider one of its family can.
+    Widening {
+        /// Column name.
+        column: String,
+        /// Its type now.
+        from: String,
+        /// The type to widen it to.
+        to: Widened,
+    },
+    /// The source has dropped the column, so rows have NULL there, and the column is NOT NULL.
+    GoneNotNull {
+        /// Column name.
+        column: String,
+    },
     /// The column's type cannot hold the field.
     TypeMismatch {
         /// Column name.
@@ -73,8 +99,10 @@ pub(super) struct TablePlan {
 /// Where a column of the table comes from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// The record has no such field.
+    /// The record has no such field, nor had any schema of its topic: the target keeps its value.
     Absent,
+    /// The record has no such field any more (or not yet): NULL.
+    Gone,
     /// From the key: its place there.
     Key(usize),
     /// From the row.
@@ -100,6 +128,13 @@ pub(super) struct Reading {
     pub nested: Nested,
     /// A negative number stands for one above 2^63 - 1.
     pub unsigned: bool,
+}
+
+impl Reading {
+    fn of_key(mut self) -> Self {
+        self.conversion = self.conversion.of_key();
+        self
+    }
 }
 
 /// What reads the inside of a nested value.
@@ -160,8 +195,7 @@ impl Plan {
     }
 }
 
-/// Compiles a record schema against a table: fields go to columns of the same name, columns without a field are absent,
-/// the record key (or the configured one) has to be the primary key.
+/// As [`compile_after`], for a topic without earlier schemas.
 ///
 /// # Errors
 /// Every way in which schema and table do not fit.
@@ -170,10 +204,25 @@ pub fn compile(
     shape: Arc<TableShape>,
     overrides: &config::Table,
 ) -> Result<Plan, Vec<Mismatch>> {
+    compile_after(schema, shape, overrides, &BTreeSet::new())
+}
+
+/// Compiles a record schema against a table: fields go to columns of the same name, columns without a field keep the
+/// target's value or, where they are among the `gone` ([`lineage::Lineage::gone`]), become NULL; the record key (or the
+/// configured one) has to be the primary key.
+///
+/// # Errors
+/// Every way in which schema and table do not fit, each column at most once.
+pub fn compile_after(
+    schema: &RecordSchema,
+    shape: Arc<TableShape>,
+    overrides: &config::Table,
+    gone: &BTreeSet<String>,
+) -> Result<Plan, Vec<Mismatch>> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Plan::skipping(rule));
     }
-    let mut compiler = Compiler { schema, shape: &shape, overrides, mismatches: Vec::new() };
+    let mut compiler = Compiler { schema, shape: &shape, overrides, gone, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
     let append = if overrides.append { compiler.append(&row) } else { Vec::new() };
@@ -232,57 +281,27 @@ struct Compiler<'a> {
     schema: &'a RecordSchema,
     shape: &'a TableShape,
     overrides: &'a config::Table,
+    gone: &'a BTreeSet<String>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Compiler<'_> {
-    /// The row's fields; without a schema the table's own columns.
+    /// The row's fields; without a schema the table's own columns, generated ones too: they are read and left out.
     fn row_fields(&self) -> Vec<Field> {
         match self.schema.value_walk {
             ValueWalk::Untyped => {
-                let is_data = |c: &&Column| !self.overrides.append || Place::of(&c.name).is_none();
-                self.shape.columns.iter().filter(is_data).map(|c| untyped(&c.name)).collect()
+                let is_data = |name: &&str| !self.overrides.append || Place::of(name).is_none();
+                let columns = self.shape.columns.iter().map(|c| c.name.as_str());
+                let generated = self.shape.generated.iter().map(String::as_str);
+                columns.chain(generated).filter(is_data).map(untyped).collect()
             }
             _ => self.schema.row.clone(),
         }
     }
 
-    /// The column that a field belongs to: the one of its name, else the one of its source column's name, which a field name
-    /// adjustment mode has changed on the wire.
-    fn home<'f>(&self, field: &'f Field) -> &'f str {
-        let original = || field.ty.source_column.as_ref()?.name.as_deref();
-        match original() {
-            Some(original)
-                if self.shape.column(&field.name).is_none()
-                    && self.shape.column(original).is_some() =>
-            {
-                original
-            }
-            _ => &field.name,
-        }
-    }
-
-    /// The key of an append table. The record key's fields are columns like any other.
-    fn append(&mut self, row: &[Field]) -> Vec<Place> {
-        let in_row = |field: &&Field| !row.iter().any(|f| f.name == field.name);
-        let only_in_key: Vec<Field> = match self.schema.key_walk {
-            KeyWalk::None | KeyWalk::Untyped => Vec::new(),
-            _ if is_bare(&self.schema.key) => Vec::new(),
-            KeyWalk::Avro(..) | KeyWalk::Json => {
-                self.schema.key.iter().filter(in_row).cloned().collect()
-            }
-        };
-        self.missing_columns(&only_in_key);
-        append::key(self.shape).unwrap_or_else(|mismatches| {
-            self.mismatches.extend(mismatches);
-            Vec::new()
-        })
-    }
-
     fn missing_columns(&mut self, row: &[Field]) {
-        let homeless = |f: &&Field| self.shape.column(self.home(f)).is_none();
-        let homeless: Vec<&Field> = row.iter().filter(homeless).collect();
-        for field in homeless {
+        let shape = self.shape;
+        for field in row.iter().filter(|f| !shape.knows(home(f, shape))) {
             self.mismatches.push(match propose::sql_type(field, self.overrides) {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
@@ -297,7 +316,7 @@ impl Compiler<'_> {
         }
         if matches!(self.schema.value_walk, ValueWalk::Untyped) {
             for (name, sql_type) in
-                self.overrides.column_types.iter().filter(|(n, _)| self.shape.column(n).is_none())
+                self.overrides.column_types.iter().filter(|(n, _)| !shape.knows(n))
             {
                 self.mismatches.push(Mismatch::ColumnMissing(propose::column(
                     &untyped(name),
@@ -324,7 +343,7 @@ impl Compiler<'_> {
             // A record without a key is judged when it comes: a truncate needs none.
             None if matches!(self.schema.key_walk, KeyWalk::None) => None,
             None if is_bare(&record) && table.len() == 1 => None,
-            None => Some(record.iter().map(|f| self.home(f)).collect()),
+            None => Some(record.iter().map(|f| home(f, self.shape)).collect()),
         };
         if let Some(wanted) = wanted
             && !same_names(&wanted, &table)
@@ -343,23 +362,26 @@ impl Compiler<'_> {
         };
         let mut sources = Vec::with_capacity(table.len());
         for column in key_columns(self.shape) {
-            let named =
-                |f: &Field| self.home(f) == column.name || (is_bare(&record) && table.len() == 1);
+            let named = |f: &Field| {
+                home(f, self.shape) == column.name || (is_bare(&record) && table.len() == 1)
+            };
             let from_record = record
                 .iter()
                 .position(named)
-                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
+                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column))
+                .map(Reading::of_key);
             let from_row = match &self.overrides.key {
                 Some(_) => row
                     .iter()
-                    .position(|f| self.home(f) == column.name)
-                    .and_then(|slot| self.row_reading(slot, row, column)),
+                    .position(|f| home(f, self.shape) == column.name)
+                    .and_then(|slot| self.row_reading(slot, row, column))
+                    .map(Reading::of_key),
                 None => None,
             };
-            if from_record.is_none()
-                && from_row.is_none()
-                && !matches!(self.schema.key_walk, KeyWalk::None)
-            {
+            // One that is there and does not fit is a mismatch of its own already.
+            let in_row = self.overrides.key.is_some() && row.iter().any(|f| f.name == column.name);
+            let known = record.iter().any(named) || in_row;
+            if !known && !matches!(self.schema.key_walk, KeyWalk::None) {
                 let text = format!(
                     "key column {} of {} is in neither key nor row of the record",
                     column.name, self.shape.table
@@ -380,22 +402,17 @@ impl Compiler<'_> {
         } else if let Some(place) = self.shape.key.iter().position(|key| *key == index) {
             return Source::Key(place);
         }
-        match row.iter().position(|f| self.home(f) == column.name) {
+        match row.iter().position(|f| home(f, self.shape) == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
             None if self.overrides.append => self.record_key(column),
+            None if self.gone.contains(&column.name) => {
+                if column.not_null {
+                    self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
+                }
+                Source::Gone
+            }
             None => Source::Absent,
         }
-    }
-
-    fn record_key(&mut self, column: &Column) -> Source {
-        let schema = self.schema;
-        let nodes = match &schema.key_walk {
-            KeyWalk::Avro(_, nodes) => nodes.as_slice(),
-            _ => &[],
-        };
-        let slot = schema.key.iter().position(|f| self.home(f) == column.name);
-        slot.and_then(|slot| self.reading(slot, schema.key.get(slot)?, nodes, column))
-            .map_or(Source::Absent, Source::RecordKey)
     }
 
     fn row_reading(&mut self, slot: usize, row: &[Field], column: &Column) -> Option<Reading> {
@@ -416,33 +433,52 @@ impl Compiler<'_> {
         let nested = nodes
             .get(slot)
             .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
-        match Conversion::resolve(&field.ty, column, self.overrides) {
+        let resolved = Conversion::resolve(&field.ty, column, self.overrides);
+        let wanted = natural_type(&field.ty);
+        // What the configuration names is wanted as it is.
+        let configured = self.overrides.column_types.contains_key(&column.name);
+        if (resolved.is_err() || self.announces_more(&field.ty))
+            && !configured
+            && let Some(wanted) = &wanted
+            && let Some(to) = widened(&column.ty.sql, wanted)
+        {
+            let from = column.ty.sql.clone();
+            self.mismatch(Mismatch::Widening { column: column.name.clone(), from, to });
+            return None;
+        }
+        match resolved {
             Ok(conversion) => {
-                let unsigned = self.is_unsigned(&field.ty, column);
+                let unsigned = is_unsigned(&field.ty, column, self.overrides);
                 Some(Reading { slot, conversion, nested, unsigned })
             }
             Err(reason) => {
-                self.mismatches.push(Mismatch::TypeMismatch {
+                self.mismatch(Mismatch::TypeMismatch {
                     column: column.name.clone(),
                     reason,
-                    wanted_sql_type: natural_type(&field.ty),
+                    wanted_sql_type: wanted,
                 });
                 None
             }
         }
     }
-}
 
-impl Compiler<'_> {
-    /// `bigint unsigned` under the connector's mode `long`: the wire holds the same 64 bits as a signed number. No schema
-    /// tells it, so the column has to: a signed one would never be numeric.
-    fn is_unsigned(&self, field: &FieldType, column: &Column) -> bool {
-        const NUMERIC: u32 = 1700;
-        self.overrides.bigint_unsigned_handling_mode == BigintUnsignedHandlingMode::Long
-            && matches!(field.wire, Wire::Int64 | Wire::Untyped)
-            && field.semantic == Semantic::None
-            && column.ty.base_oid == NUMERIC
-            && column.ty.sql.starts_with("numeric(20")
+    /// Whether the schema says more than the wire type about what may come: a length, or digits of a second. Without it a
+    /// narrower column is the user's choice, and each value is checked.
+    fn announces_more(&self, field: &FieldType) -> bool {
+        match field.semantic {
+            Semantic::None => field.wire == Wire::String && field.source_column.is_some(),
+            Semantic::MicroTime => {
+                self.overrides.time_precision_mode == config::TimePrecisionMode::Adaptive
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds a mismatch; a key column may be read from the key and from the row.
+    fn mismatch(&mut self, mismatch: Mismatch) {
+        if !self.mismatches.contains(&mismatch) {
+            self.mismatches.push(mismatch);
+        }
     }
 }
 

@@ -96,7 +96,7 @@ impl RowBuffer {
                 }
                 Source::Row(reading) => (reading, slots.of_row(reading)),
                 Source::RecordKey(reading) => (reading, slots.of_key(reading)),
-                Source::Absent | Source::Key(_) => {
+                Source::Absent | Source::Gone | Source::Key(_) => {
                     self.body.extend_from_slice(&NOT_GIVEN);
                     continue;
                 }
@@ -132,6 +132,10 @@ impl RowBuffer {
                     true
                 }
                 Source::Absent | Source::RecordKey(_) | Source::Place(_) => false,
+                Source::Gone => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
+                    true
+                }
                 Source::Row(reading) => match slots.of_row(reading) {
                     Slot::Absent => false,
                     slot if reading.is_unavailable(&slot, slots.scratch) => {
@@ -174,7 +178,11 @@ impl RowBuffer {
                         self.body.extend_from_slice(&NOT_GIVEN);
                     }
                 }
-                Source::Absent | Source::Row(_) | Source::RecordKey(_) | Source::Place(_) => {
+                Source::Absent
+                | Source::Gone
+                | Source::Row(_)
+                | Source::RecordKey(_)
+                | Source::Place(_) => {
                     self.body.extend_from_slice(&NOT_GIVEN);
                 }
             }

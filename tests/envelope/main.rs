@@ -9,4 +9,5 @@ mod noise;
 mod replica_identity;
 mod rig;
 mod shared;
+mod truncates;
 mod written;
