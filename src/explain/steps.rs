@@ -227,7 +227,8 @@ async fn judge(
 ) -> Result<Verdict, Fault> {
     let overrides =
         asked.config.tables.get(&routed.table).unwrap_or(&asked.config.defaults).clone();
-    let mut decoder = TopicDecoder::new(routed.format, overrides.clone());
+    let mut decoder = TopicDecoder::new(routed.format, overrides.clone())
+        .with_sources(routed.position, routed.merge_sources);
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
     let raw = asked.record.as_raw();
     let mut shape = None;

@@ -99,6 +99,34 @@ fn a_record_without_a_place_in_the_binary_log_stops_its_lane() {
 }
 
 #[test]
+fn a_document_without_schema_lands_whole_or_stops_the_lane() {
+    let value = |op: &str, after: &str| {
+        json(
+            0,
+            r#"{"id":"{\"$oid\":\"01\"}"}"#,
+            &format!(
+                r#"{{"before":null,"after":{after},"updateDescription":null,"source":{{"connector":"mongodb"}},"op":"{op}"}}"#
+            ),
+        )
+    };
+    let whole = value("c", r#""{\"_id\": {\"$oid\": \"01\"}, \"a\": 1}""#);
+    let mut with = Worker::new(
+        Arc::new(shape("docs", &[("id", "text"), ("document", "jsonb")], &["id"])),
+        HashMap::new(),
+    );
+    let done = with.change(&whole);
+    let document = fields(&done.body)[1].clone().unwrap();
+    assert_eq!(document.strip_prefix(&[1]), Some(&br#"{"_id": {"$oid": "01"}, "a": 1}"#[..]));
+    // The document was deleted before it could be looked up, or capture.mode has no full documents.
+    assert_eq!(refused(&mut with, &value("u", "null")), (Class::Poison, Code::EnvelopeInvalid));
+    let mut without = Worker::new(
+        Arc::new(shape("docs", &[("id", "text"), ("a", "text")], &["id"])),
+        HashMap::new(),
+    );
+    assert_eq!(refused(&mut without, &whole), (Class::Blocked, Code::ColumnMissing));
+}
+
+#[test]
 fn a_missing_lsn_is_printed_as_a_word() {
     for connector in ["sqlserver", "db2"] {
         let source = format!(r#""connector":"{connector}","commit_lsn":"NULL""#);
