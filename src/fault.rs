@@ -81,6 +81,12 @@ codes! {
     PrivilegeMissing = "privilege_missing",
     /// Rows offered are not rows applied plus superseded: a trigger, rule or policy interferes.
     RowCountMismatch = "row_count_mismatch",
+    /// The Silver table holds rows of a source epoch that the registry does not know.
+    SourceEpochBehind = "source_epoch_behind",
+    /// The header that is to hold a record's source epoch holds no number.
+    EpochHeaderInvalid = "epoch_header_invalid",
+    /// A later change has a lower version than its row, in one source epoch (design section 4, tripwire).
+    OrderContradicted = "order_contradicted",
     /// Another pipeline owns the Silver table.
     TableOwned = "table_owned",
     /// An SQLSTATE that the worker does not know.

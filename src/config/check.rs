@@ -8,9 +8,9 @@ use super::check_routes::{check_routes, check_tables};
 use super::diagnostic::Problems;
 use super::located::Located;
 use super::quantity::{DURATION_EXPECTED, DurationText, SIZE_EXPECTED, Size};
-use super::raw::{RawConfig, RawDefaults, RawHttp, RawLimits, RawLog, RawSchema};
+use super::raw::{RawConfig, RawDefaults, RawGuard, RawHttp, RawLimits, RawLog, RawSchema};
 use super::structure::nearest;
-use super::{Config, Format, Limits, Log, Schema, Table};
+use super::{Config, Format, Guard, Limits, Log, Schema, Table};
 use crate::table::Bookkeeping;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,6 +53,7 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
         dlq: raw.dlq.as_ref().map(|dlq| check_dlq(dlq, &routes, problems)),
         tables: check_tables(raw.table.as_ref(), &defaults, &routes, problems),
         schema: check_schema(raw.schema.as_ref(), problems),
+        guard: check_guard(raw.guard.as_ref(), problems),
         http: check_http(raw.http.as_ref(), problems),
         shutdown_timeout: duration(raw.shutdown_timeout.as_ref(), 30, problems),
         adopt_kafka_offsets: raw.adopt_kafka_offsets.unwrap_or(false),
@@ -150,6 +151,22 @@ fn check_schema(raw: Option<&RawSchema>, problems: &mut Problems) -> Schema {
     Schema {
         changes: raw.changes.unwrap_or_default(),
         bookkeeping: Bookkeeping::with_prefix(prefix),
+    }
+}
+
+fn check_guard(raw: Option<&RawGuard>, problems: &mut Problems) -> Guard {
+    let Some(raw) = raw else { return Guard::default() };
+    if let Some(empty) = raw.epoch_header.as_ref().filter(|name| name.is_empty()) {
+        problems.add(
+            empty.span(),
+            "the header has no name",
+            "expected the name of a record header",
+        );
+        problems.help("leave `epoch_header` out to let the data tell the epoch");
+    }
+    Guard {
+        epoch_header: raw.epoch_header.as_ref().map(|name| name.to_string()),
+        tripwire: raw.tripwire.unwrap_or_default(),
     }
 }
 

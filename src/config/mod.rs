@@ -51,6 +51,8 @@ pub struct Config {
     pub defaults: Table,
     /// What may be done to the destination's schema.
     pub schema: Schema,
+    /// Source epochs and the order of changes.
+    pub guard: Guard,
     /// Batch and memory limits.
     pub limits: Limits,
     /// `/metrics`, `/livez`, `/readyz`; `None` switches them off.
@@ -275,6 +277,26 @@ pub enum SchemaChanges {
     Apply,
     /// The lane stops and the DDL is printed.
     Plan,
+}
+
+/// `[guard]`.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Record header whose value is the record's source epoch.
+    pub epoch_header: Option<String>,
+    /// What to do about a change that contradicts the order.
+    pub tripwire: Tripwire,
+}
+
+/// `[guard] tripwire`: a later change with a lower version than its row, in one source epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tripwire {
+    /// The lane stops with `order_contradicted`.
+    #[default]
+    Stop,
+    /// It is counted, and superseded like every change with a lower version.
+    Count,
 }
 
 /// `[limits]`.

@@ -7,7 +7,7 @@ use super::located::Located;
 use super::quantity::{DurationText, Size};
 use super::{
     BigintUnsignedHandlingMode, BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat,
-    Position, SchemaChanges, TimePrecisionMode,
+    Position, SchemaChanges, TimePrecisionMode, Tripwire,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub struct RawConfig {
     pub table: Option<BTreeMap<Located<String>, RawTable>>,
     /// What may be done to the Silver tables' shape.
     pub schema: Option<RawSchema>,
+    /// Source epochs and the order of changes.
+    pub guard: Option<RawGuard>,
     /// Batch and memory limits.
     pub limits: Option<RawLimits>,
     /// Metrics and health endpoints.
@@ -214,6 +216,18 @@ pub struct RawSchema {
     pub changes: Option<SchemaChanges>,
     /// Prefix of the bookkeeping columns. Default "_".
     pub prefix: Option<Located<String>>,
+}
+
+/// `[guard]`.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGuard {
+    /// Record header whose value, decimal text, is the record's source epoch; set by an InsertHeader transform of the
+    /// connector, and authoritative. Default: none, the epoch is told by the data.
+    pub epoch_header: Option<Located<String>>,
+    /// A later change with a lower version than its row contradicts the order: "stop" stops the lane, "count" only counts
+    /// it. Default "stop".
+    pub tripwire: Option<Tripwire>,
 }
 
 /// `[limits]`.

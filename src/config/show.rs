@@ -4,8 +4,8 @@ use super::located::Located;
 use super::properties::is_secret_property;
 use super::quantity::{DurationText, Size};
 use super::raw::{
-    RawColumn, RawConfig, RawDefaults, RawDlq, RawHttp, RawKafka, RawLimits, RawLog, RawPostgres,
-    RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
+    RawColumn, RawConfig, RawDefaults, RawDlq, RawGuard, RawHttp, RawKafka, RawLimits, RawLog,
+    RawPostgres, RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
 };
 use super::{Config, Kafka, Table};
 use secrecy::ExposeSecret;
@@ -75,6 +75,10 @@ pub fn effective(config: &Config) -> RawConfig {
             prefix: text(
                 config.schema.bookkeeping.version.strip_suffix("version").unwrap_or_default(),
             ),
+        }),
+        guard: Some(RawGuard {
+            epoch_header: config.guard.epoch_header.as_deref().and_then(text),
+            tripwire: Some(config.guard.tripwire),
         }),
         limits: Some(RawLimits {
             batch_rows: number(config.limits.batch_rows),

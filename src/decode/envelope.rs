@@ -4,6 +4,7 @@ use super::facts::{Fact, Facts};
 use super::sequence;
 use super::slot::{Scratch, Slot};
 use crate::config::Position;
+use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::version::{Version, VersionParts};
 
@@ -76,14 +77,18 @@ pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 ///
 /// # Errors
 /// Poison when the offset is negative.
-pub fn offset_version(source_epoch: u32, offset: i64) -> Result<Version, Fault> {
+pub fn offset_version(offset: i64) -> Result<Version, Fault> {
     let kafka_offset = u64::try_from(offset).map_err(|_| invalid("kafka offset is negative"))?;
-    Ok(Version::new(VersionParts {
-        source_epoch,
-        phase: 1,
-        kafka_offset,
-        ..VersionParts::default()
-    }))
+    Ok(Version::new(VersionParts { phase: 1, kafka_offset, ..VersionParts::default() }))
+}
+
+/// Where a change stands in its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Ordered {
+    /// In source epoch 0.
+    pub version: Version,
+    /// The connector's commit position, which may be null; the outer `None` where the record does not tell it at all.
+    pub commit: Option<Option<u128>>,
 }
 
 /// The version of a change (design: version guard).
@@ -91,65 +96,77 @@ pub fn offset_version(source_epoch: u32, offset: i64) -> Result<Version, Fault> 
 /// # Errors
 /// Poison `EnvelopeInvalid` when a position is there but cannot be read; blocked when the route orders by the binary log and
 /// the record tells no place in it.
-pub fn version(
+pub fn ordered(
     facts: &Facts<'_>,
     op: Op,
     flattened: bool,
-    source_epoch: u32,
     offset: i64,
     position: Position,
     scratch: &Scratch,
-) -> Result<Version, Fault> {
-    let by_offset = offset_version(source_epoch, offset)?;
+) -> Result<Ordered, Fault> {
+    let by_offset = Ordered { version: offset_version(offset)?, commit: None };
     if position == Position::Binlog {
-        let mut parts = by_offset.parts();
+        let mut parts = by_offset.version.parts();
         parts.phase = u8::from(op != Op::Read);
         binlog(facts, flattened, &mut parts, scratch)?;
-        return Ok(Version::new(parts));
+        let commit = Some(Some(parts.commit_position));
+        return Ok(Ordered { version: Version::new(parts), commit });
     }
     // A flattened record has a position only together with its op: without op the phase is unknown.
     if flattened && facts.text(Fact::Op, scratch)?.is_none() {
         return Ok(by_offset);
     }
-    let mut parts = by_offset.parts();
+    let mut parts = by_offset.version.parts();
     parts.phase = u8::from(op != Op::Read);
-    match facts.text(Fact::Connector, scratch)? {
+    let commit = match facts.text(Fact::Connector, scratch)? {
         Some("postgresql") if !flattened => postgres(facts, &mut parts, scratch)?,
         None | Some("postgresql") if flattened => {
             let missing = |fact| matches!(facts.get(fact), Slot::Absent | Slot::Null);
             if missing(Fact::Sequence) && missing(Fact::Lsn) {
                 return Ok(by_offset);
             }
-            postgres(facts, &mut parts, scratch)?;
+            postgres(facts, &mut parts, scratch)?
         }
         Some("sqlserver" | "db2") => {
-            parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
+            let commit = match facts.text(Fact::CommitLsn, scratch)? {
                 // Debezium's Lsn prints a missing one so.
-                None | Some("NULL") => 0,
-                Some(text) => sequence::commit_lsn(text).ok_or_else(|| {
+                None | Some("NULL") => None,
+                Some(text) => Some(sequence::commit_lsn(text).ok_or_else(|| {
                     invalid("source.commit_lsn is not hex digits as 8:8:4 or more")
-                })?,
+                })?),
             };
+            parts.commit_position = commit.unwrap_or(0);
+            commit.map(Some)
         }
         Some("oracle") => {
-            parts.commit_position = match facts.text(Fact::CommitScn, scratch)? {
-                Some(text) => sequence::decimal(text.as_bytes())
-                    .ok_or_else(|| invalid("source.commit_scn is no decimal"))?
-                    .into(),
-                None => 0,
+            let commit = match facts.text(Fact::CommitScn, scratch)? {
+                Some(text) => Some(u128::from(
+                    sequence::decimal(text.as_bytes())
+                        .ok_or_else(|| invalid("source.commit_scn is no decimal"))?,
+                )),
+                None => None,
             };
+            parts.commit_position = commit.unwrap_or(0);
+            commit.map(Some)
         }
         _ => return Ok(by_offset),
-    }
-    Ok(Version::new(parts))
+    };
+    Ok(Ordered { version: Version::new(parts), commit })
 }
 
-fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> Result<(), Fault> {
-    let sequence = match facts.text(Fact::Sequence, scratch)? {
-        Some(text) => sequence::parse(text)
-            .ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
-        None => sequence::Sequence::default(),
+fn postgres(
+    facts: &Facts<'_>,
+    parts: &mut VersionParts,
+    scratch: &Scratch,
+) -> Result<Option<Option<u128>>, Fault> {
+    let found = match facts.text(Fact::Sequence, scratch)? {
+        Some(text) => Some(
+            sequence::parse(text)
+                .ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
+        ),
+        None => None,
     };
+    let sequence = found.unwrap_or_default();
     parts.commit_position = sequence.commit.unwrap_or(0).into();
     parts.change_position = match sequence.change {
         Some(change) => change,
@@ -158,7 +175,7 @@ fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> R
             None => 0,
         },
     };
-    Ok(())
+    Ok(found.map(|_| sequence.commit.map(u128::from)))
 }
 
 /// Place in the binary log: one server's files are numbered and its events never overlap, so `(file, pos)` orders commits
@@ -187,28 +204,66 @@ fn binlog(
     Ok(())
 }
 
-/// When the change happened at the source, in microseconds since 2000-01-01: `source.ts_us`, else `source.ts_ms`, else
-/// the envelope's own time, else Kafka's timestamp.
+/// What the change tells of its source's positions (S2a, S2b, S3); `None` where the commit position is not there.
+///
+/// # Errors
+/// Poison `EnvelopeInvalid` when `source.snapshot` cannot be read.
+pub fn sighting(
+    facts: &Facts<'_>,
+    op: Op,
+    flattened: bool,
+    ordered: &Ordered,
+    source_ts: Option<i64>,
+    scratch: &Scratch,
+) -> Result<Option<Sighting>, Fault> {
+    let Some(commit_position) = ordered.commit else { return Ok(None) };
+    let missing = |fact| matches!(facts.get(fact), Slot::Absent | Slot::Null);
+    // Rows of an incremental snapshot have no lsn, which tells them where `snapshot` was not asked for.
+    let untold = flattened && missing(Fact::Snapshot) && missing(Fact::Lsn);
+    Ok(Some(Sighting {
+        read: op == Op::Read,
+        incremental: facts.is_incremental(scratch)? || untold,
+        commit_position,
+        change_position: ordered.version.parts().change_position,
+        source_ts,
+    }))
+}
+
+/// When the change happened by the source's own clock, in microseconds since 2000-01-01: `source.ts_us`, else
+/// `source.ts_ms`.
 ///
 /// # Errors
 /// Poison when a time is there but is no integer.
-pub fn source_time(
+pub fn source_time(facts: &Facts<'_>, scratch: &Scratch) -> Result<Option<i64>, Fault> {
+    if let Some(s) = facts.integer(Fact::SourceTsS, scratch)? {
+        return Ok(s.checked_mul(1000).and_then(from_unix_millis));
+    }
+    time(facts, Fact::SourceTsUs, Fact::SourceTsMs, scratch)
+}
+
+/// The next best time, where the source's own is missing: the envelope's, else Kafka's timestamp.
+///
+/// # Errors
+/// Poison when a time is there but is no integer.
+pub fn delivery_time(
     facts: &Facts<'_>,
     kafka_ms: Option<i64>,
     scratch: &Scratch,
 ) -> Result<Option<i64>, Fault> {
-    if let Some(s) = facts.integer(Fact::SourceTsS, scratch)? {
-        return Ok(s.checked_mul(1000).and_then(from_unix_millis));
+    let envelope = time(facts, Fact::TsUs, Fact::TsMs, scratch)?;
+    Ok(envelope.or_else(|| kafka_ms.and_then(from_unix_millis)))
+}
+
+fn time(
+    facts: &Facts<'_>,
+    micros: Fact,
+    millis: Fact,
+    scratch: &Scratch,
+) -> Result<Option<i64>, Fault> {
+    if let Some(us) = facts.integer(micros, scratch)? {
+        return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));
     }
-    for (micros, millis) in [(Fact::SourceTsUs, Fact::SourceTsMs), (Fact::TsUs, Fact::TsMs)] {
-        if let Some(us) = facts.integer(micros, scratch)? {
-            return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));
-        }
-        if let Some(ms) = facts.integer(millis, scratch)? {
-            return Ok(from_unix_millis(ms));
-        }
-    }
-    Ok(kafka_ms.and_then(from_unix_millis))
+    Ok(facts.integer(millis, scratch)?.and_then(from_unix_millis))
 }
 
 /// Milliseconds since 1970 as microseconds since 2000-01-01; `None` when that does not fit.

@@ -8,10 +8,12 @@ use super::json::walk::Role;
 use super::plan::{Plan, Target};
 use super::row::RowBuffer;
 use super::slot::{Scratch, Slot};
+use super::source_names::SourceNames;
 use super::sources::Sources;
 use super::walking::Walking;
 use super::wire::{self, Part};
 use crate::config::{self, Position};
+use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
 use crate::version::Version;
@@ -35,16 +37,24 @@ pub enum ChangeKind {
 pub struct Change {
     /// What to do.
     pub kind: ChangeKind,
-    /// The guard.
+    /// The guard, in source epoch 0.
     pub version: Version,
     /// Microseconds since 2000-01-01, for deletes, tombstones and truncates.
     pub deleted_at: Option<i64>,
     /// When the change happened at the source, microseconds since 2000-01-01.
     pub source_ts: Option<i64>,
+    /// `source_ts` is the source's own time, not the next best.
+    pub own_time: bool,
     /// Some column keeps the target's value (`Row` only).
     pub has_kept: bool,
     /// Of those, some column was a placeholder, so a base row must exist (I9).
     pub needs_base: bool,
+    /// Its source, by the number that [`TopicDecoder::source`] names until the next record is decoded.
+    pub source: u16,
+    /// What it tells of its source's positions.
+    pub sighting: Option<Sighting>,
+    /// The base is the row of another key: [`RowBuffer::old_key`].
+    pub moved: bool,
 }
 
 /// What became of a record.
@@ -75,6 +85,7 @@ pub struct TopicDecoder {
     last: usize,
     key_slots: Vec<Slot<'static>>,
     row_slots: Vec<Slot<'static>>,
+    source_names: SourceNames,
 }
 
 #[derive(Debug)]
@@ -100,6 +111,7 @@ impl TopicDecoder {
             last: 0,
             key_slots: Vec::new(),
             row_slots: Vec::new(),
+            source_names: SourceNames::default(),
         }
     }
 
@@ -121,6 +133,12 @@ impl TopicDecoder {
     #[must_use]
     pub fn overrides(&self) -> &config::Table {
         &self.overrides
+    }
+
+    /// The name of a source; empty where records do not tell it.
+    #[must_use]
+    pub fn source(&self, number: u16) -> &str {
+        self.source_names.name(number)
     }
 
     /// Uses this plan for every record with these schemas.
@@ -150,11 +168,10 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-        source_epoch: u32,
     ) -> Decoded {
         scratch.clear();
         row.clear();
-        match self.try_decode(record, scratch, row, source_epoch) {
+        match self.try_decode(record, scratch, row) {
             Ok(decoded) => decoded,
             Err(fault) => Decoded::Poison(fault),
         }
@@ -165,7 +182,6 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-        source_epoch: u32,
     ) -> Result<Decoded, Fault> {
         if self.texts.is_full() {
             self.texts = Texts::default();
@@ -216,7 +232,6 @@ impl TopicDecoder {
             plan: &plan,
             table,
             record,
-            source_epoch,
             key,
             value,
             role,
@@ -225,6 +240,7 @@ impl TopicDecoder {
             topic_id: self.topic_id,
             sources: &mut self.sources,
             identity: &mut self.identity,
+            source_names: &mut self.source_names,
         };
         let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
         self.key_slots = recycle(&mut key_slots);

@@ -8,9 +8,11 @@ use super::identity::{self, Identity};
 use super::json::maxwell::{self, Type};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
+use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{Placed, RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
+use super::source_names::SourceNames;
 use super::sources::{self, Sources};
 use super::topic::{Change, ChangeKind, Decoded};
 use crate::config::Position;
@@ -22,7 +24,6 @@ pub(super) struct Walking<'a, 'r> {
     pub plan: &'a Plan,
     pub table: &'a TablePlan,
     pub record: &'a RawRecord<'r>,
-    pub source_epoch: u32,
     pub key: Half<'r>,
     pub value: Half<'r>,
     /// What a value without schema is.
@@ -32,6 +33,8 @@ pub(super) struct Walking<'a, 'r> {
     pub position: Position,
     /// The topic's id, for append tables.
     pub topic_id: [u8; 16],
+    /// The names of the topic's sources so far.
+    pub source_names: &'a mut SourceNames,
     /// The source tables of the topic so far.
     pub sources: &'a mut Sources,
     /// What the topic's updates have told of its table's replica identity.
@@ -70,27 +73,37 @@ impl<'r> Walking<'_, 'r> {
         if op == Op::Message {
             return Ok(Decoded::Skip("message"));
         }
-        let version = envelope::version(
+        let ordered = envelope::ordered(
             &facts,
             op,
             flattened,
-            self.source_epoch,
             self.record.offset,
             self.position,
             self.scratch,
         )?;
+        let version = ordered.version;
         if !self.sources.shared && !self.table.tells_source {
             self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
         }
-        let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
+        let own_time = envelope::source_time(&facts, self.scratch)?;
+        let sighting = envelope::sighting(&facts, op, flattened, &ordered, own_time, self.scratch)?;
+        let source = self.source_names.number(facts.source_name(self.scratch)?.unwrap_or_default());
+        let source_ts = match own_time {
+            Some(at) => Some(at),
+            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+        };
         let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
             kind: ChangeKind::Row,
             version,
             deleted_at: None,
             source_ts,
+            own_time: own_time.is_some(),
             has_kept: false,
             needs_base: false,
+            source,
+            sighting,
+            moved: false,
         };
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
@@ -121,20 +134,24 @@ impl<'r> Walking<'_, 'r> {
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at);
-                let by_row = self.table.deletes_need_row || self.key_is_in_row();
-                let whole = flattened || self.role == Role::Maxwell;
-                let old = whole || (by_row && self.read_before(facts.before, row_slots));
+                if !flattened && self.role != Role::Maxwell && self.key_is_in_row() {
+                    self.read_before(facts.before, row_slots);
+                }
                 self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
-                row.put_stub(self.table, old.then_some(slots));
+                row.put_stub(self.table);
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
+                row.version = Some(version);
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
+                if kept.unavailable && facts.may_create(self.scratch) {
+                    change.moved = oldkey::read(self.record, self.table, self.scratch, row)?;
+                }
             }
         }
         Ok(Decoded::Change(change))
@@ -154,11 +171,11 @@ impl<'r> Walking<'_, 'r> {
             }
             Op::Delete if !self.key_is_in_row() => {
                 self.read_key(key_slots, row_slots)?;
-                if self.identity.suspects(key_slots, self.scratch)
-                    && self.read_before(facts.before, row_slots)
-                    && identity::is_partial(self.table, row_slots, self.scratch)
-                {
-                    return Err(identity::fault(self.table));
+                if self.identity.suspects(key_slots, self.scratch) {
+                    self.read_before(facts.before, row_slots);
+                    if identity::is_partial(self.table, row_slots, self.scratch) {
+                        return Err(identity::fault(self.table));
+                    }
                 }
             }
             _ => {}
@@ -226,14 +243,18 @@ impl<'r> Walking<'_, 'r> {
             }
             result => result?,
         }
-        row.put_stub(self.table, None);
+        row.put_stub(self.table);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.source_epoch, self.record.offset)?,
+            version: envelope::offset_version(self.record.offset)?,
             deleted_at: self.kafka_time().or(Some(0)),
             source_ts: self.kafka_time(),
+            own_time: false,
             has_kept: false,
             needs_base: false,
+            source: SourceNames::UNKNOWN,
+            sighting: None,
+            moved: false,
         }))
     }
 
@@ -380,10 +401,10 @@ impl<'r> Walking<'_, 'r> {
         }
     }
 
-    /// Reads the before image into the row's slots; `false` when there is none, or none that can be read.
-    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) -> bool {
+    /// Reads the before image into the row's slots; they stay absent when there is none, or none that can be read.
+    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) {
         row.fill(Slot::Absent);
-        let Image::At(bytes) = before else { return false };
+        let Image::At(bytes) = before else { return };
         let mut facts = Facts::default();
         let read = match &self.plan.value {
             ValuePlan::Avro { before: Some(group), .. } => {
@@ -395,11 +416,9 @@ impl<'r> Walking<'_, 'r> {
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };
-        let read = read.unwrap_or(false);
-        if !read {
+        if !read.unwrap_or(false) {
             row.fill(Slot::Absent);
         }
-        read
     }
 }
 

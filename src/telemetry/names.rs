@@ -21,6 +21,8 @@ pub const RULE: &str = "rule";
 pub const TARGET: &str = "target";
 /// Label: why a lane is paused.
 pub const REASON: &str = "reason";
+/// Label: a source, by its connector's topic prefix.
+pub const SOURCE: &str = "source";
 /// Label: what kind of event.
 pub const KIND: &str = "kind";
 /// Label: version of this program.
@@ -122,6 +124,15 @@ metrics! {
     /// Labels: [`TABLE`], [`CODE`].
     LANE_STOPPED = Kind::Gauge, Count, "silversink_lane_stopped",
         "1 while a lane is stopped and needs a person.";
+    /// Labels: [`SOURCE`].
+    SOURCE_EPOCH = Kind::Gauge, Count, "silversink_source_epoch",
+        "Highest epoch of a source in this worker's partitions.";
+    /// Labels: [`SOURCE`], [`REASON`].
+    SOURCE_EPOCH_RAISED_TOTAL = Kind::Counter, Count, "silversink_source_epoch_raised_total",
+        "Source epochs that this worker raised, because positions started over.";
+    /// Labels: [`TABLE`].
+    ORDER_CONTRADICTED_TOTAL = Kind::Counter, Count, "silversink_order_contradicted_total",
+        "Later changes with a lower version than their row.";
     /// No labels.
     ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions",
         "Partitions assigned to this worker.";

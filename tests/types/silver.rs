@@ -149,9 +149,12 @@ impl Silver {
                 folded: 0,
                 skipped: 0,
                 dead_lettered: 0,
+                lineage: None,
             }],
             truncate: None,
             letters: vec![],
+            tripwire: None,
+            closed: vec![],
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {
@@ -167,9 +170,10 @@ impl Silver {
                 deleted_at: None,
                 source_ts: change.source_ts,
                 range: 0,
-                offset: 0,
+                origin: (0, 0),
                 kept: row.kept.clone(),
-                needs_base: false,
+                needs_base: None,
+                base: None,
             });
         }
         let mut writer = self.destination.writer().await.unwrap();
@@ -245,7 +249,7 @@ impl Table {
         let mut scratch = Scratch::default();
         let mut row = RowBuffer::default();
         loop {
-            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0) {
+            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row) {
                 Decoded::NeedsPlan(need) => {
                     let texts = [&need.key, &need.value].map(|id| self.text(id));
                     let schema =

@@ -1,9 +1,7 @@
 //! Tables to which every change is appended: keyed by the record's place in Kafka, because the record has no key.
 
-use super::home::home;
-use super::{Compiler, KeyWalk, Mismatch, Source, is_bare};
-use crate::decode::schema::Field;
-use crate::table::{Column, ProposedColumn, TableShape};
+use super::Mismatch;
+use crate::table::{ProposedColumn, TableShape};
 
 /// A column that the record's place or op fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,35 +93,4 @@ pub(super) fn key(shape: &TableShape) -> Result<Vec<Place>, Vec<Mismatch>> {
         )));
     }
     if mismatches.is_empty() { Ok(places) } else { Err(mismatches) }
-}
-
-impl Compiler<'_> {
-    /// The key of an append table. The record key's fields are columns like any other.
-    pub(super) fn append(&mut self, row: &[Field]) -> Vec<Place> {
-        let in_row = |field: &&Field| !row.iter().any(|f| f.name == field.name);
-        let only_in_key: Vec<Field> = match self.schema.key_walk {
-            KeyWalk::None | KeyWalk::Untyped => Vec::new(),
-            _ if is_bare(&self.schema.key) => Vec::new(),
-            KeyWalk::Avro(..) | KeyWalk::Json => {
-                self.schema.key.iter().filter(in_row).cloned().collect()
-            }
-        };
-        self.missing_columns(&only_in_key);
-        key(self.shape).unwrap_or_else(|mismatches| {
-            self.mismatches.extend(mismatches);
-            Vec::new()
-        })
-    }
-
-    /// A column that only the record key has.
-    pub(super) fn record_key(&mut self, column: &Column) -> Source {
-        let schema = self.schema;
-        let nodes = match &schema.key_walk {
-            KeyWalk::Avro(_, nodes) => nodes.as_slice(),
-            _ => &[],
-        };
-        let slot = schema.key.iter().position(|f| home(f, self.shape) == column.name);
-        slot.and_then(|slot| self.reading(slot, schema.key.get(slot)?, nodes, column))
-            .map_or(Source::Absent, Source::RecordKey)
-    }
 }
