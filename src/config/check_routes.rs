@@ -6,7 +6,7 @@ use super::diagnostic::Problems;
 use super::located::Located;
 use super::raw::{RawDefaults, RawRoute, RawTable};
 use super::structure::nearest;
-use super::{Route, Table};
+use super::{Format, Position, Route, Table};
 use crate::table::TableName;
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -67,6 +67,13 @@ fn check_route(index: usize, raw: &Located<RawRoute>, problems: &mut Problems) -
         .as_ref()
         .filter(|topics| !topics.is_empty())
         .and_then(|topics| check_topics(topics, problems));
+    if let (Some(Format::Maxwell), Some(Position::Binlog)) = (raw.format, raw.position) {
+        problems.add(
+            raw.span(),
+            "a route of Maxwell's JSON orders by the binary log",
+            "expected no `position`: rows of a bootstrap have none",
+        );
+    }
     if let Some(located) = raw.table.as_ref().filter(|table| !table.is_empty()) {
         check_template(located, pattern.as_ref(), problems);
     }

@@ -101,12 +101,14 @@ topics = "literal.topic"
 table = "silver.literal"
 format = "json"
 merge_sources = true
+position = "binlog"
 [defaults]
 decimal_handling_mode = "string"
 batch_rows = 7
 [table."silver.literal"]
 time_precision_mode = "adaptive_time_microseconds"
 binary_handling_mode = "base64-url-safe"
+bigint_unsigned_handling_mode = "long"
 unavailable_value_placeholder = "gone"
 key = ["a", "b"]
 columns.total.type = "numeric(10,2)"
@@ -142,6 +144,7 @@ level = "info,silversink=debug"
     );
     assert_eq!(registry.cache_dir.as_deref(), Some(Path::new("/var/cache/silversink")));
     assert_eq!(config.postgres.lock_timeout, Duration::from_secs(2));
+    assert_eq!(config.routes[0].position, super::Position::Binlog);
     let (name, table) = config.tables.first_key_value().unwrap();
     assert_eq!(name.to_string(), "silver.literal");
     assert_eq!(
@@ -150,6 +153,7 @@ level = "info,silversink=debug"
         "inherited from [defaults]"
     );
     assert_eq!((table.batch_rows, table.key.as_ref().unwrap().len()), (Some(7), 2));
+    assert_eq!(table.bigint_unsigned_handling_mode, super::BigintUnsignedHandlingMode::Long);
     assert_eq!(table.column_types["total"], "numeric(10,2)");
     assert_eq!(config.schema.bookkeeping.deleted_at, "silver_deleted_at");
     assert_eq!((config.limits.record_bytes, config.limits.writers), (2048, 2));

@@ -128,8 +128,9 @@ impl Step {
             }
             Self::Before(node) => {
                 let rest = reader.rest();
+                let null = node.is_null(&mut Reader::new(rest));
                 node.skip(reader)?;
-                sink.facts.before = Image::At(rest);
+                sink.facts.before = if null { Image::Missing } else { Image::At(rest) };
             }
             Self::After(group) => sink.facts.after = group.read(reader, sink)?,
             Self::Document(node, index) => {
@@ -175,6 +176,13 @@ impl Node {
                 }
             }
         })
+    }
+
+    /// Whether the value is the null of a union.
+    fn is_null(&self, reader: &mut Reader<'_>) -> bool {
+        matches!(self, Self::Union(branches) if reader
+            .branch(branches.len())
+            .is_ok_and(|index| branches.get(index) == Some(&Self::Null)))
     }
 
     /// Skips one value and returns its bytes.

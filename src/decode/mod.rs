@@ -10,6 +10,7 @@ pub mod convert;
 pub mod envelope;
 pub mod facts;
 pub mod identify;
+mod identity;
 pub mod json;
 pub mod keytext;
 mod oldkey;

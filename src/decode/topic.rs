@@ -9,6 +9,7 @@
 //!   schemas that have a plan together, and follows them to its last byte.
 
 use super::identify::{Half, Id, PlanNeed, Texts};
+use super::identity::Identity;
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
 use super::json::walk::Role;
@@ -89,6 +90,7 @@ pub struct TopicDecoder {
     payload_id: PayloadId,
     /// Some record of the topic names a schema in its headers.
     headers: bool,
+    identity: Identity,
     texts: Texts,
     plans: Vec<Entry>,
     /// Index of the plan that the last record used.
@@ -117,6 +119,7 @@ impl TopicDecoder {
             sources: Sources::default(),
             payload_id: PayloadId::default(),
             headers: false,
+            identity: Identity::default(),
             texts: Texts::default(),
             plans: Vec::new(),
             last: 0,
@@ -274,6 +277,7 @@ impl TopicDecoder {
             position: self.position,
             topic_id: self.topic_id,
             sources: &mut self.sources,
+            identity: &mut self.identity,
             source_names: &mut self.source_names,
         };
         let decoded = walking.decode(&mut key_slots, &mut row_slots, row);

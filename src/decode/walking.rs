@@ -4,6 +4,7 @@ use super::avro::Sink;
 use super::envelope::{self, Op};
 use super::facts::{Fact, Facts, Image};
 use super::identify::{Half, Id};
+use super::identity::{self, Identity};
 use super::json::maxwell::{self, Type};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
@@ -36,6 +37,8 @@ pub(super) struct Walking<'a, 'r> {
     pub source_names: &'a mut SourceNames,
     /// The source tables of the topic so far.
     pub sources: &'a mut Sources,
+    /// What the topic's updates have told of its table's replica identity.
+    pub identity: &'a mut Identity,
 }
 
 impl<'r> Walking<'_, 'r> {
@@ -89,7 +92,7 @@ impl<'r> Walking<'_, 'r> {
             Some(at) => Some(at),
             None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
         };
-        let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
+        let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
             kind: ChangeKind::Row,
             version,
@@ -105,6 +108,9 @@ impl<'r> Walking<'_, 'r> {
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
             return Ok(Decoded::Change(change));
+        }
+        if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
+            self.check_identity(&facts, op, key_slots, row_slots)?;
         }
         match op {
             Op::Truncate => {
@@ -123,11 +129,11 @@ impl<'r> Walking<'_, 'r> {
                         "let the connector skip truncates (skipped.operations=t), and truncate the Silver table by hand",
                     ));
                 }
-                (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at());
+                (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at);
                 return Ok(Decoded::Change(change));
             }
             Op::Delete => {
-                (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
+                (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at);
                 if !flattened && self.role != Role::Maxwell && self.key_is_in_row() {
                     self.read_before(facts.before, row_slots);
                 }
@@ -149,6 +155,32 @@ impl<'r> Walking<'_, 'r> {
             }
         }
         Ok(Decoded::Change(change))
+    }
+
+    /// Refuses a delete whose key was invented.
+    fn check_identity(
+        &mut self,
+        facts: &Facts<'r>,
+        op: Op,
+        key_slots: &mut Vec<Slot<'r>>,
+        row_slots: &mut [Slot<'r>],
+    ) -> Result<(), Fault> {
+        match op {
+            Op::Write if facts.text(Fact::Op, self.scratch)? == Some("u") => {
+                self.identity.updated(facts.before != Image::Missing);
+            }
+            Op::Delete if !self.key_is_in_row() => {
+                self.read_key(key_slots, row_slots)?;
+                if self.identity.suspects(key_slots, self.scratch) {
+                    self.read_before(facts.before, row_slots);
+                    if identity::is_partial(self.table, row_slots, self.scratch) {
+                        return Err(identity::fault(self.table));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Encodes a row of an append table: of the after image, of the before image for a delete, of neither for a truncate.

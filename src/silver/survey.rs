@@ -192,7 +192,8 @@ async fn look(
     if finding.need.as_ref().is_none_or(|need| need.key == SchemaId::None)
         && let Some(record) = newest.record(&finding.topic).await?
     {
-        let mut decoder = TopicDecoder::new(finding.routed.format, overrides.clone());
+        let mut decoder = TopicDecoder::new(finding.routed.format, overrides.clone())
+            .with_sources(finding.routed.position, finding.routed.merge_sources);
         match decode(&mut decoder, &record) {
             Decoded::NeedsPlan(need) => {
                 let key = need.key.clone();

@@ -258,6 +258,6 @@ fn keyless(raw: &RawRecord<'_>) -> Fault {
             "record {} has no key, and no record of the topic had one so far: the row that it belongs to is not known",
             raw.coordinates()
         ),
-        "give the source table a primary key, set message.key.columns in the connector, or name the row's key columns under [table.\"schema.name\"] key; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+        "give the source table a primary key, set message.key.columns in the connector, name the row's key columns under [table.\"schema.name\"] key, or set append = true there to keep each change as a row; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
     )
 }

@@ -6,6 +6,8 @@ mod made;
 mod mariadb;
 mod maxwell;
 mod noise;
+mod replica_identity;
 mod rig;
 mod shared;
+mod truncates;
 mod written;

@@ -1,13 +1,15 @@
 //! Mock broker, registry, a database and a worker in this process.
 
 use silversink::config::{self, load};
-use silversink::demo::capture::CapturedSchema;
+use silversink::demo::capture::{CapturedSchema, TableTruth};
+use silversink::demo::ground_truth;
 use silversink::demo::registry::DemoRegistry;
 use silversink::demo::throwaway::ThrowawayPostgres;
 use silversink::fault::{Code, Fault};
 use silversink::kafka::{MockBroker, Producer};
 use silversink::postgres::readback::{PrintedRow, Readback};
 use silversink::record::OwnedRecord;
+use silversink::table::{Bookkeeping, TableName};
 use silversink::telemetry::health::Health;
 use silversink::worker::{self, Options};
 use std::collections::BTreeMap;
@@ -114,6 +116,19 @@ impl Rig {
             "SELECT coalesce(string_agg(r.line, ', ' ORDER BY r.line), '') FROM (SELECT concat_ws(' ', {columns}) AS line FROM {from}) AS r"
         );
         self.rows(&sql)[0][0].clone().unwrap_or_default()
+    }
+
+    /// The live rows of a table are the source's, the deleted keys are marked.
+    pub fn equals(&self, table: &str, truth: &TableTruth) {
+        let (schema, name) = table.split_once('.').unwrap();
+        let table = TableName::new(schema, name);
+        let verdict = self.work(async {
+            let database = Readback::connect(&self.postgres).await.unwrap();
+            ground_truth::verify(&database, &table, &Bookkeeping::default(), truth, 10)
+                .await
+                .unwrap()
+        });
+        assert!(verdict.is_equal(), "{:#?}", verdict.differences);
     }
 
     /// Applied, superseded, skipped and dead-lettered records of a topic, which together are all of them (I1).

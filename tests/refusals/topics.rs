@@ -2,6 +2,7 @@
 
 use crate::records::{key, raw, row, value};
 use crate::rig::Rig;
+use crate::worker::eventually;
 use serde_json::json;
 
 const TOPIC: &str = "shop.public.orders";
@@ -108,11 +109,20 @@ fn heartbeats_and_transaction_metadata_on_a_routed_topic_are_skipped() {
     );
     rig.broker.produce(&[heartbeat, transaction, row(TOPIC, 1, "a")]).unwrap();
 
-    let mut worker = rig.catch_up();
+    let mut worker = rig.worker();
 
-    assert_eq!(worker.exit().code(), Some(0), "{}", worker.output());
+    rig.until("SELECT count(*) FROM pg_tables WHERE schemaname = 'silver'", "1");
     let counts = "SELECT concat_ws(' ', next_offset, applied, skipped, dead_lettered) FROM silversink.position";
-    assert_eq!(rig.ask(counts), "3 1 2 0");
+    rig.until(counts, "3 1 2 0");
+    for rule in ["heartbeat", "transaction"] {
+        let line = format!(
+            "silversink_skipped_records_total{{table=\"silver.orders\",rule=\"{rule}\"}} 1"
+        );
+        eventually(&line, || worker.get("/metrics").filter(|(_, text)| text.contains(&line)));
+    }
+    let skipped = "silversink_records_total{table=\"silver.orders\",outcome=\"skipped\"} 2";
+    assert!(worker.get("/metrics").unwrap().1.contains(skipped));
+    worker.stop();
 }
 
 #[test]

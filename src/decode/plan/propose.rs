@@ -78,7 +78,7 @@ fn key_names<'a>(
     Err(Fault::blocked(
         code,
         format!("cannot create the table: {why}, so its primary key is not known"),
-        "name the key columns under [table.\"schema.name\"] key, or create the table",
+        "name the key columns under [table.\"schema.name\"] key, set append = true there, or create the table",
     ))
 }
 

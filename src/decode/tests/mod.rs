@@ -9,5 +9,6 @@ mod random_schemas;
 mod rules;
 mod schema_ids;
 mod shop;
+mod sources;
 mod strict;
 mod tables;
