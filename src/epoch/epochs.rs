@@ -7,7 +7,7 @@
 //! - A snapshot's position names its lineage. Where a partition has no snapshot rows, the source time decides: the
 //!   latest epoch that had begun by then.
 
-use super::lineage::Signal;
+use super::lineage::{Sighting, Signal};
 
 /// One epoch of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +53,28 @@ impl Epochs {
         self.0.last().map_or(0, |epoch| epoch.number)
     }
 
+    /// Whether a record that its own partition places in epoch `current` belongs to a later one, which other partitions
+    /// have found: a partition that holds no row when a source starts over, or that is new, may see no signal of its own.
+    /// Only streamed changes and rows of initial snapshots tell: their time is the database's, as that of `since` is.
+    #[must_use]
+    pub fn ahead(&self, current: u32, seen: &Sighting) -> Option<Signal> {
+        let mut later = self.0.iter().rev().take_while(|epoch| epoch.number > current);
+        if seen.read {
+            let initial = seen.commit_position.is_none() && !seen.incremental;
+            let position = seen.change_position;
+            let known = initial && later.any(|epoch| epoch.snapshot == Some(position));
+            return known.then_some(Signal::Snapshot { position });
+        }
+        let begun = later.any(|epoch| epoch.since.is_some() && epoch.since <= seen.source_ts);
+        begun.then_some(Signal::Elsewhere)
+    }
+
     /// One partition's positions start over while it is in epoch `current`: joins the epoch that another partition has
     /// raised for the same moment, or raises one.
     pub fn enter(&mut self, current: u32, signal: Signal, source_ts: Option<i64>) -> Entered {
         let position = match signal {
             Signal::Snapshot { position } => Some(position),
-            Signal::FreshOffsets | Signal::PositionsFell => None,
+            Signal::FreshOffsets | Signal::PositionsFell | Signal::Elsewhere => None,
         };
         if let Some(at) = self.join(current, position, source_ts) {
             let epoch = &mut self.0[at];

@@ -8,6 +8,7 @@
 //!   a connector that repeats itself after a crash repeats the old times too. Times of snapshot rows are not used, as
 //!   they are the connector's own.
 
+use super::epochs::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// What one record tells of its source's positions. Only for records that carry the connector's commit position (for
@@ -38,6 +39,8 @@ pub enum Signal {
     FreshOffsets,
     /// A commit position below an earlier one, at a later time (S3).
     PositionsFell,
+    /// Another partition has found the start of an epoch, and the record is of a later time.
+    Elsewhere,
 }
 
 impl Signal {
@@ -48,6 +51,7 @@ impl Signal {
             Self::Snapshot { .. } => "snapshot",
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -57,6 +61,10 @@ impl Signal {
 pub struct Lineage {
     /// The source epoch.
     pub epoch: u32,
+    /// Offset of the next record to judge. What stands below was judged before, and what it told is written down: a replay
+    /// from the middle knows too little to judge.
+    #[serde(default)]
+    pub next: i64,
     /// Position of the initial snapshot, if rows of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<u64>,
@@ -66,7 +74,7 @@ pub struct Lineage {
     /// Commit time of the first transaction (commit position null), if changes of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opening: Option<i64>,
-    /// Highest commit position of a streamed change.
+    /// Highest commit position.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal")]
     commit: Option<u128>,
     /// Latest source time of a streamed change.
@@ -79,6 +87,13 @@ impl Lineage {
     #[must_use]
     pub fn new(epoch: u32) -> Self {
         Self { epoch, ..Self::default() }
+    }
+
+    /// Whether changes of a time when `epoch` had begun were placed in an earlier one, because this partition was read
+    /// before the one that found it: it has to be read again from there.
+    #[must_use]
+    pub fn ran_ahead_of(&self, epoch: &Epoch) -> bool {
+        self.epoch < epoch.number && epoch.since.is_some() && self.latest >= epoch.since
     }
 
     /// Whether this record shows that positions started over. Changes nothing.
@@ -98,11 +113,12 @@ impl Lineage {
                     (Some(opening), Some(at)) => opening == at,
                     _ => self.commit.is_none(),
                 };
-                (self.streamed && !known).then_some(Signal::FreshOffsets)
+                let begun = self.streamed || self.commit.is_some();
+                (begun && !known).then_some(Signal::FreshOffsets)
             }
             (false, Some(commit)) => {
                 let fell = self.commit.is_some_and(|highest| commit < highest);
-                let later = seen.source_ts.zip(self.latest).is_some_and(|(at, latest)| at > latest);
+                let later = seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
                 (fell && later).then_some(Signal::PositionsFell)
             }
         }
@@ -110,6 +126,8 @@ impl Lineage {
 
     /// Takes the record into account.
     pub fn note(&mut self, seen: &Sighting) {
+        // Rows of a snapshot beside the stream stand at its position.
+        self.commit = self.commit.max(seen.commit_position);
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {
                 self.snapshot = Some(seen.change_position);
@@ -118,9 +136,8 @@ impl Lineage {
         }
         self.streamed = true;
         self.latest = self.latest.max(seen.source_ts);
-        match seen.commit_position {
-            None => self.opening = self.opening.or(seen.source_ts),
-            Some(commit) => self.commit = self.commit.max(Some(commit)),
+        if seen.commit_position.is_none() {
+            self.opening = self.opening.or(seen.source_ts);
         }
     }
 }

@@ -38,8 +38,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// `lineages` as stored with the position that reading goes on from (none when it starts anew), `starts` as written
-    /// down for this incarnation of the partition.
+    /// `lineages` as stored with the position, also where reading goes on from an earlier one (none for a new incarnation
+    /// of the partition), `starts` as written down for this incarnation.
     #[must_use]
     pub fn new(lineages: Vec<(String, Lineage)>, mut starts: Vec<Start>) -> Self {
         starts.sort_by_key(|start| start.offset);
@@ -66,7 +66,12 @@ impl Tracker {
         if let Some(epoch) = written
             && epoch > lineage.epoch
         {
+            let next = lineage.next;
             *lineage = Lineage::new(epoch);
+            lineage.next = next;
+        }
+        if offset < lineage.next {
+            return Placed::In(written.unwrap_or(0));
         }
         if let Some(seen) = seen {
             if let Some(signal) = lineage.judge(seen) {
@@ -74,6 +79,7 @@ impl Tracker {
             }
             lineage.note(seen);
         }
+        lineage.next = offset + 1;
         Placed::In(lineage.epoch)
     }
 

@@ -40,6 +40,8 @@ struct Chunk {
 #[derive(Clone, Debug)]
 pub struct Connector {
     place: Place,
+    /// The furthest place so far.
+    furthest: Place,
     last_commit: Option<u64>,
     last_change: u64,
     processed: Option<u64>,
@@ -57,6 +59,7 @@ impl Connector {
         let stored = Stored { place, last_commit: None, processed: None };
         Self {
             place,
+            furthest: place,
             last_commit: None,
             last_change: source.wal,
             processed: None,
@@ -145,6 +148,7 @@ impl Connector {
             self.window(rng, kafka, source, transaction, change);
             self.emit(rng, kafka, transaction, change);
             self.place.1 += 1;
+            self.furthest = self.furthest.max(self.place);
             self.last_change = change.lsn;
             self.processed = Some(change.lsn);
         }
@@ -282,6 +286,7 @@ impl Connector {
             lsn: Some(change.lsn),
             snapshot: Snapshot::No,
             ts: transaction.ts,
+            repeated: self.place < self.furthest,
             number: 0,
         }
     }
@@ -306,6 +311,7 @@ fn read(
         lsn: (snapshot != Snapshot::Incremental).then_some(change),
         snapshot,
         ts,
+        repeated: false,
         number: 0,
     }
 }

@@ -51,6 +51,7 @@ pub struct Without {
     pub shared_truncates: bool,
     pub truncates: bool,
     pub growth: bool,
+    pub placeholders: bool,
 }
 
 /// What the source did and what Kafka holds of it.
@@ -91,6 +92,7 @@ impl History {
         if without.moved_unchanged && source.moves || without.late_unchanged && happens.growth {
             source.full = true;
         }
+        source.full |= without.placeholders;
         if without.shared_truncates && workers > 1 || without.truncates {
             source.truncates = false;
         }

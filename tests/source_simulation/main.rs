@@ -37,6 +37,7 @@ fn explore() {
         shared_truncates: w.contains('s'),
         truncates: w.contains('t'),
         growth: w.contains('g'),
+        placeholders: w.contains('f'),
     };
     for guard in guards {
         let mut sum = Verdict::default();

@@ -73,7 +73,7 @@ pub struct Sink<'h> {
 impl<'h> Sink<'h> {
     /// Reads everything that the history left in Kafka.
     pub fn run(history: &'h History, seed: u64, guard: Guard, traced: bool) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0x5eed_0f51_17e5);
+        let rng = Rng::with_seed(seed ^ 0x5eed_0f51_17e5);
         let workers = (0..history.workers).map(|_| Worker::default()).collect();
         let mut sink = Self {
             silver: Silver::default(),
@@ -185,7 +185,7 @@ impl<'h> Sink<'h> {
         let written = self.written;
         self.say(|| "replay of everything".to_owned());
         for position in &mut self.positions {
-            *position = Position::default();
+            position.next = 0;
         }
         (0..self.workers.len()).for_each(|worker| self.crash(worker));
         for at in 0..self.positions.len() {
@@ -233,7 +233,7 @@ impl<'h> Sink<'h> {
         let worker = self.owner[at];
         self.discard(worker);
         let next = self.rng.usize(0..=self.positions[at].next);
-        self.positions[at] = Position { next, lineages: Vec::new() };
+        self.positions[at].next = next;
         self.say(|| format!("partition {at} is read again from {next}"));
     }
 
@@ -255,7 +255,8 @@ impl<'h> Sink<'h> {
         }
         let offset = self.next(at);
         let Some(record) = topic.partitions[at].get(offset) else { return };
-        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { 0 };
+        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { Some(0) };
+        let Some(epoch) = epoch else { return };
         let reading = self.workers[owner].reading[at].as_mut().unwrap();
         reading.next += 1;
         if self.parked.contains(&(self.incarnation, at, offset)) {
@@ -276,15 +277,20 @@ impl<'h> Sink<'h> {
         }
     }
 
-    /// The epoch of a record; a new one is written down before the record counts.
-    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> u32 {
+    /// The epoch of a record; a new one is written down before the record counts. `None` when the worker has to read again.
+    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> Option<u32> {
         let seen = sighting(record);
         let offset = offset as i64;
         loop {
             let worker = &mut self.workers[self.owner[at]];
-            let tracker = &mut worker.reading[at].as_mut().unwrap().tracker;
+            let tracker = &mut worker.reading[at].as_mut()?.tracker;
             let (current, signal) = match tracker.place(SOURCE, offset, seen.as_ref()) {
-                Placed::In(epoch) => return epoch,
+                Placed::In(epoch) => {
+                    match seen.as_ref().and_then(|seen| self.epochs.ahead(epoch, seen)) {
+                        Some(signal) => (epoch, signal),
+                        None => return Some(epoch),
+                    }
+                }
                 Placed::StartsOver { current, signal } => (current, signal),
             };
             let epoch = self.epochs.enter(current, signal, Some(record.ts)).number;
@@ -292,6 +298,32 @@ impl<'h> Sink<'h> {
             tracker.enter(SOURCE, offset, epoch);
             self.starts[at].push(Start { source: SOURCE.to_owned(), offset, epoch });
             self.say(|| format!("partition {at} enters epoch {epoch} by {signal:?}"));
+            if self.guard != Guard::RunningAhead {
+                self.call_back(epoch);
+            }
+        }
+    }
+
+    /// Partitions that were read past the start of an epoch before anyone knew of it are read again from there.
+    fn call_back(&mut self, number: u32) {
+        let epoch = self.epochs.all().iter().find(|epoch| epoch.number == number).unwrap().clone();
+        for at in 0..self.positions.len() {
+            let reading = self.workers[self.owner[at]].reading[at].as_ref();
+            let lineages = reading.map_or(&*self.positions[at].lineages, |r| r.tracker.lineages());
+            if !lineages.iter().any(|(_, lineage)| lineage.ran_ahead_of(&epoch)) {
+                continue;
+            }
+            let begun = |record: &Record| record.op != Op::Read && Some(record.ts) >= epoch.since;
+            let Some(next) = self.topic().partitions[at].iter().position(begun) else { continue };
+            let written = |start: &Start| start.epoch >= number && start.offset <= next as i64;
+            if self.starts[at].iter().any(written) {
+                continue;
+            }
+            self.discard(self.owner[at]);
+            let start = Start { source: SOURCE.to_owned(), offset: next as i64, epoch: number };
+            self.starts[at].push(start);
+            self.positions[at].next = self.positions[at].next.min(next);
+            self.say(|| format!("partition {at} ran ahead of epoch {number}: again from {next}"));
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Record {
     pub snapshot: Snapshot,
     /// `source.ts_us`.
     pub ts: i64,
+    /// The connector had written it before.
+    pub repeated: bool,
     /// How many records were produced before it: for people.
     pub number: usize,
 }
@@ -102,10 +104,12 @@ impl Kafka {
         self.topics.push(Topic { partitions: vec![Vec::new(); partitions] });
     }
 
+    /// Appends a record. What a connector repeats after a crash tells nothing new.
     pub fn produce(&mut self, rng: &mut Rng, record: Record) {
         let number = self.produced;
         self.produced += 1;
         match record.op {
+            _ if record.repeated => {}
             Op::Truncate => self.told = [Told::default(); KEYS],
             Op::Delete => self.told[usize::from(record.key)] = Told::default(),
             Op::Read | Op::Write => {
