@@ -93,7 +93,9 @@ impl Lineage {
     /// before the one that found it: it has to be read again from there.
     #[must_use]
     pub fn ran_ahead_of(&self, epoch: &Epoch) -> bool {
-        self.epoch < epoch.number && epoch.since.is_some() && self.latest >= epoch.since
+        let later = epoch.since.is_some() && self.latest >= epoch.since;
+        let snapshot = epoch.snapshot.is_some() && self.snapshot == epoch.snapshot;
+        self.epoch < epoch.number && (later || snapshot)
     }
 
     /// Whether this record shows that positions started over. Changes nothing.

@@ -49,7 +49,7 @@ fn explore() {
                 panic!("key {key}: {}", checker::tell(seed, without, guard));
             }
             let one = checker::judge(&history, seed, guard);
-            if one.wrong + one.rewritten > 0 && first.is_none() {
+            if one.wrong > 0 && first.is_none() {
                 first = Some(seed);
             }
             add(&mut sum, one);

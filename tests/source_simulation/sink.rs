@@ -313,7 +313,10 @@ impl<'h> Sink<'h> {
             if !lineages.iter().any(|(_, lineage)| lineage.ran_ahead_of(&epoch)) {
                 continue;
             }
-            let begun = |record: &Record| record.op != Op::Read && Some(record.ts) >= epoch.since;
+            let begun = |record: &Record| match record.op {
+                Op::Read => record.commit.is_none() && Some(record.change) == epoch.snapshot,
+                _ => Some(record.ts) >= epoch.since,
+            };
             let Some(next) = self.topic().partitions[at].iter().position(begun) else { continue };
             let written = |start: &Start| start.epoch >= number && start.offset <= next as i64;
             if self.starts[at].iter().any(written) {
