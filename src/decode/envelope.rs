@@ -123,6 +123,12 @@ impl<'r> Facts<'r> {
         !matches!(self.get(fact), Slot::Absent)
     }
 
+    /// Whether the op is `c`, or not told.
+    #[must_use]
+    pub fn may_create(&self, scratch: &Scratch) -> bool {
+        !matches!(self.text(Fact::Op, scratch), Ok(Some("u" | "r")))
+    }
+
     fn get(&self, fact: Fact) -> &Slot<'r> {
         self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
     }

@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod identify;
 pub mod json;
 pub mod keytext;
+mod oldkey;
 pub mod plan;
 pub mod row;
 pub mod schema;

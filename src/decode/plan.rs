@@ -59,8 +59,6 @@ pub(super) struct TablePlan {
     pub key: Vec<KeySource>,
     /// The row's fields in the order of their slots.
     pub fields: usize,
-    /// Some column beside the key is NOT NULL, so a delete of an unseen row needs values from the before image.
-    pub deletes_need_row: bool,
 }
 
 /// Where a column of the table comes from.
@@ -169,8 +167,6 @@ pub fn compile(
     if !compiler.mismatches.is_empty() {
         return Err(compiler.mismatches);
     }
-    let deletes_need_row =
-        columns.iter().zip(&shape.columns).any(|(s, c)| c.not_null && matches!(s, Source::Row(_)));
     let names: Box<[Box<str>]> = row.iter().map(|f| f.name.as_str().into()).collect();
     let value = match &schema.value_walk {
         ValueWalk::None => ValuePlan::None,
@@ -192,7 +188,7 @@ pub fn compile(
             KeyPlan::Json { names: key_columns(&shape).map(|c| c.name.as_str().into()).collect() }
         }
     };
-    let table = TablePlan { columns, key, fields: row.len(), deletes_need_row, shape };
+    let table = TablePlan { columns, key, fields: row.len(), shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
 }
 

@@ -1,6 +1,5 @@
 //! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
 
-use super::convert::{Staging, staging};
 use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
@@ -17,6 +16,8 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
+    pub old_key: Vec<u8>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -55,6 +56,7 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.old_key.clear();
         self.fields.clear();
     }
 
@@ -70,6 +72,24 @@ impl RowBuffer {
             };
             reading.encode(&slot, slots.scratch, &mut self.key)?;
             self.fields.push(start..self.key.len());
+        }
+        Ok(())
+    }
+
+    /// Encodes the key that the row had before; its slots stand where those of the key do.
+    ///
+    /// # Errors
+    /// As [`RowBuffer::put_key`].
+    pub(super) fn put_old_key(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+    ) -> Result<(), Fault> {
+        for (place, source) in table.key.iter().enumerate() {
+            let Some((reading, slot)) = key_slot(source, slots) else {
+                return Err(key_missing(table, place));
+            };
+            reading.encode(&slot, slots.scratch, &mut self.old_key)?;
         }
         Ok(())
     }
@@ -117,27 +137,11 @@ impl RowBuffer {
         Ok(kept)
     }
 
-    /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
-    /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
-    pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
-        for (source, column) in table.columns.iter().zip(&table.shape.columns) {
+    /// Encodes the key's columns alone: enough to insert a marked row, as no other column may be NOT NULL.
+    pub(super) fn put_stub(&mut self, table: &TablePlan) {
+        for source in &table.columns {
             match source {
                 Source::Key(place) => self.put_key_field(*place),
-                Source::Row(reading) if column.not_null => {
-                    let start = self.body.len();
-                    let encoded = slots.is_some_and(|slots| {
-                        let slot = slots.of_row(reading);
-                        !reading.is_unavailable(&slot, slots.scratch)
-                            && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
-                    });
-                    // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
-                    let no_cast = staging(&column.ty) == Staging::Text
-                        && self.body.get(start..) == Some(&[0; 4]);
-                    if !encoded || no_cast {
-                        self.body.truncate(start);
-                        self.body.extend_from_slice(&NOT_GIVEN);
-                    }
-                }
                 Source::Absent | Source::Row(_) => self.body.extend_from_slice(&NOT_GIVEN),
             }
         }

@@ -42,6 +42,8 @@ pub struct Change {
     pub has_kept: bool,
     /// Of those, some column was a placeholder, so a base row must exist (I9).
     pub needs_base: bool,
+    /// The base is the row of another key: [`RowBuffer::old_key`].
+    pub moved: bool,
 }
 
 /// What became of a record.

@@ -5,6 +5,7 @@ use super::envelope::{self, Fact, Facts, Image, Op};
 use super::identify::{Half, Id};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
+use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
@@ -69,6 +70,7 @@ impl<'r> Walking<'_, 'r> {
             source_ts,
             has_kept: false,
             needs_base: false,
+            moved: false,
         };
         match op {
             Op::Truncate => {
@@ -89,12 +91,13 @@ impl<'r> Walking<'_, 'r> {
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
-                let by_row = self.table.deletes_need_row || self.key_is_in_row();
-                let old = flattened || (by_row && self.read_before(facts.before, row_slots));
+                if !flattened && self.key_is_in_row() {
+                    self.read_before(facts.before, row_slots);
+                }
                 self.read_key(key_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
-                row.put_stub(self.table, old.then_some(slots));
+                row.put_stub(self.table);
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots)?;
@@ -102,6 +105,9 @@ impl<'r> Walking<'_, 'r> {
                 row.put_key(self.table, slots)?;
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
+                if kept.unavailable && facts.may_create(self.scratch) {
+                    change.moved = oldkey::read(self.record, self.table, self.scratch, row)?;
+                }
             }
         }
         Ok(Decoded::Change(change))
@@ -133,7 +139,7 @@ impl<'r> Walking<'_, 'r> {
             }
             result => result?,
         }
-        row.put_stub(self.table, None);
+        row.put_stub(self.table);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
             version: envelope::offset_version(self.source_epoch, self.record.offset)?,
@@ -141,6 +147,7 @@ impl<'r> Walking<'_, 'r> {
             source_ts: self.kafka_time(),
             has_kept: false,
             needs_base: false,
+            moved: false,
         }))
     }
 
@@ -237,10 +244,10 @@ impl<'r> Walking<'_, 'r> {
         }
     }
 
-    /// Reads the before image into the row's slots; `false` when there is none, or none that can be read.
-    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) -> bool {
+    /// Reads the before image into the row's slots; they stay absent when there is none, or none that can be read.
+    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) {
         row.fill(Slot::Absent);
-        let Image::At(bytes) = before else { return false };
+        let Image::At(bytes) = before else { return };
         let mut facts = Facts::default();
         let read = match &self.plan.value {
             ValuePlan::Avro { before: Some(group), .. } => {
@@ -252,11 +259,9 @@ impl<'r> Walking<'_, 'r> {
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };
-        let read = read.unwrap_or(false);
-        if !read {
+        if !read.unwrap_or(false) {
             row.fill(Slot::Absent);
         }
-        read
     }
 }
 

@@ -20,6 +20,7 @@ mod session;
 mod sqlstate;
 mod stages;
 mod status;
+mod truncate;
 mod writer;
 
 pub use catalogue::Described;

@@ -135,6 +135,13 @@ pub const BEGIN_AT: &str = "UPDATE silversink.position AS p SET next_offset = b.
   WHERE p.pipeline = $1 AND p.topic = b.topic AND p.topic_id = b.topic_id AND p.partition = b.part \
     AND p.owner_epoch = b.epoch";
 
+/// Locks the positions that are still ours, in key order. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition,
+/// `$5` owner epoch.
+pub const HOLD_POSITIONS: &str = "SELECT 1 FROM unnest($2, $3, $4, $5) AS a(topic, topic_id, part, epoch) \
+  JOIN silversink.position AS p ON p.pipeline = $1 AND p.topic = a.topic AND p.topic_id = a.topic_id \
+    AND p.partition = a.part \
+  WHERE p.owner_epoch = a.epoch ORDER BY p.topic, p.topic_id, p.partition FOR UPDATE OF p";
+
 /// Records the state of one partition, fenced.
 pub const MARK_STATE: &str = "UPDATE silversink.position SET state = $6, reason = $7, updated_at = now() \
   WHERE pipeline = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND owner_epoch = $5";

@@ -1,7 +1,9 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
+pub mod base;
 pub mod catalogue;
 pub mod ddl;
+pub mod floor;
 pub mod ident;
 pub mod ledger;
 pub mod merge;

@@ -5,7 +5,7 @@ use super::letters;
 use super::report::{Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
 use crate::decode::PlanNeed;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::letters::Acknowledged;
 
 impl Intake {
@@ -107,10 +107,14 @@ impl Intake {
         let mut found = 0;
         for (row, fault) in culprits {
             let Some(row) = sealed.rows.get(row) else { continue };
-            let Some(range) = sealed.ranges.get(usize::from(row.range)) else { continue };
+            let (range, offset) = match row.needs_base {
+                Some(needs) if fault.code == Code::UnchangedWithoutBase => needs,
+                _ => row.origin,
+            };
+            let Some(range) = sealed.ranges.get(usize::from(range)) else { continue };
             let at = self.numbers.get(range.topic.as_str()).and_then(|n| n.get(&range.partition));
             if let Some(id) = at {
-                lane.condemned.insert((*id, row.offset), fault);
+                lane.condemned.insert((*id, offset), fault);
                 found += 1;
             }
         }

@@ -96,6 +96,7 @@ impl Taking<'_> {
                     source_ts: change.source_ts,
                     kept: &self.row.kept,
                     needs_base: change.needs_base,
+                    old_key: change.moved.then_some(&self.row.old_key),
                     slot,
                     offset: raw.offset,
                 });

@@ -9,4 +9,6 @@ mod plans;
 mod rows;
 mod server;
 mod tables;
+mod toast;
+mod truncates;
 mod write;

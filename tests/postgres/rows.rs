@@ -123,9 +123,10 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
             deleted_at: row.deleted.then_some(AT),
             source_ts: Some(AT),
             range: row.range,
-            offset: 0,
+            origin: (row.range, 0),
             kept,
-            needs_base: row.needs_base,
+            needs_base: row.needs_base.then_some((row.range, 0)),
+            base: None,
         });
     }
     batch
