@@ -6,8 +6,10 @@
 //!   rows of another.
 //! - A snapshot's position names its lineage. Where a partition has no snapshot rows, the source time decides: the
 //!   latest epoch that had begun by then.
+//! - A partition that sees a source for the first time (it was empty, or was added later) begins in the epoch that its
+//!   first record belongs to by the same two marks, and not in epoch 0: a key that moved there would be behind its row.
 
-use super::lineage::{Sighting, Signal};
+use super::lineage::Signal;
 
 /// One epoch of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,30 +55,21 @@ impl Epochs {
         self.0.last().map_or(0, |epoch| epoch.number)
     }
 
-    /// Whether a record that its own partition places in epoch `current` belongs to a later one, which other partitions
-    /// have found: a partition that holds no row when a source starts over, or that is new, may see no signal of its own.
-    /// Only streamed changes and rows of initial snapshots tell: their time is the database's, as that of `since` is.
-    #[must_use]
-    pub fn ahead(&self, current: u32, seen: &Sighting) -> Option<Signal> {
-        let mut later = self.0.iter().rev().take_while(|epoch| epoch.number > current);
-        if seen.read {
-            let initial = seen.commit_position.is_none() && !seen.incremental;
-            let position = seen.change_position;
-            let known = initial && later.any(|epoch| epoch.snapshot == Some(position));
-            return known.then_some(Signal::Snapshot { position });
-        }
-        let begun = later.any(|epoch| epoch.since.is_some() && epoch.since <= seen.source_ts);
-        begun.then_some(Signal::Elsewhere)
-    }
-
     /// One partition's positions start over while it is in epoch `current`: joins the epoch that another partition has
     /// raised for the same moment, or raises one.
     pub fn enter(&mut self, current: u32, signal: Signal, source_ts: Option<i64>) -> Entered {
         let position = match signal {
             Signal::Snapshot { position } => Some(position),
-            Signal::FreshOffsets | Signal::PositionsFell | Signal::Elsewhere => None,
+            Signal::FirstSeen { snapshot } => {
+                return Entered { number: self.begin(snapshot, source_ts), raised: false };
+            }
+            Signal::FreshOffsets | Signal::PositionsFell | Signal::Header { .. } => None,
         };
-        if let Some(at) = self.join(current, position, source_ts) {
+        let joined = match signal {
+            Signal::Header { epoch } => self.0.iter().position(|known| known.number == epoch),
+            _ => self.join(current, position, source_ts),
+        };
+        if let Some(at) = joined {
             let epoch = &mut self.0[at];
             epoch.snapshot = epoch.snapshot.or(position);
             epoch.since = match (epoch.since, source_ts) {
@@ -85,9 +78,23 @@ impl Epochs {
             };
             return Entered { number: epoch.number, raised: false };
         }
-        let number = self.highest().max(current) + 1;
+        let number = match signal {
+            Signal::Header { epoch } => epoch,
+            _ => self.highest().max(current).saturating_add(1),
+        };
         self.0.push(Epoch { number, snapshot: position, since: source_ts });
+        self.0.sort_by_key(|epoch| epoch.number);
         Entered { number, raised: true }
+    }
+
+    /// The epoch of a partition's first record: that of its snapshot, else the latest that had begun at its time. Without
+    /// a time, the latest.
+    #[must_use]
+    pub fn begin(&self, snapshot: Option<u64>, source_ts: Option<i64>) -> u32 {
+        let begun = |epoch: &&Epoch| source_ts.is_none() || epoch.since <= source_ts;
+        let same = |epoch: &&Epoch| snapshot.is_some() && epoch.snapshot == snapshot;
+        let found = self.0.iter().find(same).or_else(|| self.0.iter().rfind(begun));
+        found.map_or(0, |epoch| epoch.number)
     }
 
     /// Place of the epoch above `current` that the moment belongs to.

@@ -8,7 +8,6 @@
 //!   a connector that repeats itself after a crash repeats the old times too. Times of snapshot rows are not used, as
 //!   they are the connector's own.
 
-use super::epochs::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// What one record tells of its source's positions. Only for records that carry the connector's commit position (for
@@ -39,8 +38,16 @@ pub enum Signal {
     FreshOffsets,
     /// A commit position below an earlier one, at a later time (S3).
     PositionsFell,
-    /// Another partition has found the start of an epoch, and the record is of a later time.
-    Elsewhere,
+    /// The first record of the source in this partition, while the source is past epoch 0.
+    FirstSeen {
+        /// Position of the initial snapshot, if the record is a row of one.
+        snapshot: Option<u64>,
+    },
+    /// The record's own header says so (`[guard] epoch_header`), and it knows best.
+    Header {
+        /// The epoch that it names.
+        epoch: u32,
+    },
 }
 
 impl Signal {
@@ -51,7 +58,8 @@ impl Signal {
             Self::Snapshot { .. } => "snapshot",
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
-            Self::Elsewhere => "elsewhere",
+            Self::FirstSeen { .. } => "first_seen",
+            Self::Header { .. } => "header",
         }
     }
 }
@@ -61,10 +69,6 @@ impl Signal {
 pub struct Lineage {
     /// The source epoch.
     pub epoch: u32,
-    /// Offset of the next record to judge. What stands below was judged before, and what it told is written down: a replay
-    /// from the middle knows too little to judge.
-    #[serde(default)]
-    pub next: i64,
     /// Position of the initial snapshot, if rows of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<u64>,
@@ -89,15 +93,6 @@ impl Lineage {
         Self { epoch, ..Self::default() }
     }
 
-    /// Whether changes of a time when `epoch` had begun were placed in an earlier one, because this partition was read
-    /// before the one that found it: it has to be read again from there.
-    #[must_use]
-    pub fn ran_ahead_of(&self, epoch: &Epoch) -> bool {
-        let later = epoch.since.is_some() && self.latest >= epoch.since;
-        let snapshot = epoch.snapshot.is_some() && self.snapshot == epoch.snapshot;
-        self.epoch < epoch.number && (later || snapshot)
-    }
-
     /// Whether this record shows that positions started over. Changes nothing.
     #[must_use]
     pub fn judge(&self, seen: &Sighting) -> Option<Signal> {
@@ -120,7 +115,8 @@ impl Lineage {
             }
             (false, Some(commit)) => {
                 let fell = self.commit.is_some_and(|highest| commit < highest);
-                let later = seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
+                let later =
+                    seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
                 (fell && later).then_some(Signal::PositionsFell)
             }
         }
@@ -128,7 +124,7 @@ impl Lineage {
 
     /// Takes the record into account.
     pub fn note(&mut self, seen: &Sighting) {
-        // Rows of a snapshot beside the stream stand at its position.
+        // Rows of snapshots beside the stream stand at its position.
         self.commit = self.commit.max(seen.commit_position);
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {

@@ -19,8 +19,6 @@ pub enum Guard {
     Offset,
     /// As designed, but positions never start over.
     WithoutEpoch,
-    /// As designed, but a partition that was read past the start of an epoch before another one found it stays there.
-    RunningAhead,
     /// As designed, but a truncate only marks what is there.
     WithoutFloor,
     /// As designed, but of a key's changes in a batch only the last is kept, placeholders and all.
@@ -28,13 +26,12 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const WEAKER: [Self; 8] = [
+    pub const WEAKER: [Self; 7] = [
         Self::Lsn,
         Self::Sequence,
         Self::Timestamp,
         Self::Offset,
         Self::WithoutEpoch,
-        Self::RunningAhead,
         Self::WithoutFloor,
         Self::LastRowWins,
     ];

@@ -185,7 +185,7 @@ impl<'h> Sink<'h> {
         let written = self.written;
         self.say(|| "replay of everything".to_owned());
         for position in &mut self.positions {
-            position.next = 0;
+            *position = Position::default();
         }
         (0..self.workers.len()).for_each(|worker| self.crash(worker));
         for at in 0..self.positions.len() {
@@ -233,7 +233,7 @@ impl<'h> Sink<'h> {
         let worker = self.owner[at];
         self.discard(worker);
         let next = self.rng.usize(0..=self.positions[at].next);
-        self.positions[at].next = next;
+        self.positions[at] = Position { next, lineages: Vec::new() };
         self.say(|| format!("partition {at} is read again from {next}"));
     }
 
@@ -250,13 +250,15 @@ impl<'h> Sink<'h> {
         let topic = self.topic();
         if self.workers[owner].reading[at].is_none() {
             let Position { next, lineages } = self.positions[at].clone();
-            let tracker = Tracker::new(lineages, self.starts[at].clone());
+            let mut tracker = Tracker::new(lineages, self.starts[at].clone());
+            if self.epochs.highest() > 0 {
+                tracker.learn(SOURCE, self.epochs.clone());
+            }
             self.workers[owner].reading[at] = Some(Reading { next, tracker });
         }
         let offset = self.next(at);
         let Some(record) = topic.partitions[at].get(offset) else { return };
-        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { Some(0) };
-        let Some(epoch) = epoch else { return };
+        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { 0 };
         let reading = self.workers[owner].reading[at].as_mut().unwrap();
         reading.next += 1;
         if self.parked.contains(&(self.incarnation, at, offset)) {
@@ -277,56 +279,33 @@ impl<'h> Sink<'h> {
         }
     }
 
-    /// The epoch of a record; a new one is written down before the record counts. `None` when the worker has to read again.
-    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> Option<u32> {
+    /// The epoch of a record; a new one is written down before the record counts.
+    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> u32 {
         let seen = sighting(record);
         let offset = offset as i64;
         loop {
             let worker = &mut self.workers[self.owner[at]];
-            let tracker = &mut worker.reading[at].as_mut()?.tracker;
-            let (current, signal) = match tracker.place(SOURCE, offset, seen.as_ref()) {
-                Placed::In(epoch) => {
-                    match seen.as_ref().and_then(|seen| self.epochs.ahead(epoch, seen)) {
-                        Some(signal) => (epoch, signal),
-                        None => return Some(epoch),
-                    }
-                }
+            let tracker = &mut worker.reading[at].as_mut().unwrap().tracker;
+            let Some(seen) = &seen else { return tracker.highest(offset) };
+            let placed = tracker.place_at(SOURCE, offset, Some(seen), seen.source_ts);
+            let (current, signal) = match placed {
+                Placed::In(epoch) => return epoch,
                 Placed::StartsOver { current, signal } => (current, signal),
             };
             let epoch = self.epochs.enter(current, signal, Some(record.ts)).number;
             assert!(epoch > current, "an epoch that starts over is above the one before");
             tracker.enter(SOURCE, offset, epoch);
+            self.starts[at].retain(|start| start.offset != offset);
             self.starts[at].push(Start { source: SOURCE.to_owned(), offset, epoch });
+            self.learn();
             self.say(|| format!("partition {at} enters epoch {epoch} by {signal:?}"));
-            if self.guard != Guard::RunningAhead {
-                self.call_back(epoch);
-            }
         }
     }
 
-    /// Partitions that were read past the start of an epoch before anyone knew of it are read again from there.
-    fn call_back(&mut self, number: u32) {
-        let epoch = self.epochs.all().iter().find(|epoch| epoch.number == number).unwrap().clone();
-        for at in 0..self.positions.len() {
-            let reading = self.workers[self.owner[at]].reading[at].as_ref();
-            let lineages = reading.map_or(&*self.positions[at].lineages, |r| r.tracker.lineages());
-            if !lineages.iter().any(|(_, lineage)| lineage.ran_ahead_of(&epoch)) {
-                continue;
-            }
-            let begun = |record: &Record| match record.op {
-                Op::Read => record.commit.is_none() && Some(record.change) == epoch.snapshot,
-                _ => Some(record.ts) >= epoch.since,
-            };
-            let Some(next) = self.topic().partitions[at].iter().position(begun) else { continue };
-            let written = |start: &Start| start.epoch >= number && start.offset <= next as i64;
-            if self.starts[at].iter().any(written) {
-                continue;
-            }
-            self.discard(self.owner[at]);
-            let start = Start { source: SOURCE.to_owned(), offset: next as i64, epoch: number };
-            self.starts[at].push(start);
-            self.positions[at].next = self.positions[at].next.min(next);
-            self.say(|| format!("partition {at} ran ahead of epoch {number}: again from {next}"));
+    /// Every worker hears of the epochs.
+    fn learn(&mut self) {
+        for reading in self.workers.iter_mut().flat_map(|worker| &mut worker.reading).flatten() {
+            reading.tracker.learn(SOURCE, self.epochs.clone());
         }
     }
 
@@ -372,10 +351,10 @@ impl<'h> Sink<'h> {
             }
             Err(baseless) => {
                 for index in baseless {
-                    let row = &batch.rows[index];
-                    let at = read[usize::from(row.range)];
-                    self.parked.push((self.incarnation, at, row.offset as usize));
-                    self.say(|| format!("worker {worker} parks {at}/{}", row.offset));
+                    let (range, offset) = batch.rows[index].needs_base.unwrap();
+                    let at = read[usize::from(range)];
+                    self.parked.push((self.incarnation, at, offset as usize));
+                    self.say(|| format!("worker {worker} parks {at}/{offset}"));
                 }
                 self.discard(worker);
             }
@@ -437,6 +416,7 @@ fn fold(
         Op::Tombstone => (Kind::Tombstone, [None; COLUMNS], Some(record.ts)),
         Op::Truncate => unreachable!("a truncate is no row"),
     };
+    let old_key = record.old_key.filter(|_| needs_base && kind == Kind::Partial).map(key_field);
     arena.fold(Incoming {
         body: body(record.key, values).bytes(),
         key: &key_field(record.key),
@@ -444,6 +424,7 @@ fn fold(
         version,
         deleted_at,
         source_ts: Some(record.ts),
+        old_key: old_key.as_ref().map(|key| &key[..]),
         kept: &kept,
         needs_base: needs_base && kind == Kind::Partial,
         slot: slot(partition),
