@@ -96,6 +96,8 @@ impl Lineage {
     /// Whether this record shows that positions started over. Changes nothing.
     #[must_use]
     pub fn judge(&self, seen: &Sighting) -> Option<Signal> {
+        let later =
+            || seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
         match (seen.read, seen.commit_position) {
             (true, None) if !seen.incremental => {
                 let other = match self.snapshot {
@@ -111,13 +113,11 @@ impl Lineage {
                     _ => self.commit.is_none(),
                 };
                 let begun = self.streamed || self.commit.is_some();
-                (begun && !known).then_some(Signal::FreshOffsets)
+                (begun && !known && later()).then_some(Signal::FreshOffsets)
             }
             (false, Some(commit)) => {
                 let fell = self.commit.is_some_and(|highest| commit < highest);
-                let later =
-                    seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
-                (fell && later).then_some(Signal::PositionsFell)
+                (fell && later()).then_some(Signal::PositionsFell)
             }
         }
     }

@@ -10,8 +10,10 @@ use std::fmt::Write as _;
 /// What became of one history.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Verdict {
-    /// Keys whose row in Silver is not what the topics tell.
+    /// Keys whose row in Silver is not what the topics tell, and no dead letter says so.
     pub wrong: usize,
+    /// Keys whose row is not what the topics tell, because a record was dead-lettered for want of a base.
+    pub lettered: usize,
     /// Live rows that only a sweep can remove.
     pub ghosts: usize,
     /// Records that were dead-lettered for want of a base.
@@ -31,9 +33,18 @@ pub fn judge(history: &History, seed: u64, guard: Guard) -> Verdict {
 }
 
 fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
+    let lettered = |key: usize| {
+        let parked = |at: &(usize, usize, usize)| &history.kafka.topics[at.0].partitions[at.1][at.2];
+        sink.parked.iter().map(parked).any(|record| usize::from(record.key) == key)
+    };
+    let wrong = |with_letter: bool| {
+        let keys = (0..KEYS).filter(|key| is_wrong(history, sink, *key));
+        keys.filter(|key| lettered(*key) == with_letter).count()
+    };
     let partitions = history.kafka.topics.iter().flat_map(|topic| &topic.partitions);
     Verdict {
-        wrong: (0..KEYS).filter(|key| is_wrong(history, sink, *key)).count(),
+        wrong: wrong(false),
+        lettered: wrong(true),
         ghosts: history.kafka.told.iter().filter(|told| told.ghost).count(),
         parked: sink.parked.len(),
         rewritten: sink.rewritten,

@@ -136,6 +136,11 @@ impl Connector {
         self.chunk = None;
     }
 
+    /// In the middle of its first transaction. Rows of a blocking snapshot cannot be told from those of an initial one here.
+    pub fn opening(&self) -> bool {
+        self.last_commit.is_none() && self.place.1 > 0
+    }
+
     /// Everything that has committed is streamed.
     pub fn idle(&self, source: &Source) -> bool {
         self.place.0 >= source.log.len()

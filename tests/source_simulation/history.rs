@@ -40,6 +40,20 @@ impl Happens {
     }
 }
 
+impl Happens {
+    fn in_one_epoch(self) -> Self {
+        Self {
+            slot_loss: false,
+            interrupted: false,
+            new_cluster: false,
+            restored: false,
+            fresh_offsets: false,
+            topic_recreated: false,
+            ..self
+        }
+    }
+}
+
 /// What a history leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
@@ -52,6 +66,8 @@ pub struct Without {
     pub truncates: bool,
     pub growth: bool,
     pub placeholders: bool,
+    /// Anything that starts positions over.
+    pub epochs: bool,
 }
 
 /// What the source did and what Kafka holds of it.
@@ -98,6 +114,9 @@ impl History {
         }
         if without.growth {
             happens.growth = false;
+        }
+        if without.epochs {
+            happens = happens.in_one_epoch();
         }
         let kafka = Kafka::new(rng.usize(1..=3));
         let backup = (source.rows, source.wal);
@@ -162,7 +181,7 @@ impl World {
                 self.remark("read-only incremental snapshot");
                 self.connector.read_only(&self.source);
             }
-            2 if happens.blocking => {
+            2 if happens.blocking && !self.connector.opening() => {
                 self.remark("blocking snapshot");
                 self.connector.blocking(&mut self.rng, &mut self.kafka, &self.source);
             }

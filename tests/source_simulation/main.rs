@@ -18,6 +18,7 @@ use history::{History, Without};
 
 fn add(sum: &mut Verdict, one: Verdict) {
     sum.wrong += one.wrong;
+    sum.lettered += one.lettered;
     sum.ghosts += one.ghosts;
     sum.parked += one.parked;
     sum.rewritten += one.rewritten;
@@ -38,6 +39,7 @@ fn explore() {
         truncates: w.contains('t'),
         growth: w.contains('g'),
         placeholders: w.contains('f'),
+        epochs: w.contains('e'),
     };
     for guard in guards {
         let mut sum = Verdict::default();
