@@ -1,7 +1,7 @@
 //! Compares Silver with what the topics tell, and prints a history for people.
 
 use super::guard::Guard;
-use super::history::{History, Without};
+use super::history::{Gaps, History};
 use super::sink::Sink;
 use super::source::KEYS;
 use super::topic::{Record, Told};
@@ -26,6 +26,18 @@ pub struct Verdict {
     pub epochs: usize,
 }
 
+impl Verdict {
+    pub fn add(&mut self, one: Self) {
+        self.wrong += one.wrong;
+        self.lettered += one.lettered;
+        self.ghosts += one.ghosts;
+        self.parked += one.parked;
+        self.rewritten += one.rewritten;
+        self.records += one.records;
+        self.epochs += one.epochs;
+    }
+}
+
 /// Runs a history under a guard.
 pub fn judge(history: &History, seed: u64, guard: Guard) -> Verdict {
     let sink = Sink::run(history, seed, guard, false);
@@ -34,7 +46,8 @@ pub fn judge(history: &History, seed: u64, guard: Guard) -> Verdict {
 
 fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
     let lettered = |key: usize| {
-        let parked = |at: &(usize, usize, usize)| &history.kafka.topics[at.0].partitions[at.1][at.2];
+        let parked =
+            |at: &(usize, usize, usize)| &history.kafka.topics[at.0].partitions[at.1][at.2];
         sink.parked.iter().map(parked).any(|record| usize::from(record.key) == key)
     };
     let wrong = |with_letter: bool| {
@@ -60,8 +73,8 @@ fn is_wrong(history: &History, sink: &Sink<'_>, key: usize) -> bool {
 }
 
 /// The history of a seed, the sink's steps and both tables, as text.
-pub fn tell(seed: u64, without: Without, guard: Guard) -> String {
-    let history = History::new(seed, without, true);
+pub fn tell(seed: u64, gaps: Gaps, guard: Guard) -> String {
+    let history = History::new(seed, gaps, true);
     let mut text = format!("history {seed} under {guard:?}\n");
     for (number, topic) in history.kafka.topics.iter().enumerate() {
         let mut records: Vec<(usize, usize, &Record)> = Vec::new();

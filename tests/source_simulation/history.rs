@@ -54,20 +54,33 @@ impl Happens {
     }
 }
 
-/// What a history leaves out.
+/// What a history may hold although rows are known to end wrong by it: gaps of the product, by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Without {
-    /// Key changes with unchanged values.
-    pub moved_unchanged: bool,
-    /// Keys that change partition while values may be unchanged.
-    pub late_unchanged: bool,
-    /// Truncates that two workers may see in different orders.
-    pub shared_truncates: bool,
-    pub truncates: bool,
-    pub growth: bool,
-    pub placeholders: bool,
-    /// Anything that starts positions over.
-    pub epochs: bool,
+pub struct Gaps {
+    /// Unchanged values and repeats after a connector's crash: a repeated, older row is taken for the base of a partial one
+    /// that came before it in the same batch.
+    pub repeated: bool,
+    /// Unchanged values and keys that change partition: the row with the values may be read later than the one without.
+    pub late: bool,
+    /// Tombstones and keys that change partition: a tombstone that was read apart from its delete marks a row that has been
+    /// inserted in another partition, at a lower offset.
+    pub bare_tombstones: bool,
+    /// Epochs and what is compared across partitions (truncates, keys that change partition): each partition finds the start
+    /// of an epoch by itself, or does not.
+    pub epochs_apart: bool,
+}
+
+impl Gaps {
+    pub const NAMED: [(&str, Self); 4] = {
+        const NONE: Gaps =
+            Gaps { repeated: false, late: false, bare_tombstones: false, epochs_apart: false };
+        [
+            ("repeated", Self { repeated: true, ..NONE }),
+            ("late", Self { late: true, ..NONE }),
+            ("bare tombstones", Self { bare_tombstones: true, ..NONE }),
+            ("epochs apart", Self { epochs_apart: true, ..NONE }),
+        ]
+    };
 }
 
 /// What the source did and what Kafka holds of it.
@@ -95,7 +108,7 @@ struct World {
 
 impl History {
     /// The history of a seed. `traced` keeps remarks for people.
-    pub fn new(seed: u64, without: Without, traced: bool) -> Self {
+    pub fn new(seed: u64, gaps: Gaps, traced: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut source = Source::new(rng.u64(1_000..50_000), 1_000_000_000);
         source.full = rng.u8(0..6) == 0;
@@ -105,17 +118,9 @@ impl History {
         connector.tombstones = rng.u8(0..6) != 0;
         let mut happens = Happens::new(&mut rng);
         let workers = rng.usize(1..=2);
-        if without.moved_unchanged && source.moves || without.late_unchanged && happens.growth {
-            source.full = true;
-        }
-        source.full |= without.placeholders;
-        if without.shared_truncates && workers > 1 || without.truncates {
-            source.truncates = false;
-        }
-        if without.growth {
-            happens.growth = false;
-        }
-        if without.epochs {
+        source.full |= happens.crashes && !gaps.repeated || happens.growth && !gaps.late;
+        connector.tombstones &= !happens.growth || gaps.bare_tombstones;
+        if (happens.growth || source.truncates) && !gaps.epochs_apart {
             happens = happens.in_one_epoch();
         }
         let kafka = Kafka::new(rng.usize(1..=3));
@@ -141,7 +146,7 @@ impl World {
         for _ in 0..self.rng.usize(0..12) {
             self.source.act(&mut self.rng);
         }
-        self.first_connector();
+        self.new_connector();
         for _ in 0..self.rng.usize(10..60) {
             match self.rng.u8(0..100) {
                 0..55 => self.source.act(&mut self.rng),
@@ -242,10 +247,6 @@ impl World {
             self.kafka.recreate(count);
             self.remark(&format!("topic created again with {count} partitions"));
         }
-    }
-
-    fn first_connector(&mut self) {
-        self.new_connector();
     }
 
     /// A slot and offsets from nothing, with an initial snapshot, which may take several attempts.

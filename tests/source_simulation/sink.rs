@@ -266,9 +266,7 @@ impl<'h> Sink<'h> {
             return;
         }
         let version = self.guard.version(record, epoch, offset as i64);
-        self.say(|| {
-            format!("worker {owner} reads #{} at {at}/{offset}: {version}", record.number)
-        });
+        self.say(|| format!("worker {owner} reads #{} at {at}/{offset}: {version}", record.number));
         match record.op {
             Op::Truncate => self.truncate(at, Truncate { version, at: record.ts }),
             _ if self.guard == Guard::LastRowWins => {

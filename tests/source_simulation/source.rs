@@ -112,11 +112,6 @@ impl Source {
         Self { wal, rows, log: Vec::new(), open: Vec::new(), ..self.clone() }
     }
 
-    /// Transactions are in progress.
-    pub fn busy(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// One thing happens: a transaction begins, writes, commits or gives up.
     pub fn act(&mut self, rng: &mut Rng) {
         self.clock += rng.i64(1..2_000);
