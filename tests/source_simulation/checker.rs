@@ -45,14 +45,10 @@ pub fn judge(history: &History, seed: u64, guard: Guard) -> Verdict {
 }
 
 fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
-    let lettered = |key: usize| {
-        let parked =
-            |at: &(usize, usize, usize)| &history.kafka.topics[at.0].partitions[at.1][at.2];
-        sink.parked.iter().map(parked).any(|record| usize::from(record.key) == key)
-    };
+    let lettered = lettered(history, sink);
     let wrong = |with_letter: bool| {
         let keys = (0..KEYS).filter(|key| is_wrong(history, sink, *key));
-        keys.filter(|key| lettered(*key) == with_letter).count()
+        keys.filter(|key| lettered[*key] == with_letter).count()
     };
     let partitions = history.kafka.topics.iter().flat_map(|topic| &topic.partitions);
     Verdict {
@@ -64,6 +60,27 @@ fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
         records: partitions.map(Vec::len).sum(),
         epochs: sink.epochs.all().len(),
     }
+}
+
+/// Keys with a dead letter, and keys that such a row was given later: they inherit what it lacks.
+fn lettered(history: &History, sink: &Sink<'_>) -> [bool; KEYS] {
+    let mut lettered = [false; KEYS];
+    if sink.parked.is_empty() {
+        return lettered;
+    }
+    let topics = &history.kafka.topics;
+    for (topic, partition, offset) in &sink.parked {
+        lettered[usize::from(topics[*topic].partitions[*partition][*offset].key)] = true;
+    }
+    let mut records: Vec<&Record> =
+        topics.iter().flat_map(|topic| &topic.partitions).flatten().collect();
+    records.sort_by_key(|record| record.number);
+    for record in records {
+        if let Some(old) = record.old_key {
+            lettered[usize::from(record.key)] |= lettered[usize::from(old)];
+        }
+    }
+    lettered
 }
 
 fn is_wrong(history: &History, sink: &Sink<'_>, key: usize) -> bool {

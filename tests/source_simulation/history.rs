@@ -19,6 +19,7 @@ struct Happens {
     fresh_offsets: bool,
     growth: bool,
     topic_recreated: bool,
+    older_slot: bool,
 }
 
 impl Happens {
@@ -36,6 +37,7 @@ impl Happens {
             fresh_offsets: one_in(8),
             growth: one_in(4),
             topic_recreated: one_in(8),
+            older_slot: one_in(3),
         }
     }
 }
@@ -68,17 +70,26 @@ pub struct Gaps {
     /// Epochs and what is compared across partitions (truncates, keys that change partition): each partition finds the start
     /// of an epoch by itself, or does not.
     pub epochs_apart: bool,
+    /// Key changes with unchanged values below rows that a snapshot read ahead of the stream (a blocking one, or one over an
+    /// older slot): the old key's row belongs to a later life of that key already.
+    pub moved_below: bool,
 }
 
 impl Gaps {
-    pub const NAMED: [(&str, Self); 4] = {
-        const NONE: Gaps =
-            Gaps { repeated: false, late: false, bare_tombstones: false, epochs_apart: false };
+    pub const NAMED: [(&str, Self); 5] = {
+        const NONE: Gaps = Gaps {
+            repeated: false,
+            late: false,
+            bare_tombstones: false,
+            epochs_apart: false,
+            moved_below: false,
+        };
         [
             ("repeated", Self { repeated: true, ..NONE }),
             ("late", Self { late: true, ..NONE }),
             ("bare tombstones", Self { bare_tombstones: true, ..NONE }),
             ("epochs apart", Self { epochs_apart: true, ..NONE }),
+            ("moved below a snapshot", Self { moved_below: true, ..NONE }),
         ]
     };
 }
@@ -119,6 +130,8 @@ impl History {
         let mut happens = Happens::new(&mut rng);
         let workers = rng.usize(1..=2);
         source.full |= happens.crashes && !gaps.repeated || happens.growth && !gaps.late;
+        let ahead = happens.blocking || happens.older_slot;
+        source.full |= source.moves && ahead && !gaps.moved_below;
         connector.tombstones &= !happens.growth || gaps.bare_tombstones;
         if (happens.growth || source.truncates) && !gaps.epochs_apart {
             happens = happens.in_one_epoch();
@@ -259,7 +272,7 @@ impl World {
             self.slot();
             let ts = self.source.clock;
             // A slot that was there before: its position is read first, the rows are as of a moment later.
-            if self.rng.u8(0..4) == 0 {
+            if self.happens.older_slot && self.rng.bool() {
                 (0..self.rng.usize(0..5)).for_each(|_| self.source.act(&mut self.rng));
             }
             let rows = self.source.rows;
