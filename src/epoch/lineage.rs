@@ -96,13 +96,14 @@ impl Lineage {
     /// Whether this record shows that positions started over. Changes nothing.
     #[must_use]
     pub fn judge(&self, seen: &Sighting) -> Option<Signal> {
+        let begun = self.streamed || self.commit.is_some();
         let later =
             || seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
         match (seen.read, seen.commit_position) {
             (true, None) if !seen.incremental => {
                 let other = match self.snapshot {
                     Some(position) => position != seen.change_position,
-                    None => self.streamed,
+                    None => begun,
                 };
                 other.then_some(Signal::Snapshot { position: seen.change_position })
             }
@@ -112,7 +113,6 @@ impl Lineage {
                     (Some(opening), Some(at)) => opening == at,
                     _ => self.commit.is_none(),
                 };
-                let begun = self.streamed || self.commit.is_some();
                 (begun && !known && later()).then_some(Signal::FreshOffsets)
             }
             (false, Some(commit)) => {

@@ -14,6 +14,7 @@ struct Stored {
     last_commit: Option<u64>,
     /// `lsn_proc`: the last streamed change.
     processed: Option<u64>,
+    last_change: u64,
 }
 
 /// How the window of an incremental chunk ends.
@@ -56,7 +57,7 @@ impl Connector {
     /// A connector whose slot decodes what commits from now on.
     pub fn new(source: &Source) -> Self {
         let place = (source.log.len(), 0);
-        let stored = Stored { place, last_commit: None, processed: None };
+        let stored = Stored { place, last_commit: None, processed: None, last_change: source.wal };
         Self {
             place,
             furthest: place,
@@ -123,8 +124,8 @@ impl Connector {
 
     /// Kafka Connect flushes offsets.
     pub fn flush(&mut self) {
-        let Self { place, last_commit, processed, .. } = *self;
-        self.stored = Stored { place, last_commit, processed };
+        let Self { place, last_commit, processed, last_change, .. } = *self;
+        self.stored = Stored { place, last_commit, processed, last_change };
     }
 
     /// Starts again where offsets were flushed last. A chunk under way is read again later, under other signals.
@@ -133,6 +134,7 @@ impl Connector {
         // Before the first commit the offsets know no commit: the last change stands in for it.
         self.last_commit = self.stored.last_commit.or(self.stored.processed);
         self.processed = self.stored.processed;
+        self.last_change = self.stored.last_change;
         self.chunk = None;
     }
 
