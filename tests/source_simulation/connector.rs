@@ -138,9 +138,9 @@ impl Connector {
         self.chunk = None;
     }
 
-    /// In the middle of its first transaction. Rows of a blocking snapshot cannot be told from those of an initial one here.
+    /// Before the end of its first transaction. Rows of a blocking snapshot cannot be told from those of an initial one here.
     pub fn opening(&self) -> bool {
-        self.last_commit.is_none() && self.place.1 > 0
+        self.last_commit.is_none()
     }
 
     /// Everything that has committed is streamed.

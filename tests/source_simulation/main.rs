@@ -8,8 +8,8 @@
 //! `SILVERSINK_HISTORIES` sets how many histories are run, `SILVERSINK_SEED` runs and prints one.
 //!
 //! Not generated, because no order can tell: keys that are exchanged inside one transaction (a deferrable key), unchanged
-//! values that arrive as NULL, truncates inside the window of an incremental chunk, blocking snapshots inside the first
-//! transaction of a slot, a source clock that steps back by more than the pause between two clusters. What is generated and
+//! values that arrive as NULL, truncates inside the window of an incremental chunk, blocking snapshots before the
+//! end of the first transaction of a slot, a source clock that steps back by more than the pause between two clusters. What is generated and
 //! known to end wrong stands in [`history::Gaps`].
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
