@@ -53,5 +53,5 @@ stack-up: ## Kafka, Connect with Debezium, registry and PostgreSQL on loopback
 stack-down: ## stops what stack-up started
 	tests/stack/down.sh
 
-soak: ## not there yet
-	@echo 'make soak: there is no soak test yet' >&2; exit 1
+soak: ## ten million simulated histories of a source; ARGS or SILVERSINK_HISTORIES sets the number
+	SILVERSINK_HISTORIES=$(or $(ARGS),$(SILVERSINK_HISTORIES),10000000) cargo test --release --locked --test source_simulation no_row_ends_wrong -- --nocapture

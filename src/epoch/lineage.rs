@@ -78,7 +78,7 @@ pub struct Lineage {
     /// Commit time of the first transaction (commit position null), if changes of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opening: Option<i64>,
-    /// Highest commit position of a streamed change.
+    /// Highest commit position.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal")]
     commit: Option<u128>,
     /// Latest source time of a streamed change.
@@ -96,11 +96,14 @@ impl Lineage {
     /// Whether this record shows that positions started over. Changes nothing.
     #[must_use]
     pub fn judge(&self, seen: &Sighting) -> Option<Signal> {
+        let begun = self.streamed || self.commit.is_some();
+        let later =
+            || seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
         match (seen.read, seen.commit_position) {
             (true, None) if !seen.incremental => {
                 let other = match self.snapshot {
                     Some(position) => position != seen.change_position,
-                    None => self.streamed,
+                    None => begun,
                 };
                 other.then_some(Signal::Snapshot { position: seen.change_position })
             }
@@ -110,18 +113,19 @@ impl Lineage {
                     (Some(opening), Some(at)) => opening == at,
                     _ => self.commit.is_none(),
                 };
-                (self.streamed && !known).then_some(Signal::FreshOffsets)
+                (begun && !known && later()).then_some(Signal::FreshOffsets)
             }
             (false, Some(commit)) => {
                 let fell = self.commit.is_some_and(|highest| commit < highest);
-                let later = seen.source_ts.zip(self.latest).is_some_and(|(at, latest)| at > latest);
-                (fell && later).then_some(Signal::PositionsFell)
+                (fell && later()).then_some(Signal::PositionsFell)
             }
         }
     }
 
     /// Takes the record into account.
     pub fn note(&mut self, seen: &Sighting) {
+        // Rows of snapshots beside the stream stand at its position.
+        self.commit = self.commit.max(seen.commit_position);
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {
                 self.snapshot = Some(seen.change_position);
@@ -130,9 +134,8 @@ impl Lineage {
         }
         self.streamed = true;
         self.latest = self.latest.max(seen.source_ts);
-        match seen.commit_position {
-            None => self.opening = self.opening.or(seen.source_ts),
-            Some(commit) => self.commit = self.commit.max(Some(commit)),
+        if seen.commit_position.is_none() {
+            self.opening = self.opening.or(seen.source_ts);
         }
     }
 }

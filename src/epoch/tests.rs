@@ -134,6 +134,28 @@ fn incremental_and_blocking_snapshots_belong_to_their_lineage() {
 }
 
 #[test]
+fn rows_beside_the_stream_show_how_far_positions_had_come() {
+    let incremental = Sighting { read: true, incremental: true, ..change(120, 900) };
+    let blocking = Sighting { read: true, ..change(120, 900) };
+    for read in [incremental, blocking] {
+        for after in [first(950), change(50, 950), row(130)] {
+            let mut log = Partitions::default();
+            assert_eq!(log.all(0, &[read, after]), [0, 1], "{read:?} {after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_replay_from_the_middle_takes_a_repeated_first_transaction_for_what_it_is() {
+    let mut log = Partitions::default();
+    let history = [row(100), first(1), change(110, 2), change(120, 3), first(1), change(110, 2)];
+    assert_eq!(log.all(0, &history), [0; 6]);
+    log.trackers[0].rewind(Vec::new());
+    log.offsets[0] = 3;
+    assert_eq!(log.all(0, &history[3..]), [0; 3]);
+}
+
+#[test]
 fn sources_that_share_a_partition_have_lineages_of_their_own() {
     let mut log = Partitions::default();
     assert_eq!(log.read_of("a", 0, &change(1_000, 5)), 0);

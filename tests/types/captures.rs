@@ -8,7 +8,7 @@ use silversink::config::{
 };
 use silversink::decode::plan::{self, SchemaText, describe};
 use silversink::decode::slot::Scratch;
-use silversink::decode::{ChangeKind, Decoded, RowBuffer, SchemaId, TopicDecoder};
+use silversink::decode::{ChangeKind, Decoded, RegistryId, RowBuffer, SchemaId, TopicDecoder};
 use silversink::demo::capture::{Capture, TableTruth};
 use silversink::demo::ground_truth::{Difference, Mismatch, verify};
 use silversink::record::OwnedRecord;
@@ -76,9 +76,9 @@ async fn replay(
     let shape = Arc::new(described.unwrap().shape);
     let schemas = capture.schemas(encoding).unwrap();
     let schema_text = |id: &SchemaId| match id {
-        SchemaId::Avro(id) => schemas[id].schema.clone(),
+        SchemaId::Avro(RegistryId::Confluent(id)) => schemas[id].schema.clone(),
         SchemaId::ConnectJson(text) => text.to_string(),
-        SchemaId::Schemaless | SchemaId::None => String::new(),
+        SchemaId::Avro(_) | SchemaId::Schemaless | SchemaId::None => String::new(),
     };
     let mut decoder = TopicDecoder::new(Format::Auto, settings.clone());
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
