@@ -13,6 +13,7 @@ pub mod identify;
 pub mod json;
 pub mod keytext;
 pub mod plan;
+pub mod readable;
 pub mod row;
 pub mod schema;
 pub mod sequence;

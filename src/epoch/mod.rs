@@ -6,6 +6,7 @@
 //! [`epochs`] gives it a number that all partitions of the source share.
 
 pub mod epochs;
+pub mod header;
 pub mod lineage;
 pub mod stored;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::bookkeeping::finish;
 use super::epochs::{columns, number, put_starts, read_epochs};
 use super::{Destination, sqlstate};
 use crate::fault::{Code, Fault};
+use crate::record::Coordinates;
 use crate::sql::epochs;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row, Transaction};
@@ -118,6 +119,33 @@ impl Destination {
             ));
         }
         Ok(raised)
+    }
+
+    /// The epoch that is written down for a record; 0 where there is no bookkeeping yet.
+    ///
+    /// # Errors
+    /// Transient when the server is away.
+    pub async fn epoch_at(
+        &self,
+        pipeline: &str,
+        source: &str,
+        at: &Coordinates,
+    ) -> Result<u32, Fault> {
+        let doing = "reading source epochs";
+        let client = self.client().await?;
+        let parameters = [
+            (&pipeline as _, Type::TEXT),
+            (&source as _, Type::TEXT),
+            (&at.topic as _, Type::TEXT),
+            (&at.partition as _, Type::INT4),
+            (&at.offset as _, Type::INT8),
+        ];
+        let asked = client.query_typed_one(epochs::EPOCH_AT, &parameters);
+        match self.ask(doing, asked).await {
+            Ok(row) => number(&row, 0).map_err(|e| sqlstate::fault(doing, &e)),
+            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => Ok(0),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Every epoch and every start that a pipeline has written down.

@@ -88,6 +88,11 @@ pub const PUT_STARTS: &str = "INSERT INTO silversink.source_epoch_start AS s \
   ON CONFLICT ON CONSTRAINT source_epoch_start_pkey DO UPDATE SET epoch = excluded.epoch, reason = excluded.reason, \
     at = now() WHERE s.epoch < excluded.epoch";
 
+/// The epoch that is written down for a record, in any incarnation of its topic; for a record without a source the highest
+/// of any. `$1` pipeline, `$2` source, `$3` topic, `$4` partition, `$5` offset.
+pub const EPOCH_AT: &str = "SELECT coalesce(max(epoch), 0) FROM silversink.source_epoch_start \
+  WHERE pipeline = $1 AND (source = $2 OR $2 = '') AND topic = $3 AND partition = $4 AND start_offset <= $5";
+
 /// Starts in partitions. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition.
 pub const STARTS_OF: &str = "SELECT s.topic, s.partition, s.source, s.start_offset, s.epoch \
   FROM unnest($2, $3, $4) AS a(topic, topic_id, part) \

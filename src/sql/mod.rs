@@ -1,5 +1,6 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
+pub mod alteration;
 pub mod catalogue;
 pub mod ddl;
 pub mod epochs;
@@ -7,4 +8,5 @@ pub mod ident;
 pub mod ledger;
 pub mod merge;
 pub mod settle;
+pub mod source;
 pub mod stage;

@@ -11,8 +11,8 @@ use super::lane::{Need, Partition};
 use super::report::{Report, Reports};
 use crate::core::{Input, LaneId, PartitionId};
 use crate::decode::{Change, ChangeKind};
-use crate::epoch::{Entered, Epochs, Lineage, Placed, Start, Tracker, stored};
-use crate::fault::{Code, Fault};
+use crate::epoch::{Entered, Epochs, Lineage, Placed, Start, Tracker, header, stored};
+use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::record::RawRecord;
 use crate::telemetry::metrics;
@@ -73,7 +73,7 @@ impl Sources {
         header: Option<&str>,
     ) -> Result<Placed, Fault> {
         let declared = match header {
-            Some(name) => declared(name, raw)?,
+            Some(name) => header::declared(name, raw)?,
             None => None,
         };
         let seen = change.sighting.as_ref();
@@ -88,21 +88,6 @@ impl Sources {
             }
         })
     }
-}
-
-/// The epoch that a record's header names.
-fn declared(name: &str, raw: &RawRecord<'_>) -> Result<Option<u32>, Fault> {
-    let Some(value) = raw.headers.get(name) else { return Ok(None) };
-    let number = value
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.trim().parse().ok());
-    number.map(Some).ok_or_else(|| {
-        Fault::blocked(
-            Code::EpochHeaderInvalid,
-            format!("header {name} of record {} is no whole number from 0 to 4294967295", raw.coordinates()),
-            "let the connector's InsertHeader transform write a decimal number, or remove [guard] epoch_header",
-        )
-    })
 }
 
 /// What has to be written down before the record can be taken.
