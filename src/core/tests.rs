@@ -70,7 +70,7 @@ fn a_lane_that_is_fenced_while_it_waits_claims_its_partitions_again() {
     let mut core = running(Settings::default());
     let mut out = Vec::new();
     core.step(Tick(1), Input::PlanNeeded(LANE), &mut out);
-    assert_eq!(out, [Action::Resolve(LANE)]);
+    assert!(out.contains(&Action::Resolve(LANE)), "{out:?}");
     out.clear();
     let fenced = Fault::new(Class::Fenced, Code::Fenced, "claimed by another worker");
     core.step(Tick(2), Input::Planned { lane: LANE, outcome: Err(fenced) }, &mut out);
