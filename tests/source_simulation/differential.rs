@@ -74,6 +74,7 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
             needs_base,
             slot: 0,
             offset,
+            own_time: false,
         });
     }
     let range = OffsetRange {
@@ -87,6 +88,7 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
         folded: 0,
         skipped: 0,
         dead_lettered: 0,
+        lineage: None,
     };
     arena.seal(1, vec![SealedRange { slot: 0, range }])
 }

@@ -33,6 +33,7 @@ pub fn shape() -> &'static Arc<TableShape> {
             ],
             key: vec![0],
             bookkeeping: Bookkeeping::default(),
+            generated: Vec::new(),
         })
     })
 }

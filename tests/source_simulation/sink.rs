@@ -376,6 +376,7 @@ fn sealed(at: usize, from: usize, next: usize) -> SealedRange {
         folded: 0,
         skipped: 0,
         dead_lettered: 0,
+        lineage: None,
     };
     SealedRange { slot: slot(at), range }
 }
@@ -427,5 +428,6 @@ fn fold(
         needs_base: needs_base && kind == Kind::Partial,
         slot: slot(partition),
         offset: offset as i64,
+        own_time: false,
     });
 }

@@ -75,7 +75,7 @@ fn cuts(length: usize, rng: &mut Rng) -> Vec<usize> {
 }
 
 /// Cut data that are refused, of one encoding; every datum is read whole on the way.
-fn refused(encoding: &PathBuf) -> usize {
+fn refused(encoding: &Path) -> usize {
     let registry = capture::registry(encoding);
     let records = capture::records(encoding);
     let mut by_schema: BTreeMap<u32, Vec<&[u8]>> = BTreeMap::new();
