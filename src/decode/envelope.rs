@@ -1,163 +1,16 @@
 //! Op, version and source time of a record, from the facts that a walker found beside the row.
 
+use super::facts::{Fact, Facts};
 use super::sequence;
 use super::slot::{Scratch, Slot};
+use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::version::{Version, VersionParts};
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's zero.
 const UNIX_TO_POSTGRES_US: i64 = 946_684_800_000_000;
 
-/// What a record tells beside its row. The number is the place in [`Facts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// `op` or `__op`.
-    Op,
-    /// `__deleted` of flattened records.
-    Deleted,
-    /// `source.connector`.
-    Connector,
-    /// `source.sequence`.
-    Sequence,
-    /// `source.lsn`.
-    Lsn,
-    /// `source.commit_lsn`.
-    CommitLsn,
-    /// `source.commit_scn`.
-    CommitScn,
-    /// `source.ts_us`.
-    SourceTsUs,
-    /// `source.ts_ms`.
-    SourceTsMs,
-    /// The envelope's own `ts_us`.
-    TsUs,
-    /// The envelope's own `ts_ms`.
-    TsMs,
-}
-
-const FACTS: usize = 11;
-
-impl Fact {
-    /// By name inside Debezium's `source` block.
-    #[must_use]
-    pub fn of_source(name: &str) -> Option<Self> {
-        Some(match name {
-            "connector" => Self::Connector,
-            "sequence" => Self::Sequence,
-            "lsn" => Self::Lsn,
-            "commit_lsn" => Self::CommitLsn,
-            "commit_scn" => Self::CommitScn,
-            "ts_us" => Self::SourceTsUs,
-            "ts_ms" => Self::SourceTsMs,
-            _ => return None,
-        })
-    }
-
-    /// By name at the top of the envelope.
-    #[must_use]
-    pub fn of_envelope(name: &str) -> Option<Self> {
-        Some(match name {
-            "op" => Self::Op,
-            "ts_us" => Self::TsUs,
-            "ts_ms" => Self::TsMs,
-            _ => return None,
-        })
-    }
-
-    /// By name in a flattened record (`add.fields` of ExtractNewRecordState with its standard prefix `__`).
-    #[must_use]
-    pub fn of_flattened(name: &str) -> Option<Self> {
-        Some(match name.strip_prefix("__")? {
-            "op" => Self::Op,
-            "deleted" => Self::Deleted,
-            "connector" | "source_connector" => Self::Connector,
-            "sequence" | "source_sequence" => Self::Sequence,
-            "lsn" | "source_lsn" => Self::Lsn,
-            "commit_lsn" | "source_commit_lsn" => Self::CommitLsn,
-            "commit_scn" | "source_commit_scn" => Self::CommitScn,
-            "source_ts_us" => Self::SourceTsUs,
-            "source_ts_ms" => Self::SourceTsMs,
-            "ts_us" => Self::TsUs,
-            "ts_ms" => Self::TsMs,
-            _ => return None,
-        })
-    }
-}
-
-/// The facts of one record.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'r> {
-    slots: [Slot<'r>; FACTS],
-    /// The before image.
-    pub before: Image<'r>,
-    /// Whether there is an after image.
-    pub after: bool,
-}
-
-/// Where the before image is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Image<'r> {
-    /// There is none.
-    Missing,
-    /// Its bytes (Avro: from its start to the end of the record; JSON: exactly its text).
-    At(&'r [u8]),
-}
-
-impl Default for Facts<'_> {
-    fn default() -> Self {
-        Self { slots: [Slot::Absent; FACTS], before: Image::Missing, after: false }
-    }
-}
-
-impl<'r> Facts<'r> {
-    /// Sets a fact; the last one wins.
-    pub fn set(&mut self, fact: Fact, slot: Slot<'r>) {
-        if let Some(place) = self.slots.get_mut(fact as usize) {
-            *place = slot;
-        }
-    }
-
-    /// Whether a fact was found, null included.
-    #[must_use]
-    pub fn has(&self, fact: Fact) -> bool {
-        !matches!(self.get(fact), Slot::Absent)
-    }
-
-    /// Whether the op is `c`, or not told.
-    #[must_use]
-    pub fn may_create(&self, scratch: &Scratch) -> bool {
-        !matches!(self.text(Fact::Op, scratch), Ok(Some("u" | "r")))
-    }
-
-    fn get(&self, fact: Fact) -> &Slot<'r> {
-        self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
-    }
-
-    /// A fact that is text; `None` when it is absent or null.
-    fn text<'a>(&'a self, fact: Fact, scratch: &'a Scratch) -> Result<Option<&'a str>, Fault> {
-        match self.get(fact) {
-            Slot::Absent | Slot::Null => Ok(None),
-            slot => {
-                scratch.text(slot).map(Some).ok_or_else(|| invalid(format!("{fact:?} is no text")))
-            }
-        }
-    }
-
-    /// A fact that is an integer (a decimal in quotes counts too); `None` when it is absent or null.
-    fn integer(&self, fact: Fact, scratch: &Scratch) -> Result<Option<i64>, Fault> {
-        match self.get(fact) {
-            Slot::Absent | Slot::Null => Ok(None),
-            Slot::Int(n) => Ok(Some(*n)),
-            slot => scratch
-                .text(slot)
-                .and_then(|text| text.parse().ok())
-                .map(Some)
-                .ok_or_else(|| invalid(format!("{fact:?} is no 64-bit integer"))),
-        }
-    }
-}
-
-fn invalid(what: impl std::fmt::Display) -> Fault {
+pub(super) fn invalid(what: impl std::fmt::Display) -> Fault {
     Fault::poison(Code::EnvelopeInvalid, format!("read envelope: {what}"))
 }
 
@@ -183,14 +36,19 @@ fn op(text: &str) -> Result<Op, Fault> {
         "d" => Ok(Op::Delete),
         "t" => Ok(Op::Truncate),
         "m" => Ok(Op::Message),
-        _ => Err(invalid("op is none of c, u, r, d, t, m")),
+        // Not dead-lettered: whatever it means to the row, later records of the row rest on it.
+        _ => Err(Fault::blocked(
+            Code::OpUnknown,
+            "read envelope: op is none of c, u, r, d, t, m",
+            "a newer connector may have ops that this version does not know: update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+        )),
     }
 }
 
 /// What an envelope asks for.
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when op is missing or unknown, or `after` is missing where the op needs it.
+/// Poison `EnvelopeInvalid` when op is missing, or `after` where the op needs it; blocked `OpUnknown`.
 pub fn envelope_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
     let op = op(facts.text(Fact::Op, scratch)?.ok_or_else(|| invalid("op is missing"))?)?;
     if matches!(op, Op::Read | Op::Write) && !facts.after {
@@ -202,7 +60,7 @@ pub fn envelope_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 /// What a flattened record asks for; without `__op` it is a write.
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when `__op` or `__deleted` is unknown.
+/// Poison `EnvelopeInvalid` when `__deleted` is no boolean; blocked `OpUnknown`.
 pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
     let deleted = match (facts.get(Fact::Deleted), facts.text(Fact::Deleted, scratch)) {
         (Slot::Bool(deleted), _) => *deleted,
@@ -231,16 +89,24 @@ pub fn offset_version(source_epoch: u32, offset: i64) -> Result<Version, Fault> 
 /// The version of a change (design: version guard).
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when a position is there but cannot be read.
+/// Poison `EnvelopeInvalid` when a position is there but cannot be read; blocked when the route orders by the binary log and
+/// the record tells no place in it.
 pub fn version(
     facts: &Facts<'_>,
     op: Op,
     flattened: bool,
     source_epoch: u32,
     offset: i64,
+    position: Position,
     scratch: &Scratch,
 ) -> Result<Version, Fault> {
     let by_offset = offset_version(source_epoch, offset)?;
+    if position == Position::Binlog {
+        let mut parts = by_offset.parts();
+        parts.phase = u8::from(op != Op::Read);
+        binlog(facts, flattened, &mut parts, scratch)?;
+        return Ok(Version::new(parts));
+    }
     // A flattened record has a position only together with its op: without op the phase is unknown.
     if flattened && facts.text(Fact::Op, scratch)?.is_none() {
         return Ok(by_offset);
@@ -258,9 +124,11 @@ pub fn version(
         }
         Some("sqlserver" | "db2") => {
             parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
-                Some(text) => sequence::commit_lsn(text)
-                    .ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?,
-                None => 0,
+                // Debezium's Lsn prints a missing one so.
+                None | Some("NULL") => 0,
+                Some(text) => sequence::commit_lsn(text).ok_or_else(|| {
+                    invalid("source.commit_lsn is not hex digits as 8:8:4 or more")
+                })?,
             };
         }
         Some("oracle") => {
@@ -293,6 +161,32 @@ fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> R
     Ok(())
 }
 
+/// Place in the binary log: one server's files are numbered and its events never overlap, so `(file, pos)` orders commits
+/// and `row` what one event holds.
+fn binlog(
+    facts: &Facts<'_>,
+    flattened: bool,
+    parts: &mut VersionParts,
+    scratch: &Scratch,
+) -> Result<(), Fault> {
+    let file = facts.text(Fact::BinlogFile, scratch)?;
+    let pos = facts.integer(Fact::BinlogPos, scratch)?;
+    let told = !flattened || facts.text(Fact::Op, scratch)?.is_some();
+    let (Some(file), Some(pos), true) = (file, pos, told) else {
+        // Any other version would lose against every one that has a position.
+        return Err(Fault::blocked(
+            Code::EnvelopeInvalid,
+            "read envelope: the route orders by the binary log, and the record does not tell its place there",
+            "remove position = \"binlog\" from the route, or, if the records are flattened, set add.fields=op,source.file,source.pos,source.row in the connector",
+        ));
+    };
+    parts.commit_position = sequence::binlog(file, pos)
+        .ok_or_else(|| invalid("source.file and source.pos are no place in a binary log"))?;
+    let row = facts.integer(Fact::BinlogRow, scratch)?.unwrap_or(0);
+    parts.change_position = u64::try_from(row).map_err(|_| invalid("source.row is negative"))?;
+    Ok(())
+}
+
 /// When the change happened at the source, in microseconds since 2000-01-01: `source.ts_us`, else `source.ts_ms`, else
 /// the envelope's own time, else Kafka's timestamp.
 ///
@@ -303,6 +197,9 @@ pub fn source_time(
     kafka_ms: Option<i64>,
     scratch: &Scratch,
 ) -> Result<Option<i64>, Fault> {
+    if let Some(s) = facts.integer(Fact::SourceTsS, scratch)? {
+        return Ok(s.checked_mul(1000).and_then(from_unix_millis));
+    }
     for (micros, millis) in [(Fact::SourceTsUs, Fact::SourceTsMs), (Fact::TsUs, Fact::TsMs)] {
         if let Some(us) = facts.integer(micros, scratch)? {
             return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));

@@ -4,7 +4,7 @@
 //! Its form is that of the connector's header converter. The default (`SimpleHeaderConverter`) writes a struct as JSON-like
 //! text, `JsonConverter` writes JSON with or without an envelope of schema and payload. Other forms are not read.
 
-use super::envelope::Facts;
+use super::facts::Facts;
 use super::json::walk::{Role, Walk};
 use super::plan::TablePlan;
 use super::row::{RowBuffer, Slots};

@@ -138,7 +138,7 @@ impl Writer {
 }
 
 /// What the settle function does with staged rows, as statements.
-fn merging(stage: &Stage, batch: &Batch, variant: Variant) -> String {
+pub(super) fn merging(stage: &Stage, batch: &Batch, variant: Variant) -> String {
     let shape = &stage.shape;
     let mut statements = Vec::new();
     if let Some(truncate) = &batch.truncate {

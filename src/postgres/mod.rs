@@ -8,6 +8,7 @@
 //! - Every wait has a deadline on both sides: `statement_timeout` and `lock_timeout` in the session, and one here,
 //!   because no server setting ends a session whose client is frozen or whose network is gone.
 
+mod alter;
 mod bookkeeping;
 mod catalogue;
 mod claim;
@@ -16,6 +17,7 @@ mod copy;
 mod isolate;
 mod params;
 pub mod readback;
+mod rehearse;
 mod session;
 mod sqlstate;
 mod stages;
@@ -23,8 +25,10 @@ mod status;
 mod truncate;
 mod writer;
 
+pub use alter::{LARGEST_REWRITE, Origin};
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use rehearse::{Rehearsal, SilverRow};
 pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;

@@ -110,6 +110,23 @@ pub fn superseded_by_range(shape: &TableShape, number: u32) -> String {
     )
 }
 
+/// The target rows of the staged keys: version, the three times as text, and the whole row as JSON text.
+#[must_use]
+pub fn rows_of_stage(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
+    format!(
+        "SELECT t.{}, t.{}::pg_catalog.text, t.{}::pg_catalog.text, t.{}::pg_catalog.text, \
+         pg_catalog.to_jsonb(t)::pg_catalog.text FROM {} AS s JOIN {} AS t ON {}",
+        names.version,
+        names.deleted_at,
+        names.source_ts,
+        names.applied_at,
+        stage::name(number),
+        ident::table(&shape.table),
+        stage::same_key(shape)
+    )
+}
+
 /// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset.
 fn tombstone_applies(names: &Names) -> String {
     let at = Version::OFFSET_AT + 1;

@@ -1,5 +1,6 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
+pub mod alteration;
 pub mod base;
 pub mod catalogue;
 pub mod ddl;
@@ -8,4 +9,5 @@ pub mod ident;
 pub mod ledger;
 pub mod merge;
 pub mod settle;
+pub mod source;
 pub mod stage;

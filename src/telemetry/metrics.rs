@@ -139,8 +139,13 @@ impl TableMetrics {
     }
 
     /// Records skipped by a named rule.
-    pub fn skipped(&self, records: u64) {
+    pub fn skipped(&self, rule: &'static str, records: u64) {
         self.skipped.increment(records);
+        counter!(
+            names::SKIPPED_RECORDS_TOTAL,
+            vec![self.table.clone(), Label::new(names::RULE, rule)]
+        )
+        .increment(records);
     }
 
     /// Records dead-lettered for one cause.
@@ -305,7 +310,7 @@ mod tests {
             let mut table = TableMetrics::new(&orders());
             table.applied(3);
             table.superseded(2);
-            table.skipped(1);
+            table.skipped("heartbeat", 1);
             table.dead_lettered(Code::Undecodable, 4);
             table.batch(10, 2000, Duration::from_millis(20));
             table.fresh(1_700_000_000_500, Duration::from_millis(7));
@@ -332,6 +337,7 @@ mod tests {
             "silversink_records_total{table=\"silver.orders\",outcome=\"superseded\"} 2",
             "silversink_records_total{table=\"silver.orders\",outcome=\"skipped\"} 1",
             "silversink_records_total{table=\"silver.orders\",outcome=\"dead_lettered\"} 4",
+            "silversink_skipped_records_total{table=\"silver.orders\",rule=\"heartbeat\"} 1",
             "silversink_dlq_records_total{table=\"silver.orders\",class=\"undecodable\"} 4",
             "silversink_batch_records_bucket{table=\"silver.orders\",le=\"10\"} 1",
             "silversink_batch_bytes_bucket{table=\"silver.orders\",le=\"1024\"} 0",

@@ -14,6 +14,9 @@ pub const OUTCOME: &str = "outcome";
 pub const CLASS: &str = "class";
 /// Label: stable cause of a stop, [`crate::fault::Code`].
 pub const CODE: &str = "code";
+/// Label: the rule that skipped a record: `heartbeat`, `transaction`, `schema_change`, `signal`, `notification`, `message`,
+/// `bootstrap`, `tombstone`, `tombstone_without_key`.
+pub const RULE: &str = "rule";
 /// Label: what is retried.
 pub const TARGET: &str = "target";
 /// Label: why a lane is paused.
@@ -89,6 +92,9 @@ metrics! {
     /// Labels: [`TABLE`], [`OUTCOME`].
     RECORDS_TOTAL = Kind::Counter, Count, "silversink_records_total",
         "Records settled, by what became of them.";
+    /// Labels: [`TABLE`], [`RULE`].
+    SKIPPED_RECORDS_TOTAL = Kind::Counter, Count, "silversink_skipped_records_total",
+        "Records skipped, by the rule that says so; together the skipped ones of silversink_records_total.";
     /// Labels: [`TOPIC`], [`PARTITION`].
     CONSUMER_LAG_RECORDS = Kind::Gauge, Count, "silversink_consumer_lag_records",
         "High watermark minus the position in the destination.";

@@ -4,10 +4,11 @@ use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
 use crate::batch::holes::Holes;
-use crate::config::{Format, Limits, Table};
+use crate::config::{Limits, Table};
 use crate::core::{LaneId, PartitionId};
 use crate::decode::{Change, PlanNeed, RowBuffer, TopicDecoder};
 use crate::fault::Fault;
+use crate::route::Routed;
 use crate::table::TableName;
 use crate::telemetry::held::Condition;
 use crate::telemetry::metrics::{PartitionMetrics, TableMetrics};
@@ -33,6 +34,10 @@ pub(super) struct Lane {
     /// The number that the open batch will get.
     pub(super) open_batch: u64,
     pub(super) sealed: Option<Arc<Batch>>,
+    /// Records of the open batch that rules skipped.
+    pub(super) skips: Skips,
+    /// The same of the sealed batch.
+    pub(super) sealed_skips: Skips,
     /// The plan that a record asked for, and the decoder that wants it.
     pub(super) need: Option<(usize, PlanNeed)>,
     /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
@@ -77,6 +82,8 @@ impl Lane {
             holes: Holes::default(),
             open_batch: 1,
             sealed: None,
+            skips: Skips::default(),
+            sealed_skips: Skips::default(),
             need: None,
             refused: None,
             retried: false,
@@ -110,14 +117,41 @@ impl Lane {
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.
-    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, format: Format) -> usize {
+    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, routed: &Routed) -> usize {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return at;
         }
         self.topics.push(Arc::clone(topic));
-        self.decoders.push(TopicDecoder::new(format, self.overrides.clone()));
+        self.decoders.push(
+            TopicDecoder::new(routed.format, self.overrides.clone())
+                .with_sources(routed.position, routed.merge_sources),
+        );
         self.keyed.push(false);
         self.topics.len() - 1
+    }
+}
+
+/// Records skipped, by rule. A lane meets a handful of rules.
+#[derive(Debug, Default)]
+pub(super) struct Skips(Vec<(&'static str, u64)>);
+
+impl Skips {
+    /// Counts one record.
+    pub(super) fn add(&mut self, rule: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((rule, 1)),
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Every rule with its count, forgotten afterwards.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.drain(..)
     }
 }
 

@@ -113,7 +113,7 @@ impl Intake {
             self.stopped.get_or_insert(fault);
             return None;
         }
-        let decoder = lane_shell.decoder_of(&partition.topic, routed.format);
+        let decoder = lane_shell.decoder_of(&partition.topic, &routed);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;
         lane_shell.slots.push(id);

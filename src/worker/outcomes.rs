@@ -57,6 +57,8 @@ impl Intake {
                             .decoders
                             .iter_mut()
                             .for_each(crate::decode::TopicDecoder::forget_plans);
+                        self.lanes[lane].decoders[decoder]
+                            .set_topic_id(granted.topic_id.into_bytes());
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }

@@ -147,6 +147,7 @@ impl Intake {
         let lane = &mut self.lanes[id.0 as usize];
         lane.arena.discard();
         lane.open_batch += 1;
+        lane.skips.clear();
         lane.letters.clear();
         lane.letter_bytes = 0;
         lane.refused = None;
@@ -189,6 +190,7 @@ impl Intake {
         lane.open_batch = batch + 1;
         let bytes = lane.arena.held_bytes();
         let sealed = lane.arena.seal(batch, ranges);
+        lane.sealed_skips = std::mem::take(&mut lane.skips);
         lane.sealed_bytes = bytes;
         tracing::debug!(
             table = %lane.table,
@@ -232,6 +234,7 @@ impl Intake {
         let job = Job {
             lane: id,
             table: lane.table.clone(),
+            topic: Arc::clone(&lane.topics[decoder]),
             overrides: lane.overrides.clone(),
             decoder,
             need,
@@ -361,7 +364,6 @@ impl Intake {
             return;
         };
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
-        let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
         tracing::debug!(table = %lane.table, batch = number, took_ms = took.as_millis(), "batch committed");
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
         // Not when it is the last batch from before the stop.
@@ -371,7 +373,9 @@ impl Intake {
         }
         lane.metrics.applied(sum(|s| s.applied));
         lane.metrics.superseded(sum(|s| s.superseded));
-        lane.metrics.skipped(skipped);
+        for (rule, records) in lane.sealed_skips.drain() {
+            lane.metrics.skipped(rule, records);
+        }
         lane.metrics.batch(batch.rows.len(), lane.sealed_bytes, took);
         if let Some(newest) = newest {
             let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::lane::{Lane, Partition};
 use super::letters::{self, Pending};
-use crate::batch::arena::Incoming;
+use crate::batch::arena::{Folded, Incoming};
 use crate::batch::{Kind, Truncate};
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
@@ -103,7 +103,7 @@ impl Taking<'_> {
                 {
                     lane.arena.close_holes(&self.row.key, change.version);
                 }
-                lane.arena.fold(Incoming {
+                let folded = lane.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
                     kind,
@@ -116,9 +116,13 @@ impl Taking<'_> {
                     slot,
                     offset: raw.offset,
                 });
+                if folded == Folded::RedundantTombstone {
+                    lane.skips.add("tombstone");
+                }
                 self.advance(at, raw.offset)
             }
-            Decoded::Skip(_rule) => {
+            Decoded::Skip(rule) => {
+                lane.skips.add(rule);
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
             }

@@ -155,11 +155,25 @@ fn a_row_whose_columns_are_named_like_a_message_is_a_row() {
 }
 
 #[test]
-fn an_unknown_op_and_a_missing_image_are_poison() {
+fn an_unknown_op_stops_the_lane() {
+    let after = r#"{"id":1,"body":"a","rank":2}"#;
+    let envelope = |op| envelope(op, "null", after, "");
+    let flattened = |op: &str| format!(r#"{{"id":1,"body":"a","rank":2,"__op":"{op}"}}"#);
+    for value in [envelope("x"), envelope(""), flattened("x")] {
+        match worker().decode(&json(0, r#"{"id":1}"#, &value)) {
+            Decoded::Poison(fault) => {
+                assert_eq!((fault.class, fault.code), (Class::Blocked, Code::OpUnknown), "{value}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_op_and_a_missing_image_are_poison() {
     let after = r#"{"id":1,"body":"a","rank":2}"#;
     for value in [
-        envelope("x", "null", after, ""),
-        envelope("", "null", after, ""),
+        envelope("u", "null", after, "").replace(r#""op":"u","#, r#""op":null,"#),
         envelope("u", "null", "null", ""),
         r#"{"before":null,"op":"c","source":{}}"#.to_owned(),
     ] {
