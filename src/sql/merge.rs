@@ -5,6 +5,9 @@
 //!   statement does nothing but call `nextval` on a session-temporary sequence, which is not logged.
 //! - Two forms: that of `Fast` for whole rows and deletes, the full one when a batch holds partial rows or bare tombstones.
 //!   Its column-wise CASE is only paid for by batches that need it.
+//! - A whole row that comes after a newer partial one was applied (only a topic whose partitions grew brings that) is
+//!   superseded with its values. To fill, or even to count that, a version of each column would have to be stored: a replay
+//!   and a repetition by the connector look the same.
 
 use super::{base, ident, stage};
 use crate::table::TableShape;
@@ -127,7 +130,9 @@ pub fn rows_of_stage(shape: &TableShape, number: u32) -> String {
     )
 }
 
-/// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset.
+/// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset. A row does
+/// not tell its partition, so after a change of the partition count the comparison means nothing; it is kept all the same,
+/// because a column for every row would be paid by everyone, and the tombstone is the key's last word nearly always.
 fn tombstone_applies(names: &Names) -> String {
     let at = Version::OFFSET_AT + 1;
     format!(
