@@ -198,15 +198,17 @@ async fn differences(
     (verdict.differences.into_iter().map(|d| (d.key, d.what)).collect(), feed.letters)
 }
 
-/// Batches of one record, of a few, and one for everything.
-const SIZES: [usize; 3] = [1, 5, 1_000];
+/// Batches of a few records, and one for everything.
+const SIZES: [usize; 2] = [5, 1_000];
 
 #[tokio::test]
 async fn unchanged_values_are_those_of_the_source_in_every_encoding() {
     let capture = Capture::open("testdata/debezium/toast").unwrap();
     let db = silver(&capture).await;
     for (encoding, without_placeholder) in ENCODINGS {
-        for size in SIZES {
+        // One by one as well, in one encoding: the decoder does not know of batches.
+        let one = (encoding == "json-plain").then_some(1);
+        for size in SIZES.into_iter().chain(one) {
             for table in ["docs_full", "docs_nothing"] {
                 let (found, letters) = differences(&db, &capture, (encoding, table, size)).await;
                 assert_eq!(letters, BTreeSet::new(), "{table}, {encoding}, {size}");
