@@ -126,7 +126,7 @@ impl Silver {
             topic_id: Uuid::nil(),
             partition: 0,
             owner_epoch,
-            start_offset: 0,
+            start_origin: (0, 0),
             rewound: false,
             reason: "initial",
         };
@@ -152,6 +152,7 @@ impl Silver {
             }],
             truncate: None,
             letters: vec![],
+            closed: Vec::new(),
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {
@@ -167,9 +168,10 @@ impl Silver {
                 deleted_at: None,
                 source_ts: change.source_ts,
                 range: 0,
-                offset: 0,
+                origin: (0, 0),
                 kept: row.kept.clone(),
-                needs_base: false,
+                needs_base: None,
+                base: None,
             });
         }
         let mut writer = self.destination.writer().await.unwrap();
