@@ -126,7 +126,7 @@ impl Silver {
             topic_id: Uuid::nil(),
             partition: 0,
             owner_epoch,
-            start_origin: (0, 0),
+            start_offset: 0,
             rewound: false,
             reason: "initial",
         };
