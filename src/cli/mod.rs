@@ -2,10 +2,15 @@
 //!
 //! What people asked for goes to stdout; logs, problems and progress go to stderr.
 
+mod apply;
 mod config;
 mod demo;
 mod dev;
+mod doctor;
+mod epoch;
 mod exit;
+mod explain;
+mod plan;
 mod run;
 mod status;
 
@@ -36,6 +41,17 @@ enum Command {
     Config(config::Command),
     /// Show positions, lag and state of each table.
     Status(status::Arguments),
+    /// Check everything that the pipeline depends on, and name source tables at risk. Changes nothing.
+    Doctor(doctor::Arguments),
+    /// Show one record step by step: frame, schema, key, version, the row in Silver, the verdict. Changes nothing.
+    Explain(explain::Arguments),
+    /// Show what the newest schemas imply for the Silver tables.
+    Plan(plan::Arguments),
+    /// Make the alterations that `plan` lists.
+    Apply(apply::Arguments),
+    /// Show and raise source epochs.
+    #[command(subcommand)]
+    Epoch(epoch::Command),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -68,6 +84,11 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => on_runtime(demo::command(arguments)),
         Command::Config(command) => config::command(command),
         Command::Status(arguments) => on_runtime(status::command(arguments)),
+        Command::Doctor(arguments) => on_runtime(doctor::command(arguments)),
+        Command::Explain(arguments) => on_runtime(explain::command(arguments)),
+        Command::Plan(arguments) => on_runtime(plan::command(arguments)),
+        Command::Apply(arguments) => on_runtime(apply::command(arguments)),
+        Command::Epoch(command) => on_runtime(epoch::command(command)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };

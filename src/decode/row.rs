@@ -1,10 +1,10 @@
 //! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
 
-use super::convert::{Staging, staging};
-use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
+use super::plan::{KeySource, Nested, Place, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
 use crate::fault::{Code, Fault};
+use crate::version::Version;
 use std::ops::Range;
 
 /// One row in PostgreSQL's binary form.
@@ -17,6 +17,10 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
+    pub old_key: Vec<u8>,
+    /// Version of the change, once the key is encoded: what a record that fails later is remembered by.
+    pub version: Option<Version>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -55,6 +59,8 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.old_key.clear();
+        self.version = None;
         self.fields.clear();
     }
 
@@ -70,6 +76,60 @@ impl RowBuffer {
             };
             reading.encode(&slot, slots.scratch, &mut self.key)?;
             self.fields.push(start..self.key.len());
+        }
+        Ok(())
+    }
+
+    /// Encodes a row of an append table: key and columns. What is unchanged and was not sent is NULL there, as what came
+    /// before is a row of its own.
+    ///
+    /// # Errors
+    /// What a conversion says.
+    pub(super) fn put_append(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+        place: &Placed<'_>,
+    ) -> Result<(), Fault> {
+        for part in &table.append {
+            place.put(*part, &mut self.key);
+        }
+        for source in &table.columns {
+            let (reading, slot) = match source {
+                Source::Place(part) => {
+                    place.put(*part, &mut self.body);
+                    continue;
+                }
+                Source::Row(reading) => (reading, slots.of_row(reading)),
+                Source::RecordKey(reading) => (reading, slots.of_key(reading)),
+                Source::Absent | Source::Gone | Source::Key(_) => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
+                    continue;
+                }
+            };
+            if slot == Slot::Absent || reading.is_unavailable(&slot, slots.scratch) {
+                self.body.extend_from_slice(&NOT_GIVEN);
+            } else {
+                reading.encode(&slot, slots.scratch, &mut self.body)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the key that the row had before; its slots stand where those of the key do.
+    ///
+    /// # Errors
+    /// As [`RowBuffer::put_key`].
+    pub(super) fn put_old_key(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+    ) -> Result<(), Fault> {
+        for (place, source) in table.key.iter().enumerate() {
+            let Some((reading, slot)) = key_slot(source, slots) else {
+                return Err(key_missing(table, place));
+            };
+            reading.encode(&slot, slots.scratch, &mut self.old_key)?;
         }
         Ok(())
     }
@@ -95,7 +155,11 @@ impl RowBuffer {
                     self.put_key_field(*place);
                     true
                 }
-                Source::Absent => false,
+                Source::Absent | Source::RecordKey(_) | Source::Place(_) => false,
+                Source::Gone => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
+                    true
+                }
                 Source::Row(reading) => match slots.of_row(reading) {
                     Slot::Absent => false,
                     slot if reading.is_unavailable(&slot, slots.scratch) => {
@@ -117,29 +181,44 @@ impl RowBuffer {
         Ok(kept)
     }
 
-    /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
-    /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
-    pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
-        for (source, column) in table.columns.iter().zip(&table.shape.columns) {
+    /// Encodes the key's columns alone: enough to insert a marked row, as no other column may be NOT NULL.
+    pub(super) fn put_stub(&mut self, table: &TablePlan) {
+        for source in &table.columns {
             match source {
                 Source::Key(place) => self.put_key_field(*place),
-                Source::Row(reading) if column.not_null => {
-                    let start = self.body.len();
-                    let encoded = slots.is_some_and(|slots| {
-                        let slot = slots.of_row(reading);
-                        !reading.is_unavailable(&slot, slots.scratch)
-                            && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
-                    });
-                    // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
-                    let no_cast = staging(&column.ty) == Staging::Text
-                        && self.body.get(start..) == Some(&[0; 4]);
-                    if !encoded || no_cast {
-                        self.body.truncate(start);
-                        self.body.extend_from_slice(&NOT_GIVEN);
-                    }
-                }
-                Source::Absent | Source::Row(_) => self.body.extend_from_slice(&NOT_GIVEN),
+                Source::Absent
+                | Source::Gone
+                | Source::Row(_)
+                | Source::RecordKey(_)
+                | Source::Place(_) => self.body.extend_from_slice(&NOT_GIVEN),
             }
+        }
+    }
+}
+
+/// A record's place in Kafka, and its op.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'o> {
+    pub topic_id: [u8; 16],
+    pub partition: i32,
+    pub offset: i64,
+    pub op: Option<&'o str>,
+}
+
+impl Placed<'_> {
+    /// Appends one field in PostgreSQL's binary form.
+    fn put(&self, part: Place, out: &mut Vec<u8>) {
+        let mut field = |bytes: &[u8]| {
+            // At most sixteen bytes, or an op's letter.
+            out.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(-1).to_be_bytes());
+            out.extend_from_slice(bytes);
+        };
+        match (part, self.op) {
+            (Place::TopicId, _) => field(&self.topic_id),
+            (Place::Partition, _) => field(&self.partition.to_be_bytes()),
+            (Place::Offset, _) => field(&self.offset.to_be_bytes()),
+            (Place::Op, Some(op)) => field(op.as_bytes()),
+            (Place::Op, None) => out.extend_from_slice(&NOT_GIVEN),
         }
     }
 }
@@ -170,6 +249,12 @@ fn key_missing(table: &TablePlan, place: usize) -> Fault {
 
 impl Reading {
     fn encode(&self, slot: &Slot<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.unsigned
+            && let Slot::Int(n) = slot
+        {
+            let slot = Slot::Unsigned(n.cast_unsigned());
+            return self.conversion.encode(&slot, self.nested.reader(), scratch, out);
+        }
         match (&self.nested, slot) {
             (Nested::Avro(node), Slot::Nested(_)) => {
                 self.conversion.encode(&node.symbol(*slot)?, node, scratch, out)

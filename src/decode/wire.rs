@@ -52,7 +52,7 @@ pub fn frame(
     payload_id: PayloadId,
 ) -> Result<Framed<'_>, Fault> {
     let Some(bytes) = bytes else { return Ok(Framed::Nothing) };
-    let avro = format != Format::Json;
+    let avro = !matches!(format, Format::Json | Format::Maxwell);
     match bytes {
         [] => Err(Fault::poison(
             Code::Undecodable,
@@ -99,8 +99,8 @@ fn too_short(part: Part, bytes: &[u8]) -> Fault {
 fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
     let part = part.as_str();
     let text = match (format, first) {
-        (Format::Json, 0 | 1) => format!(
-            "decode {part}: first byte 0x{first:02x} means Avro, but the route says format = \"json\""
+        (Format::Json | Format::Maxwell, 0 | 1) => format!(
+            "decode {part}: first byte 0x{first:02x} means Avro, but the route says that it is JSON"
         ),
         (Format::Avro, b) if starts_json(b) => {
             format!(

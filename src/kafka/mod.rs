@@ -11,7 +11,9 @@ pub mod letters;
 pub mod marker;
 pub mod mock;
 mod native;
+mod newest;
 pub mod producer;
+pub mod record_at;
 mod reset;
 
 #[cfg(test)]
@@ -26,5 +28,7 @@ pub use consumer::{Consumer, Event, Message, TopicPartition};
 pub use facts::{Facts, GroupOffset};
 pub use letters::{Acknowledged, LetterReason, Letters};
 pub use mock::MockBroker;
+pub use newest::newest_record;
 pub use producer::Producer;
+pub use record_at::Found;
 pub use reset::move_group;

@@ -8,22 +8,31 @@
 //! - Every wait has a deadline on both sides: `statement_timeout` and `lock_timeout` in the session, and one here,
 //!   because no server setting ends a session whose client is frozen or whose network is gone.
 
+mod alter;
 mod bookkeeping;
 mod catalogue;
 mod claim;
 mod connect;
 mod copy;
+mod epochs;
 mod isolate;
 mod params;
+mod raise;
 pub mod readback;
+mod rehearse;
 mod session;
 mod sqlstate;
 mod stages;
 mod status;
+mod truncate;
 mod writer;
 
+pub use alter::{LARGEST_REWRITE, Origin};
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use epochs::StartOver;
+pub use raise::{EpochRow, Raise, Raised, StartRow};
+pub use rehearse::{Rehearsal, SilverRow};
 pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;

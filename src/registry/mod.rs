@@ -14,6 +14,7 @@ mod copies;
 mod http;
 mod protocol;
 mod references;
+mod subjects;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! The bookkeeping schema `silversink`: its tables, and the statements on positions, letters and table owners.
 
+use super::epochs;
+
 /// Name of the schema (design section 15).
 pub const SCHEMA: &str = "silversink";
 
@@ -9,16 +11,20 @@ pub const LOCK_KEY: i64 = 0x0073_696c_7665_7200;
 /// Counts the objects of [`CREATE`] that exist; [`OBJECTS`] means nothing is to do.
 pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relkind = 'r' \
-    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor')) \
+    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'schema_change', 'source_schema', \
+    'source_epoch', 'source_epoch_start', 'hole')) \
+  + (SELECT count(*) FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE n.nspname = 'silversink' AND c.relname = 'position' AND a.attname = 'lineage' AND NOT a.attisdropped) \
   + (SELECT count(*) FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
     WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 5;
+pub const OBJECTS: i64 = 11;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 6] = [
+pub const CREATE: [&str; 12] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -80,6 +86,44 @@ pub const CREATE: [&str; 6] = [
   truncated_at timestamptz NOT NULL,
   PRIMARY KEY (schema_name, table_name)
 )",
+    "CREATE TABLE IF NOT EXISTS silversink.schema_change (
+  id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  changed_at timestamptz NOT NULL DEFAULT now(),
+  pipeline text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  kind text NOT NULL,
+  column_name text,
+  ddl text,
+  topic text,
+  key_schema text,
+  value_schema text
+)",
+    "CREATE TABLE IF NOT EXISTS silversink.source_schema (
+  pipeline text NOT NULL,
+  topic text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  fingerprint text NOT NULL,
+  seen int8 GENERATED ALWAYS AS IDENTITY,
+  first_seen timestamptz NOT NULL DEFAULT now(),
+  key_schema text,
+  value_schema text,
+  key_columns text[] NOT NULL,
+  column_names text[] NOT NULL,
+  column_types text[] NOT NULL,
+  PRIMARY KEY (pipeline, topic, schema_name, table_name, fingerprint)
+)",
+    epochs::CREATE_EPOCH,
+    epochs::CREATE_START,
+    epochs::ADD_LINEAGE,
+    "CREATE TABLE IF NOT EXISTS silversink.hole (
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  key bytea NOT NULL,
+  version bytea NOT NULL,
+  PRIMARY KEY (schema_name, table_name, key)
+)",
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
   OUT kafka_offset numeric) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
@@ -101,7 +145,7 @@ pub const CLAIM: &str = "INSERT INTO silversink.position AS p \
   ON CONFLICT ON CONSTRAINT position_pkey DO UPDATE SET owner_epoch = p.owner_epoch + 1, owner = excluded.owner, \
     schema_name = coalesce(excluded.schema_name, p.schema_name), \
     table_name = coalesce(excluded.table_name, p.table_name), claimed_at = now(), updated_at = now() \
-  RETURNING p.topic, p.topic_id, p.partition, p.owner_epoch, p.next_offset, p.leader_epoch";
+  RETURNING p.topic, p.topic_id, p.partition, p.owner_epoch, p.next_offset, p.leader_epoch, p.lineage::text";
 
 /// Rows of the same topic name and partition under another topic id, the latest first. `$1` pipeline, arrays `$2` topic,
 /// `$3` topic id, `$4` partition.
@@ -123,17 +167,25 @@ pub const TERMINATE_HOLDERS: &str = "SELECT count(*) FILTER (WHERE pg_catalog.pg
     OR b.application_name LIKE 'silversink%')) AS h";
 
 /// Sets the start of claimed partitions, fenced. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition, `$5`
-/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason. Counts start over where the start is new.
+/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason. Counts and lineages start over where the start is new.
 pub const BEGIN_AT: &str = "UPDATE silversink.position AS p SET next_offset = b.start, \
     start_offset = CASE WHEN b.fresh OR p.start_offset IS NULL THEN b.start ELSE p.start_offset END, \
     applied = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.applied END, \
     superseded = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.superseded END, \
     skipped = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.skipped END, \
     dead_lettered = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.dead_lettered END, \
+    lineage = CASE WHEN b.fresh OR p.start_offset IS NULL THEN NULL ELSE p.lineage END, \
     state = 'running', reason = b.reason, updated_at = now() \
   FROM unnest($2, $3, $4, $5, $6, $7, $8) AS b(topic, topic_id, part, epoch, start, fresh, reason) \
   WHERE p.pipeline = $1 AND p.topic = b.topic AND p.topic_id = b.topic_id AND p.partition = b.part \
     AND p.owner_epoch = b.epoch";
+
+/// Locks the positions that are still ours, in key order. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition,
+/// `$5` owner epoch.
+pub const HOLD_POSITIONS: &str = "SELECT 1 FROM unnest($2, $3, $4, $5) AS a(topic, topic_id, part, epoch) \
+  JOIN silversink.position AS p ON p.pipeline = $1 AND p.topic = a.topic AND p.topic_id = a.topic_id \
+    AND p.partition = a.part \
+  WHERE p.owner_epoch = a.epoch ORDER BY p.topic, p.topic_id, p.partition FOR UPDATE OF p";
 
 /// Records the state of one partition, fenced.
 pub const MARK_STATE: &str = "UPDATE silversink.position SET state = $6, reason = $7, updated_at = now() \
@@ -165,6 +217,35 @@ pub const LETTERS: &str = "INSERT INTO silversink.dead_letter AS d (pipeline, sc
     reason = excluded.reason, sqlstate = excluded.sqlstate, dlq_partition = excluded.dlq_partition, \
     dlq_offset = excluded.dlq_offset, last_seen = now(), count = d.count + 1";
 
+/// Records an alteration of a Silver table, or something that a new schema changed. `$1` pipeline, `$2` schema, `$3` table,
+/// `$4` kind, `$5` column, `$6` DDL, `$7` topic, `$8` key schema, `$9` value schema.
+pub const RECORD_SCHEMA_CHANGE: &str = "INSERT INTO silversink.schema_change \
+    (pipeline, schema_name, table_name, kind, column_name, ddl, topic, key_schema, value_schema) \
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// Remembers a row schema of a topic; nothing when it is known. `$1` pipeline, `$2` topic, `$3` schema, `$4` table, `$5`
+/// fingerprint, `$6` key schema, `$7` value schema, arrays `$8` key columns, `$9` column names, `$10` column types.
+pub const REMEMBER_SOURCE_SCHEMA: &str = "INSERT INTO silversink.source_schema (pipeline, topic, schema_name, table_name, \
+    fingerprint, key_schema, value_schema, key_columns, column_names, column_types) \
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT ON CONSTRAINT source_schema_pkey DO NOTHING";
+
+/// Row schemas of a topic that fed a table, oldest first. `$1` pipeline, `$2` topic, `$3` schema, `$4` table.
+pub const SOURCE_SCHEMAS: &str = "SELECT key_columns, column_names, column_types FROM silversink.source_schema \
+  WHERE pipeline = $1 AND topic = $2 AND schema_name = $3 AND table_name = $4 ORDER BY seen";
+/// Records the holes that dead letters leave (I9). `$1` schema, `$2` table, arrays `$3` encoded key, `$4` version.
+pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole AS h (schema_name, table_name, key, version) \
+  SELECT DISTINCT ON (u.key) $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) \
+    ORDER BY u.key, u.version DESC \
+  ON CONFLICT ON CONSTRAINT hole_pkey DO UPDATE SET version = excluded.version WHERE h.version < excluded.version";
+
+/// Removes the holes that whole rows close. Parameters as in [`OPEN_HOLES`].
+pub const CLOSE_HOLES: &str = "DELETE FROM silversink.hole AS h USING unnest($3, $4) AS u(key, version) \
+  WHERE h.schema_name = $1 AND h.table_name = $2 AND h.key = u.key AND h.version <= u.version";
+
+/// The holes of a table.
+pub const HOLES: &str =
+    "SELECT key, version FROM silversink.hole WHERE schema_name = $1 AND table_name = $2";
+
 /// Positions of a pipeline.
 pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, leader_epoch, owner_epoch, owner, \
     start_offset, applied, superseded, skipped, dead_lettered, state, reason, schema_name, table_name, \
@@ -174,6 +255,10 @@ pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, lea
 /// Dead letters of a pipeline by code.
 pub const LETTERS_BY_CODE: &str = "SELECT code, count(*) FROM silversink.dead_letter \
   WHERE pipeline = $1 AND status = 'parked' GROUP BY code ORDER BY code";
+
+/// The latest dead letter of one record. `$1` pipeline, `$2` topic, `$3` partition, `$4` offset.
+pub const LETTER_AT: &str = "SELECT code || ' (' || status || '): ' || reason FROM silversink.dead_letter \
+  WHERE pipeline = $1 AND topic = $2 AND partition = $3 AND \"offset\" = $4 ORDER BY last_seen DESC LIMIT 1";
 
 /// Rows, live rows and deleted rows of a Silver table.
 #[must_use]

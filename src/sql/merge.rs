@@ -3,10 +3,12 @@
 //! # Decisions
 //! - A superseded row must leave no trace in WAL, and still has to be counted. The last `WHEN MATCHED` branch of the
 //!   statement does nothing but call `nextval` on a session-temporary sequence, which is not logged.
-//! - Two variants: `Fast` for whole rows and deletes, `Full` when a batch holds partial rows or bare tombstones. The
-//!   column-wise CASE of `Full` is only paid for by batches that need it.
+//! - Two forms: that of `Fast` for whole rows and deletes, the full one when a batch holds partial rows or bare tombstones.
+//!   Its column-wise CASE is only paid for by batches that need it.
+//! - The tripwire looks at superseded rows only, and first at the two source times: in a replay no superseded row is later
+//!   than its target, so it costs one comparison each.
 
-use super::{ident, stage};
+use super::{base, ident, stage};
 use crate::table::TableShape;
 use crate::version::Version;
 
@@ -15,8 +17,10 @@ use crate::version::Version;
 pub enum Variant {
     /// Kinds `w` and `d` only.
     Fast,
-    /// Any kind.
+    /// Any kind, but no row whose key changed.
     Full,
+    /// Anything.
+    Moved,
 }
 
 impl Variant {
@@ -26,6 +30,7 @@ impl Variant {
         match self {
             Self::Fast => "fast",
             Self::Full => "full",
+            Self::Moved => "moved",
         }
     }
 }
@@ -33,17 +38,21 @@ impl Variant {
 /// The session's counter of superseded rows.
 pub const COUNTER: &str = "pg_temp.silversink_superseded";
 
-/// `CREATE TEMPORARY SEQUENCE` of [`COUNTER`]. Cached values cost less, and stay without gaps: no other session sees it.
-pub const CREATE_COUNTER: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000";
+/// The session's counter of rows that contradict the order.
+pub const CONTRADICTIONS: &str = "pg_temp.silversink_contradicted";
 
-const COUNT: &str =
-    "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0 THEN DO NOTHING";
+/// `CREATE TEMPORARY SEQUENCE` of both. Cached values cost less, and stay without gaps: no other session sees them.
+pub const CREATE_COUNTERS: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000; \
+  CREATE TEMPORARY SEQUENCE silversink_contradicted CACHE 1000";
+
+const COUNTED: &str =
+    "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0";
 
 /// The MERGE from stage `number` into the shape's table.
 #[must_use]
 pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
     let names = Names::of(shape);
-    let full = variant == Variant::Full;
+    let full = variant != Variant::Fast;
     let newer = format!("s._version > t.{}", names.version);
     let mut sql = format!(
         "MERGE INTO {} AS t USING {} AS s ON {}",
@@ -64,7 +73,7 @@ pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
         names.set_bookkeeping()
     ));
     if full {
-        when(format!("MATCHED AND {} THEN DO NOTHING", no_base(&names)));
+        when(format!("MATCHED AND {} THEN DO NOTHING", base::is_missing(&names)));
         when(format!(
             "MATCHED AND s._kind = 'p' AND {newer} THEN UPDATE SET {}",
             set(shape, &names, true)
@@ -80,9 +89,14 @@ pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
             version = names.version,
         ));
     }
-    when(format!("MATCHED AND {COUNT}"));
+    when(format!(
+        "MATCHED AND CASE WHEN {} THEN pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass) > 0 \
+         AND {COUNTED} ELSE false END THEN DO NOTHING",
+        contradicts(&names)
+    ));
+    when(format!("MATCHED AND {COUNTED} THEN DO NOTHING"));
     if full {
-        when(format!("NOT MATCHED AND s._kind = 't' AND {COUNT}"));
+        when(format!("NOT MATCHED AND s._kind = 't' AND {COUNTED} THEN DO NOTHING"));
         when("NOT MATCHED AND s._kind = 'p' AND s._needs_base THEN DO NOTHING".to_owned());
     }
     when(format!("NOT MATCHED THEN {}", insert(shape, &names)));
@@ -107,27 +121,49 @@ pub fn superseded_by_range(shape: &TableShape, number: u32) -> String {
     )
 }
 
-/// Indexes of staged partial rows that the MERGE left alone because they have no base (I9), separated by commas, or NULL.
+/// The target rows of the staged keys: version, the three times as text, and the whole row as JSON text.
 #[must_use]
-pub fn rows_without_base(shape: &TableShape, number: u32) -> String {
+pub fn rows_of_stage(shape: &TableShape, number: u32) -> String {
     let names = Names::of(shape);
     format!(
-        "SELECT pg_catalog.string_agg(s._row::pg_catalog.text, ',' ORDER BY s._row) FROM {} AS s LEFT JOIN {} AS t ON {} \
-         WHERE (t.{} IS NULL AND s._kind = 'p' AND s._needs_base) OR ({})",
+        "SELECT t.{}, t.{}::pg_catalog.text, t.{}::pg_catalog.text, t.{}::pg_catalog.text, \
+         pg_catalog.to_jsonb(t)::pg_catalog.text FROM {} AS s JOIN {} AS t ON {}",
+        names.version,
+        names.deleted_at,
+        names.source_ts,
+        names.applied_at,
         stage::name(number),
         ident::table(&shape.table),
-        stage::same_key(shape),
-        names.version,
-        no_base(&names),
+        stage::same_key(shape)
     )
 }
 
-/// A live partial row over a deleted target: the row was inserted again in between and that insert is not here, so the
-/// deleted row's values are of another life of the key and no base (I9).
-fn no_base(names: &Names) -> String {
+/// The first staged row that contradicts the order: its index, a colon, and the target's version in hexadecimal.
+#[must_use]
+pub fn first_contradiction(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
     format!(
-        "s._kind = 'p' AND s._needs_base AND s._version > t.{} AND t.{} IS NOT NULL AND s._deleted_at IS NULL",
-        names.version, names.deleted_at
+        "SELECT s._row::pg_catalog.text || ':' || pg_catalog.encode(t.{version}, 'hex') FROM {stage} AS s JOIN {target} AS t \
+         ON {key} WHERE {contradicts} ORDER BY s._row LIMIT 1",
+        version = names.version,
+        stage = stage::name(number),
+        target = ident::table(&shape.table),
+        key = stage::same_key(shape),
+        contradicts = contradicts(&names),
+    )
+}
+
+/// A streamed change that came behind a streamed change of the same source epoch, is later by the source's clock, and has
+/// a lower version ([`Version::is_late_below`]): either its version or the target's is wrong.
+fn contradicts(names: &Names) -> String {
+    let (phase, offset) = (Version::PHASE_AT, Version::OFFSET_AT + 1);
+    format!(
+        "s._source_ts > t.{source_ts} AND s._version < t.{version} AND s._kind <> 't' \
+         AND pg_catalog.get_byte(s._version, {phase}) = 1 AND pg_catalog.get_byte(t.{version}, {phase}) = 1 \
+         AND pg_catalog.substr(s._version, 1, 4) = pg_catalog.substr(t.{version}, 1, 4) \
+         AND pg_catalog.substr(s._version, {offset}) > pg_catalog.substr(t.{version}, {offset})",
+        source_ts = names.source_ts,
+        version = names.version,
     )
 }
 
@@ -160,18 +196,13 @@ fn set(shape: &TableShape, names: &Names, partial: bool) -> String {
         let name = ident::quote(&column.name);
         let value = stage::value(shape, index);
         parts.push(if partial {
-            format!("{name} = CASE WHEN {} THEN t.{name} ELSE {value} END", kept(index))
+            format!("{name} = CASE WHEN {} THEN t.{name} ELSE {value} END", stage::kept(index))
         } else {
             format!("{name} = {value}")
         });
     }
     parts.push(names.set_bookkeeping());
     parts.join(", ")
-}
-
-fn kept(index: usize) -> String {
-    let bit = (1_u64 << (index % 64)).cast_signed();
-    format!("(s._kept{} & ({bit})::pg_catalog.int8) <> 0", index / 64)
 }
 
 fn insert(shape: &TableShape, names: &Names) -> String {

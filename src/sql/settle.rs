@@ -3,13 +3,14 @@
 //! # Decisions
 //! - It is a session-temporary function, so that every check that must prevent the COMMIT is made where the COMMIT is,
 //!   and the server never waits for the client while it holds a lock on a shared row (I6).
-//! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it.
+//! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it. Next comes the
+//!   table's lock ([`floor`]), then rows in key order: one order for every writer.
 //! - `unnest` of several arrays is a form of the grammar and may not be qualified.
 //! - Parameters are written as `$n` and every column is qualified, so that no column name of the user can be taken for a
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
-use super::ident;
-use super::merge::{self, COUNTER, Names, Variant};
+use super::merge::{self, CONTRADICTIONS, COUNTER, Variant};
+use super::{base, floor};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 
@@ -21,6 +22,9 @@ pub const ROW_COUNT_MISMATCH: &str = "SS002";
 pub const ALREADY: &str = "SS003";
 /// SQLSTATE raised when partial rows have no base (I9).
 pub const WITHOUT_BASE: &str = "SS004";
+
+/// SQLSTATE raised when a row contradicts the order; the detail is that of [`merge::first_contradiction`].
+pub const CONTRADICTED: &str = "SS005";
 
 /// The backend that will run the function; it is recorded beside the positions for whoever has to end it.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ pub fn name(merging: Option<Merging<'_>>) -> String {
 #[must_use]
 pub fn call(merging: Option<Merging<'_>>) -> String {
     format!(
-        "SELECT v_applied, v_superseded FROM pg_temp.{}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        "SELECT v_applied, v_superseded, v_contradicted FROM pg_temp.{}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         name(merging)
     )
 }
@@ -68,20 +72,23 @@ pub fn drop(merging: Option<Merging<'_>>) -> String {
 
 /// `CREATE FUNCTION`. Parameters: `$1` pipeline, then one array entry per range: `$2` topic, `$3` topic id, `$4`
 /// partition, `$5` owner epoch, `$6` expected position, `$7` next position, `$8` changes, `$9` folded, `$10` skipped,
-/// `$11` dead-lettered; `$12` rows offered, `$13` truncate version, `$14` truncate time (microseconds since 2000).
+/// `$11` dead-lettered; `$12` rows offered, `$13` truncate version, `$14` truncate time (microseconds since 2000), `$15`
+/// lineages (one array entry per range, as JSON, null where nothing is known), `$16` whether a contradicted order stops the
+/// batch (null: is not looked for).
 #[must_use]
 pub fn create(merging: Option<Merging<'_>>, backend: &Backend) -> String {
     let mut body = String::from(DECLARE);
     body.push_str(FENCE);
     if let Some(m) = merging {
+        body.push_str(&lock(m));
         body.push_str(&apply(m));
-        body.push_str(&truncate(m.shape));
+        body.push_str(&mark(m.shape));
     }
     body.push_str(&advance(backend));
     body.push_str("END");
     format!(
         "CREATE FUNCTION pg_temp.{}(text, text[], uuid[], int4[], int8[], int8[], int8[], int8[], int8[], int8[], int8[], \
-         int8, bytea, int8, OUT v_applied int8[], OUT v_superseded int8[]) LANGUAGE plpgsql AS {}",
+         int8, bytea, int8, text[], boolean, OUT v_applied int8[], OUT v_superseded int8[], OUT v_contradicted int8) LANGUAGE plpgsql AS {}",
         name(merging),
         escape_literal(&body)
     )
@@ -95,9 +102,12 @@ DECLARE
   before int8;
   stale int8 := 0;
   baseless text;
+  sound int8;
+  contradiction text;
   part record;
 BEGIN
   v_superseded := $9;
+  v_contradicted := 0;
 ";
 
 const FENCE: &str = "
@@ -120,27 +130,62 @@ const FENCE: &str = "
   END IF;
 ";
 
+/// Takes the table's lock, raises the floor where the batch has a truncate, and applies the floor to what is staged.
+fn lock(m: Merging<'_>) -> String {
+    let table = &m.shape.table;
+    format!(
+        "
+  IF $13 IS NULL THEN
+    PERFORM {shared};
+  ELSE
+    PERFORM {alone};
+    {raise};
+  END IF;
+  IF {exists} THEN
+    {apply};
+  END IF;
+",
+        shared = floor::lock_shared(table),
+        alone = floor::lock_alone(table),
+        raise = floor::raise(table, "$13", &floor::time("$14")),
+        exists = floor::exists(table),
+        apply = floor::apply(m.shape, m.stage, m.variant).join(";\n    "),
+    )
+}
+
 fn apply(m: Merging<'_>) -> String {
     let merge = merge::merge(m.shape, m.stage, m.variant);
     let by_range = merge::superseded_by_range(m.shape, m.stage);
     let baseless = match m.variant {
         Variant::Fast => String::new(),
-        Variant::Full => format!(
+        Variant::Full | Variant::Moved => format!(
             "
       baseless := ({});
       IF baseless IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'SS004', MESSAGE = 'silversink: partial rows without a base', DETAIL = baseless;
       END IF;",
-            merge::rows_without_base(m.shape, m.stage)
+            base::rows_without_base(m.shape, m.stage)
         ),
+    };
+    let carry_over = match m.variant {
+        Variant::Fast | Variant::Full => String::new(),
+        Variant::Moved => format!("\n    {};", base::carry_over(m.shape, m.stage)),
     };
     format!(
         "
-  IF $12 > 0 THEN
+  IF $12 > 0 THEN{carry_over}
     before := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass);
+    sound := pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass);
     {merge};
     GET DIAGNOSTICS written = ROW_COUNT;
     stale := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass) - before - 1;
+    v_contradicted := pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass) - sound - 1;
+    IF v_contradicted > 0 AND $16 THEN
+      contradiction := ({contradiction});
+      IF contradiction IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '{CONTRADICTED}', MESSAGE = 'silversink: the order is contradicted', DETAIL = contradiction;
+      END IF;
+    END IF;
     IF written + stale <> $12 THEN{baseless}
       -- A concurrent writer of the same row makes MERGE look twice, and the counter with it: count by what is stored.
       SELECT coalesce(pg_catalog.sum(b.n), 0) INTO stale FROM ({by_range}) AS b;
@@ -162,35 +207,20 @@ fn apply(m: Merging<'_>) -> String {
   END IF;
 ",
         stage = super::stage::name(m.stage),
+        contradiction = merge::first_contradiction(m.shape, m.stage),
     )
 }
 
-fn truncate(shape: &TableShape) -> String {
-    let names = Names::of(shape);
+fn mark(shape: &TableShape) -> String {
     format!(
         "
   IF $13 IS NOT NULL THEN
-    UPDATE {table} AS t
-      SET {deleted_at} = {at}, {applied_at} = pg_catalog.now()
-      WHERE t.{version} < $13 AND t.{deleted_at} IS NULL;
-    INSERT INTO silversink.truncate_floor AS f (schema_name, table_name, version, truncated_at)
-      VALUES ({schema_name}, {table_name}, $13, {at})
-      ON CONFLICT ON CONSTRAINT truncate_floor_pkey DO UPDATE
-        SET version = excluded.version, truncated_at = excluded.truncated_at
-        WHERE f.version < excluded.version;
+    {};
   END IF;
 ",
-        table = ident::table(&shape.table),
-        deleted_at = names.deleted_at,
-        applied_at = names.applied_at,
-        version = names.version,
-        at = MICROSECONDS,
-        schema_name = escape_literal(&shape.table.schema),
-        table_name = escape_literal(&shape.table.name),
+        floor::mark(shape, "$13", &floor::time("$14"), None)
     )
 }
-
-const MICROSECONDS: &str = "('2000-01-01 00:00:00+00'::pg_catalog.timestamptz + $14 * '1 microsecond'::pg_catalog.interval)";
 
 fn advance(backend: &Backend) -> String {
     format!(
@@ -200,9 +230,10 @@ fn advance(backend: &Backend) -> String {
   UPDATE silversink.position AS p
     SET next_offset = r.next, applied = p.applied + r.applied, superseded = p.superseded + r.superseded,
       skipped = p.skipped + r.skipped, dead_lettered = p.dead_lettered + r.letters,
+      lineage = coalesce(r.lineage::pg_catalog.jsonb, p.lineage),
       state = 'running', reason = NULL, backend_pid = {}, backend_start = {}, updated_at = pg_catalog.now()
-    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
-      AS r(topic, topic_id, part, next, applied, superseded, skipped, letters)
+    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11, $15)
+      AS r(topic, topic_id, part, next, applied, superseded, skipped, letters, lineage)
     WHERE p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part;
 ",
         backend.pid,

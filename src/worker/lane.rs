@@ -1,18 +1,32 @@
 //! What the intake thread holds for one lane: decoders, the open batch, the sealed batch, unacknowledged letters.
 
+use super::epochs::Sources;
 use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
-use crate::config::{Format, Limits, Table};
+use crate::batch::holes::Holes;
+use crate::config::{Limits, Table, Tripwire};
 use crate::core::{LaneId, PartitionId};
-use crate::decode::{PayloadId, PlanNeed, TopicDecoder};
+use crate::decode::{Change, PayloadId, PlanNeed, RowBuffer, TopicDecoder};
 use crate::fault::Fault;
+use crate::postgres::StartOver;
+use crate::route::Routed;
 use crate::table::TableName;
 use crate::telemetry::held::Condition;
 use crate::telemetry::metrics::{PartitionMetrics, TableMetrics};
+use crate::version::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// What has to be done before a record can be taken.
+#[derive(Clone, Debug)]
+pub(super) enum Need {
+    /// A plan, for the decoder of that number.
+    Plan(usize, PlanNeed),
+    /// A source epoch that is to be written down, for that partition.
+    Epoch(PartitionId, StartOver),
+}
 
 /// One lane: a Silver table and the topics that feed it.
 pub(super) struct Lane {
@@ -27,11 +41,19 @@ pub(super) struct Lane {
     /// Per topic: a record with a key has been seen, so one without is an exception and not the rule.
     pub(super) keyed: Vec<bool>,
     pub(super) arena: Arena,
+    /// Keys whose dead letters no whole row has made good yet.
+    pub(super) holes: Holes,
     /// The number that the open batch will get.
     pub(super) open_batch: u64,
     pub(super) sealed: Option<Arc<Batch>>,
-    /// The plan that a record asked for, and the decoder that wants it.
-    pub(super) need: Option<(usize, PlanNeed)>,
+    /// Records of the open batch that rules skipped.
+    pub(super) skips: Skips,
+    /// The same of the sealed batch.
+    pub(super) sealed_skips: Skips,
+    /// What a record needs before it can be taken.
+    pub(super) need: Option<Need>,
+    /// The epochs of the table's rows have been compared with the registry.
+    pub(super) epochs_checked: bool,
     /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
     pub(super) refused: Option<Fault>,
     /// The lane was stopped and is being tried again.
@@ -57,7 +79,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(id: LaneId, table: TableName, overrides: Table, batch_rows: usize) -> Self {
+    pub(super) fn new(
+        id: LaneId,
+        table: TableName,
+        overrides: Table,
+        batch_rows: usize,
+        tripwire: Tripwire,
+    ) -> Self {
+        let mut arena = Arena::default();
+        arena.set_tripwire(tripwire);
         Self {
             id,
             metrics: TableMetrics::new(&table),
@@ -70,10 +100,14 @@ impl Lane {
             topics: Vec::new(),
             decoders: Vec::new(),
             keyed: Vec::new(),
-            arena: Arena::default(),
+            arena,
+            holes: Holes::default(),
             open_batch: 1,
             sealed: None,
+            skips: Skips::default(),
+            sealed_skips: Skips::default(),
             need: None,
+            epochs_checked: false,
             refused: None,
             retried: false,
             slots: Vec::new(),
@@ -82,6 +116,12 @@ impl Lane {
             condemned: BTreeMap::new(),
             touched: false,
         }
+    }
+
+    /// Whether a partial row stands above a hole, so that what Silver holds is no base for it (I9).
+    pub(super) fn has_hole(&self, change: &Change, version: Version, row: &RowBuffer) -> bool {
+        let key = if change.moved { &row.old_key } else { &row.key };
+        change.needs_base && !self.holes.is_empty() && self.holes.covers(key, version)
     }
 
     /// Rows and unacknowledged letters: what counts towards a full batch.
@@ -103,17 +143,44 @@ impl Lane {
     pub(super) fn decoder_of(
         &mut self,
         topic: &Arc<str>,
-        format: Format,
+        routed: &Routed,
         payload_id: PayloadId,
     ) -> usize {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return at;
         }
         self.topics.push(Arc::clone(topic));
-        self.decoders
-            .push(TopicDecoder::new(format, self.overrides.clone()).with_payload_id(payload_id));
+        self.decoders.push(
+            TopicDecoder::new(routed.format, self.overrides.clone())
+                .with_sources(routed.position, routed.merge_sources)
+                .with_payload_id(payload_id),
+        );
         self.keyed.push(false);
         self.topics.len() - 1
+    }
+}
+
+/// Records skipped, by rule. A lane meets a handful of rules.
+#[derive(Debug, Default)]
+pub(super) struct Skips(Vec<(&'static str, u64)>);
+
+impl Skips {
+    /// Counts one record.
+    pub(super) fn add(&mut self, rule: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((rule, 1)),
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Every rule with its count, forgotten afterwards.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.drain(..)
     }
 }
 
@@ -130,6 +197,8 @@ pub(super) struct Partition {
     pub(super) next: i64,
     pub(super) topic_id: Uuid,
     pub(super) owner_epoch: i64,
+    /// What is known of its sources.
+    pub(super) sources: Sources,
     /// End of the log when the partition was claimed.
     pub(super) log_end: i64,
     /// Present on `/metrics` while a start rule holds the partition back.

@@ -1,5 +1,6 @@
 //! Which partitions this worker has, and which lane each belongs to.
 
+use super::epochs::Sources;
 use super::intake::Intake;
 use super::lane::{Lane, Partition};
 use crate::core::{Input, LaneId, PartitionId};
@@ -116,7 +117,7 @@ impl Intake {
         }
         let payload_id =
             self.shared.config.registry.as_ref().map(PayloadId::of).unwrap_or_default();
-        let decoder = lane_shell.decoder_of(&partition.topic, routed.format, payload_id);
+        let decoder = lane_shell.decoder_of(&partition.topic, &routed, payload_id);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;
         lane_shell.slots.push(id);
@@ -130,6 +131,7 @@ impl Intake {
             next: 0,
             topic_id: uuid::Uuid::nil(),
             owner_epoch: 0,
+            sources: Sources::default(),
             log_end: 0,
             stopped: None,
             metrics: None,
@@ -156,7 +158,13 @@ impl Intake {
             LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
         let batch_rows = overrides.batch_rows.unwrap_or(config.limits.batch_rows);
         self.core.limit_rows(id, batch_rows);
-        self.lanes.push(Lane::new(id, routed.table.clone(), overrides, batch_rows));
+        self.lanes.push(Lane::new(
+            id,
+            routed.table.clone(),
+            overrides,
+            batch_rows,
+            config.guard.tripwire,
+        ));
         self.lanes.len() - 1
     }
 

@@ -1,11 +1,12 @@
 //! What jobs and the dead-letter topic answer, turned into inputs for the core.
 
+use super::epochs::Sources;
 use super::intake::Intake;
 use super::letters;
 use super::report::{Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
 use crate::decode::PlanNeed;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::letters::Acknowledged;
 
 impl Intake {
@@ -42,16 +43,30 @@ impl Intake {
                         continue;
                     }
                     let outcome = grant.map(|granted| {
+                        for (source, lineage) in &granted.lineages {
+                            self.source_epochs.tell(source, lineage.epoch);
+                        }
+                        for start in &granted.starts {
+                            self.source_epochs.tell(&start.source, start.epoch);
+                        }
                         let at = self.partition_mut(partition);
                         at.topic_id = granted.topic_id;
                         at.owner_epoch = granted.owner_epoch;
                         at.log_end = granted.log_end;
                         at.next = granted.offset;
+                        at.sources = Sources::new(granted.lineages, granted.starts, granted.epochs);
                         // Kafka holds our mark of just this position, unless it has to be written.
                         at.mirrored = Some(granted.offset);
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
                         let (lane, decoder) = (at.lane, at.decoder);
                         self.lanes[lane].keyed[decoder] |= granted.progressed;
+                        self.lanes[lane].decoders[decoder]
+                            .set_topic_id(granted.topic_id.into_bytes());
+                        // What another worker learned about the table meanwhile comes with the next plan.
+                        self.lanes[lane]
+                            .decoders
+                            .iter_mut()
+                            .for_each(crate::decode::TopicDecoder::forget_plans);
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -67,6 +82,9 @@ impl Intake {
                 let outcome =
                     outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
                 self.inputs.push_back(Input::Planned { lane, outcome });
+            }
+            Report::EpochEntered { lane, partition, over, outcome } => {
+                self.epoch_entered(lane, partition, &over, outcome);
             }
             Report::Written { lane, batch, took, outcome } => {
                 let outcome =
@@ -86,13 +104,15 @@ impl Intake {
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
-            Resolution::TablePlan { plan, shape, floor } => {
+            Resolution::TablePlan { plan, shape, floor, holes } => {
+                lane.epochs_checked = true;
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
                     lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);
+                holes.iter().for_each(|(key, version)| lane.holes.open(key, *version));
                 lane.decoders[decoder].install(need, plan);
             }
         }
@@ -107,10 +127,14 @@ impl Intake {
         let mut found = 0;
         for (row, fault) in culprits {
             let Some(row) = sealed.rows.get(row) else { continue };
-            let Some(range) = sealed.ranges.get(usize::from(row.range)) else { continue };
+            let (range, offset) = match row.needs_base {
+                Some(needs) if fault.code == Code::UnchangedWithoutBase => needs,
+                _ => row.origin,
+            };
+            let Some(range) = sealed.ranges.get(usize::from(range)) else { continue };
             let at = self.numbers.get(range.topic.as_str()).and_then(|n| n.get(&range.partition));
             if let Some(id) = at {
-                lane.condemned.insert((*id, row.offset), fault);
+                lane.condemned.insert((*id, offset), fault);
                 found += 1;
             }
         }

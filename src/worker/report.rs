@@ -5,8 +5,11 @@ use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::plan::Plan;
+use crate::epoch::{self, Entered, Epochs, Lineage};
 use crate::fault::Fault;
+use crate::postgres::StartOver;
 use crate::table::TableShape;
+use crate::version::Version;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -22,6 +25,11 @@ pub(super) struct Granted {
     pub(super) progressed: bool,
     /// End of the log at the time of the claim.
     pub(super) log_end: i64,
+    /// What is known of the sources at that offset, and where their epochs start.
+    pub(super) lineages: Vec<(String, Lineage)>,
+    pub(super) starts: Vec<epoch::Start>,
+    /// The epochs of every source.
+    pub(super) epochs: Vec<(String, Epochs)>,
     /// The group offset in Kafka is not our mark of this position yet.
     pub(super) mirror: bool,
 }
@@ -32,7 +40,13 @@ pub(super) enum Resolution {
     /// Records of this schema are skipped by a rule.
     Plan(Arc<Plan>),
     /// Records of this schema are rows of a table as it now stands.
-    TablePlan { plan: Arc<Plan>, shape: Arc<TableShape>, floor: Option<Truncate> },
+    TablePlan {
+        plan: Arc<Plan>,
+        shape: Arc<TableShape>,
+        floor: Option<Truncate>,
+        /// Encoded key and version of each dead letter that no whole row has made good.
+        holes: Vec<(Vec<u8>, Version)>,
+    },
     /// Records of this schema are poison.
     Refused(Fault),
 }
@@ -53,6 +67,12 @@ pub(super) enum Report {
         decoder: usize,
         need: PlanNeed,
         outcome: Result<Resolution, Fault>,
+    },
+    EpochEntered {
+        lane: LaneId,
+        partition: PartitionId,
+        over: StartOver,
+        outcome: Result<(Entered, Epochs), Fault>,
     },
     Written {
         lane: LaneId,

@@ -1,21 +1,21 @@
 //! Takes one record: decode, fold, or the reason why not. The hot path: nothing is allocated per record.
 
 use super::Shared;
-use super::lane::{Lane, Partition};
+use super::epochs;
+use super::lane::{Lane, Need, Partition};
 use super::letters::{self, Pending};
-use crate::batch::arena::Incoming;
-use crate::batch::{Kind, Truncate};
+use crate::batch::arena::{Folded, Incoming};
+use crate::batch::{Kind, Truncate, contradicted};
+use crate::config::Tripwire;
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
 use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::epoch::Placed;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::Letters;
 use crate::record::RawRecord;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-
-/// Source epochs are raised by the registry of lineages; a pipeline starts with this one.
-const FIRST_SOURCE_EPOCH: u32 = 0;
 
 /// What taking one record came to.
 pub(super) enum Taken {
@@ -63,15 +63,36 @@ impl Taking<'_> {
             return Taken::Done;
         }
         let id = PartitionId(u32::try_from(at).unwrap_or(u32::MAX));
-        if let Some(fault) = self.refusal(at, id, raw) {
-            return self.dead_letter(at, raw, &fault);
-        }
+        let refusal = self.refusal(at, id, raw);
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
-        match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
+        let decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
+        if let Some(fault) = refusal {
+            return self.dead_letter(at, raw, &fault);
+        }
+        match decoded {
             Decoded::Change(change) => {
                 let slot = partition.slot;
+                let source = lane.decoders[decoder].source(change.source);
+                let header = self.shared.config.guard.epoch_header.as_deref();
+                let version = match partition.sources.place(source, &change, raw, header) {
+                    Ok(Placed::In(epoch)) => change.version.in_epoch(epoch),
+                    Ok(Placed::StartsOver { current, signal }) => {
+                        let over =
+                            epochs::starts_over(partition, source, raw, &change, current, signal);
+                        return self.wait_for(at, Need::Epoch(id, over));
+                    }
+                    Err(fault) => return self.fail_lane(at, fault),
+                };
+                if lane.has_hole(&change, version, self.row) {
+                    let text = format!(
+                        "read row for {}: unchanged columns, and an earlier change of the row is a dead letter",
+                        lane.table
+                    );
+                    let fault = Fault::poison(Code::UnchangedWithoutBase, text);
+                    return self.dead_letter(at, raw, &fault);
+                }
                 lane.keyed[decoder] |= raw.key.is_some();
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
@@ -79,29 +100,47 @@ impl Taking<'_> {
                     ChangeKind::Delete => Kind::Delete,
                     ChangeKind::Tombstone => Kind::Tombstone,
                     ChangeKind::Truncate => {
-                        let truncate = Truncate {
-                            version: change.version,
-                            at: change.deleted_at.unwrap_or_default(),
-                        };
+                        let truncate =
+                            Truncate { version, at: change.deleted_at.unwrap_or_default() };
                         lane.arena.truncate(slot, truncate);
                         return self.advance(at, raw.offset);
                     }
                 };
-                lane.arena.fold(Incoming {
+                if kind == Kind::Whole
+                    && !lane.holes.is_empty()
+                    && lane.holes.close(&self.row.key, version)
+                {
+                    lane.arena.close_holes(&self.row.key, version);
+                }
+                let folded = lane.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
                     kind,
-                    version: change.version,
+                    version,
                     deleted_at: change.deleted_at,
                     source_ts: change.source_ts,
+                    own_time: change.own_time,
                     kept: &self.row.kept,
                     needs_base: change.needs_base,
+                    old_key: change.moved.then_some(&self.row.old_key),
                     slot,
                     offset: raw.offset,
                 });
+                match folded {
+                    Folded::RedundantTombstone => lane.skips.add("tombstone"),
+                    Folded::Contradicted(row) => {
+                        if self.shared.config.guard.tripwire == Tripwire::Stop {
+                            let fault = contradicted(&lane.table, &raw.coordinates(), version, row);
+                            return self.fail_lane(at, fault);
+                        }
+                        lane.metrics.contradicted(1);
+                    }
+                    Folded::Kept | Folded::Superseded => {}
+                }
                 self.advance(at, raw.offset)
             }
-            Decoded::Skip(_rule) => {
+            Decoded::Skip(rule) => {
+                lane.skips.add(rule);
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
             }
@@ -113,16 +152,19 @@ impl Taking<'_> {
             }
             // The record is fine, its table is not.
             Decoded::Poison(fault) => self.fail_lane(at, fault),
-            Decoded::NeedsPlan(need) => {
-                lane.need = Some((decoder, need));
-                // This record and all behind it are read again once the plan is there.
-                for id in lane.slots.clone() {
-                    self.partitions[id.0 as usize].accepting = false;
-                    self.lanes[self.partitions[id.0 as usize].lane].touched = true;
-                }
-                Taken::Refused
-            }
+            Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
         }
+    }
+
+    /// This record and all behind it are read again once there is what it needs.
+    fn wait_for(&mut self, at: usize, need: Need) -> Taken {
+        let lane = &mut self.lanes[self.partitions[at].lane];
+        lane.need = Some(need);
+        lane.touched = true;
+        for id in &lane.slots {
+            self.partitions[id.0 as usize].accepting = false;
+        }
+        Taken::Refused
     }
 
     /// Stops the lane of a partition: nothing more of it is taken, and what came before this record lands first.
@@ -188,8 +230,13 @@ impl Taking<'_> {
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
             self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
         }
+        let epoch = partition.sources.tracker.highest(raw.offset);
+        let row = self.row.version.map(|version| (self.row.key.clone(), version.in_epoch(epoch)));
+        if let Some((key, version)) = &row {
+            lane.holes.open(key, *version);
+        }
         let pending =
-            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id, row };
         lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);

@@ -4,9 +4,12 @@
 
 mod claims;
 mod connecting;
+mod epochs;
 mod faults;
 mod plans;
 mod rows;
 mod server;
 mod tables;
+mod toast;
+mod truncates;
 mod write;

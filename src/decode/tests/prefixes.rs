@@ -3,7 +3,7 @@
 use super::capture;
 use crate::decode::avro::reader::Reader;
 use crate::decode::avro::{Node, Sink};
-use crate::decode::envelope::Facts;
+use crate::decode::facts::Facts;
 use crate::decode::plan::{SchemaText, describe};
 use crate::decode::schema::avro_text;
 use crate::decode::schema::describe::{AvroWalk, ValueWalk};

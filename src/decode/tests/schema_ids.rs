@@ -199,7 +199,7 @@ fn headers_are_not_touched_while_records_decode_by_their_first_bytes() {
     for record in [&avro, &plain, &tombstone] {
         let raw = RawRecord { headers: &counted, ..record.as_raw() };
         let row = &mut crate::decode::RowBuffer::default();
-        let decoded = worker.decoder.decode(&raw, &mut Scratch::default(), row, 1);
+        let decoded = worker.decoder.decode(&raw, &mut Scratch::default(), row);
         assert!(matches!(decoded, Decoded::Change(_)), "{decoded:?}");
     }
     assert_eq!(counted.0.get(), 0);

@@ -4,7 +4,7 @@
 use super::shapes;
 use silversink::config::{Format, Table};
 use silversink::decode::avro::Sink;
-use silversink::decode::envelope::Facts;
+use silversink::decode::facts::Facts;
 use silversink::decode::plan::{self, SchemaText, describe};
 use silversink::decode::schema::describe::{AvroWalk, ValueWalk};
 use silversink::decode::slot::{NestedReader, Scratch, Slot};
@@ -71,12 +71,12 @@ fn through_a_plan(text: &str, datum: &[u8]) {
         headers: &NoHeaders,
     };
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
-    let Decoded::NeedsPlan(need) = decoder.decode(&record, &mut scratch, &mut row, 1) else {
+    let Decoded::NeedsPlan(need) = decoder.decode(&record, &mut scratch, &mut row) else {
         panic!("a plan that nobody installed")
     };
     assert!(matches!(need, PlanNeed { key: SchemaId::None, value: SchemaId::Avro(_) }));
     decoder.install(&need, Arc::new(plan));
-    match decoder.decode(&record, &mut scratch, &mut row, 1) {
+    match decoder.decode(&record, &mut scratch, &mut row) {
         Decoded::Change(_) if row.body.is_empty() => {}
         Decoded::Change(_) => shapes::assert_fields(&row.body, shape.columns.len()),
         Decoded::Poison(fault) => assert!(matches!(fault.class, Class::Poison | Class::Blocked)),

@@ -57,10 +57,10 @@ fn decode(
         headers: &NoHeaders,
     };
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
-    let mut decoded = decoder.decode(&record, &mut scratch, &mut row, 1);
+    let mut decoded = decoder.decode(&record, &mut scratch, &mut row);
     if let Decoded::NeedsPlan(need) = &decoded {
         provide(decoder, need);
-        decoded = decoder.decode(&record, &mut scratch, &mut row, 1);
+        decoded = decoder.decode(&record, &mut scratch, &mut row);
     }
     match &decoded {
         Decoded::NeedsPlan(need) => panic!("asked twice for {need:?}"),

@@ -74,6 +74,7 @@ pub fn table(columns: impl IntoIterator<Item = (String, String)>) -> TableShape 
         table: TableName::new("silver", "fuzzed"),
         columns,
         key: vec![0],
+        generated: Vec::new(),
         bookkeeping: Bookkeeping::default(),
     }
 }

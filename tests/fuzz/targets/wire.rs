@@ -68,7 +68,7 @@ pub fn check(data: &[u8]) {
     let mut decoder = TopicDecoder::new(format, Table::default()).with_payload_id(kind);
     // Twice: the first record may have turned the decoder to headers.
     for _ in 0..2 {
-        match decoder.decode(&record, &mut Scratch::default(), &mut RowBuffer::default(), 1) {
+        match decoder.decode(&record, &mut Scratch::default(), &mut RowBuffer::default()) {
             Decoded::Poison(fault) => assert_eq!(fault.class, Class::Poison),
             Decoded::Skip(_) | Decoded::NeedsPlan(_) => {}
             Decoded::Change(change) => panic!("a change without a plan: {change:?}"),
