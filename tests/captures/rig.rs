@@ -1,0 +1,273 @@
+//! One encoding of a scenario on a database of its own: decoded, applied once as it arrived, and ready for other orders.
+
+use crate::log::{Decoded as Row, Item, What};
+use crate::scenarios;
+use crate::sightings::Sightings;
+use crate::silver::{Resolved, Silver, decoder};
+use crate::verdict::Judge;
+use crate::worker::{Counts, Lane, World};
+use silversink::batch::Kind;
+use silversink::config::Table;
+use silversink::decode::slot::Scratch;
+use silversink::decode::{ChangeKind, Decoded, RowBuffer, TopicDecoder};
+use silversink::demo::capture::Capture;
+use silversink::fault::{Class, Code, Fault};
+use silversink::postgres::Writer;
+use silversink::record::OwnedRecord;
+use silversink::table::TableName;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Column types by table, for encodings that tell none.
+pub type ColumnTypes = BTreeMap<String, BTreeMap<String, String>>;
+
+/// One table's topic and its decoder.
+struct Reader {
+    decoder: TopicDecoder,
+    overrides: Table,
+    keyed: bool,
+    stopped: Option<(i64, Fault)>,
+}
+
+/// Everything of one encoding.
+pub struct Rig {
+    pub name: String,
+    pub silver: Silver,
+    pub lanes: Vec<Lane>,
+    pub items: Vec<Arc<Item>>,
+    pub writers: Vec<Writer>,
+    pub judge: Judge,
+    /// What the run in the order of arrival came to.
+    pub arrival: Counts,
+    /// Lanes that stopped, and where.
+    pub stopped: BTreeMap<String, (i64, Fault)>,
+}
+
+impl Rig {
+    /// Applies the records as they arrived, with the DDL that they ask for; then decodes them again for the tables as
+    /// they are at the end.
+    pub async fn open(
+        scenario: &str,
+        encoding: &str,
+        types: Option<&ColumnTypes>,
+        sightings: &Sightings,
+    ) -> Self {
+        let capture = scenarios::open(scenario);
+        let records = capture.records(encoding).unwrap();
+        let silver = Silver::new(capture.schemas(encoding).unwrap()).await;
+        let mut lanes = lanes(&capture, &records);
+        let tables: Vec<TableName> = lanes.iter().map(|lane| lane.table.clone()).collect();
+        let overrides: Vec<Table> =
+            tables.iter().map(|table| overrides(&capture, encoding, types, table)).collect();
+        let mut writers = vec![
+            silver.destination.writer().await.unwrap(),
+            silver.destination.writer().await.unwrap(),
+        ];
+        let (arrival, stopped) =
+            live(&silver, &lanes, &mut writers, &overrides, &records, sightings).await;
+        for lane in &mut lanes {
+            lane.shape = silver.shape(&lane.table).await.unwrap();
+        }
+        lanes.retain(|lane| lane.shape.is_some());
+        let judge = Judge::new(&capture, &lanes, &stopped);
+        let mut readers: Vec<Reader> = overrides.iter().map(Reader::new).collect();
+        let mut items = Vec::new();
+        for (at, record) in records.iter().enumerate() {
+            let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) else {
+                continue;
+            };
+            // Overrides are by table, and tables that were never made are gone from the lanes.
+            let reader = tables.iter().position(|table| *table == lanes[lane].table).unwrap();
+            let reader = &mut readers[reader];
+            if reader.stopped.is_some() {
+                continue;
+            }
+            let seen = sightings.of(at);
+            match reader.item(&silver, &lanes[lane].table, lane, record, seen, None).await {
+                Ok(item) => items.push(Arc::new(item)),
+                Err(fault) => reader.stopped = Some((record.at.offset, fault)),
+            }
+        }
+        let name = format!("{scenario}/{encoding}");
+        Self { name, silver, lanes, items, writers, judge, arrival, stopped }
+    }
+
+    pub fn tables(&self) -> Vec<TableName> {
+        self.lanes.iter().map(|lane| lane.table.clone()).collect()
+    }
+
+    /// The column types that the tables have now.
+    pub fn column_types(&self) -> ColumnTypes {
+        let types = |lane: &Lane| {
+            let shape = lane.shape.as_ref().unwrap();
+            shape.columns.iter().map(|c| (c.name.clone(), c.ty.sql.clone())).collect()
+        };
+        self.lanes.iter().map(|lane| (lane.table.name.clone(), types(lane))).collect()
+    }
+}
+
+/// A lane for each captured table that has a topic; every other topic must be one that a rule skips, or the signal table's.
+fn lanes(capture: &Capture, records: &[OwnedRecord]) -> Vec<Lane> {
+    let mut topics: Vec<&str> = records.iter().map(|record| record.at.topic.as_str()).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let of = |topic: &str| {
+        let (_, name) = topic.rsplit_once('.')?;
+        capture.tables.contains_key(name).then(|| Lane {
+            table: TableName::new("silver", name),
+            topic: topic.to_owned(),
+            shape: None,
+        })
+    };
+    topics.into_iter().filter_map(of).collect()
+}
+
+fn overrides(
+    capture: &Capture,
+    encoding: &str,
+    types: Option<&ColumnTypes>,
+    table: &TableName,
+) -> Table {
+    let mut overrides = scenarios::defaults(encoding);
+    if let Some(types) = types.and_then(|types| types.get(&table.name)) {
+        overrides.column_types.clone_from(types);
+        overrides.key = Some(capture.tables[&table.name].key.clone()).filter(|k| !k.is_empty());
+    }
+    overrides
+}
+
+/// Decodes and applies in the order of arrival; one worker, batches as large as DDL lets them be.
+async fn live(
+    silver: &Silver,
+    lanes: &[Lane],
+    writers: &mut [Writer],
+    overrides: &[Table],
+    records: &[OwnedRecord],
+    sightings: &Sightings,
+) -> (Counts, BTreeMap<String, (i64, Fault)>) {
+    let mut readers: Vec<Reader> = overrides.iter().map(Reader::new).collect();
+    let mut partitions: BTreeMap<(usize, i32), ()> = BTreeMap::new();
+    for record in records {
+        if let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) {
+            partitions.insert((lane, record.at.partition), ());
+        }
+    }
+    let empty = |((lane, number), ())| crate::log::Stretch { lane, number, items: Vec::new() };
+    let stretches = partitions.into_iter().map(empty).collect();
+    let mut world = World::start(silver, lanes, &mut writers[..1], stretches).await;
+    for (at, record) in records.iter().enumerate() {
+        let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) else {
+            continue;
+        };
+        let reader = &mut readers[lane];
+        if reader.stopped.is_some() {
+            continue;
+        }
+        let seen = sightings.of(at);
+        let table = &lanes[lane].table;
+        match reader.item(silver, table, lane, record, seen, Some(&mut world)).await {
+            Ok(item) => {
+                let partition = world.append(&Arc::new(item));
+                world.read(partition, 1).await;
+            }
+            Err(fault) => reader.stopped = Some((record.at.offset, fault)),
+        }
+    }
+    world.flush_all().await;
+    let stopped = lanes.iter().zip(readers).filter_map(|(lane, reader)| {
+        reader.stopped.map(|stopped| (lane.table.name.clone(), stopped))
+    });
+    (world.counts.clone(), stopped.collect())
+}
+
+impl Reader {
+    fn new(overrides: &Table) -> Self {
+        Self {
+            decoder: decoder(overrides),
+            overrides: overrides.clone(),
+            keyed: false,
+            stopped: None,
+        }
+    }
+
+    /// Decodes one record. A plan that is missing is made; where that changes the table, what came before is written first.
+    ///
+    /// # Errors
+    /// Blocked: the lane stops at this record.
+    async fn item(
+        &mut self,
+        silver: &Silver,
+        table: &TableName,
+        lane: usize,
+        record: &OwnedRecord,
+        seen: Option<crate::sightings::Seen>,
+        mut world: Option<&mut World<'_>>,
+    ) -> Result<Item, Fault> {
+        let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
+        let what = loop {
+            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0) {
+                Decoded::NeedsPlan(need) => {
+                    if let Some(world) = &mut world {
+                        world.flush(0, lane).await;
+                    }
+                    match silver.resolve(&need, table, &self.overrides).await? {
+                        Resolved::Table(plan, shape) => {
+                            if let Some(world) = &mut world
+                                && world.lanes[lane].shape.as_ref() != Some(&shape)
+                            {
+                                self.decoder.forget_plans();
+                                world.set_shape(lane, &shape);
+                            }
+                            self.decoder.install(&need, plan);
+                        }
+                        Resolved::Skipped(plan) => self.decoder.install(&need, plan),
+                        Resolved::Refused(fault) => self.decoder.refuse(&need, fault),
+                    }
+                }
+                Decoded::Skip(_) => break What::Skip,
+                Decoded::Poison(fault) => match fault.class {
+                    Class::Poison if fault.code == Code::KeyMissing && !self.keyed => {
+                        return Err(fault);
+                    }
+                    Class::Poison => break What::Letter(fault),
+                    _ => return Err(fault),
+                },
+                Decoded::Change(change) => {
+                    self.keyed |= record.key.is_some();
+                    let version = change.version.parts();
+                    assert_eq!(version.kafka_offset, record.at.offset.cast_unsigned());
+                    let kind = match change.kind {
+                        ChangeKind::Row if change.has_kept => Kind::Partial,
+                        ChangeKind::Row => Kind::Whole,
+                        ChangeKind::Delete => Kind::Delete,
+                        ChangeKind::Tombstone => Kind::Tombstone,
+                        ChangeKind::Truncate => {
+                            break What::Truncate {
+                                version,
+                                at: change.deleted_at.unwrap_or_default(),
+                            };
+                        }
+                    };
+                    break What::Change(Row {
+                        kind,
+                        version,
+                        deleted_at: change.deleted_at,
+                        source_ts: change.source_ts,
+                        needs_base: change.needs_base,
+                        body: row.body,
+                        key: row.key,
+                        kept: row.kept,
+                    });
+                }
+            }
+        };
+        Ok(Item {
+            lane,
+            what,
+            seen,
+            partition: record.at.partition,
+            offset: record.at.offset,
+            key: record.key.clone(),
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The captured scenarios: where they are, how their encodings are configured, how much work their orders are.
+
+use silversink::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
+use silversink::demo::capture::Capture;
+use std::path::PathBuf;
+
+/// Every scenario of `testdata/debezium`, sorted.
+pub fn all() -> Vec<String> {
+    let mut found: Vec<String> = std::fs::read_dir(directory(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| directory(name).join("tables.json").exists())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Where a scenario is.
+pub fn directory(scenario: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/debezium").join(scenario)
+}
+
+/// Opens a scenario.
+pub fn open(scenario: &str) -> Capture {
+    Capture::open(directory(scenario)).unwrap()
+}
+
+/// The encodings of a scenario, the first with schemas first: tables of the others take its column types.
+pub fn encodings(scenario: &str) -> Vec<String> {
+    let mut found: Vec<String> = std::fs::read_dir(directory(scenario))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| {
+            let records = directory(scenario).join(name).join("records.ndjson");
+            records.exists() || records.with_extension("ndjson.gz").exists()
+        })
+        .collect();
+    found.sort_by_key(|name| (is_schemaless(scenario, name), name.clone()));
+    assert!(!found.is_empty(), "{scenario} has no encoding");
+    found
+}
+
+/// JSON without schema: column types and keys come from the configuration.
+pub fn is_schemaless(scenario: &str, encoding: &str) -> bool {
+    match encoding {
+        "json-plain" | "flat-json" => true,
+        "json-3-partitions" => scenario == "noise",
+        _ => false,
+    }
+}
+
+/// What a user of this connector would write under `[defaults]`.
+pub fn defaults(encoding: &str) -> Table {
+    let mut table = Table::default();
+    match encoding {
+        "string-connect-base64-avro" | "string-connect-base64-json" => {
+            table.decimal_handling_mode = DecimalHandlingMode::String;
+            table.time_precision_mode = TimePrecisionMode::Connect;
+            table.binary_handling_mode = BinaryHandlingMode::Base64;
+        }
+        "double-micros-hex-avro" | "double-micros-hex-json" => {
+            table.decimal_handling_mode = DecimalHandlingMode::Double;
+            table.time_precision_mode = TimePrecisionMode::Microseconds;
+            table.binary_handling_mode = BinaryHandlingMode::Hex;
+        }
+        "precise-iso-url-avro" | "precise-iso-url-json" => {
+            table.time_precision_mode = TimePrecisionMode::Isostring;
+            table.binary_handling_mode = BinaryHandlingMode::Base64UrlSafe;
+        }
+        "hex-json" => {
+            table.decimal_handling_mode = DecimalHandlingMode::String;
+            table.binary_handling_mode = BinaryHandlingMode::Hex;
+        }
+        "base64-json" | "base64-avro" => {
+            table.binary_handling_mode = BinaryHandlingMode::Base64;
+            "N/A-7c1d".clone_into(&mut table.unavailable_value_placeholder);
+        }
+        "precise-json" | "precise-avro" => {
+            table.decimal_handling_mode = DecimalHandlingMode::String;
+            table.time_precision_mode = TimePrecisionMode::Connect;
+        }
+        _ => {}
+    }
+    table
+}
