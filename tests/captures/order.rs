@@ -33,7 +33,7 @@ impl fmt::Display for Order {
 }
 
 /// Batches of one row cost a transaction each: histories longer than this have them in stretches only.
-const LONG: usize = 1500;
+const LONG: usize = 250;
 
 impl Order {
     /// The order of a seed, for a history of so many records.
@@ -141,19 +141,14 @@ pub async fn replay(world: &mut World<'_>, partition: usize, from: i64) {
 /// Offsets next to which something begins: a snapshot, a stream, a lineage.
 pub fn edges(stretch: &Stretch) -> Vec<i64> {
     let mut edges = vec![0];
-    let mut last = None;
-    let mut highest = None;
+    let (mut last, mut position) = (None, None);
     for (offset, item) in (0..).zip(&stretch.items) {
         let Some((_, seen)) = &item.seen else { continue };
         let kind = (seen.read, seen.incremental, seen.commit_position.is_none());
-        if last != Some(kind) || seen.commit_position < highest {
+        if last != Some(kind) || seen.commit_position < position {
             edges.extend([offset - 1, offset, offset + 1]);
         }
-        last = Some(kind);
-        highest = seen.commit_position.max(highest);
-        if seen.commit_position < highest {
-            highest = seen.commit_position;
-        }
+        (last, position) = (Some(kind), seen.commit_position);
     }
     let end = i64::try_from(stretch.items.len()).unwrap();
     edges.retain(|offset| (0..end).contains(offset));

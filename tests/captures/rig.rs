@@ -57,8 +57,18 @@ impl Rig {
         let silver = Silver::new(capture.schemas(encoding).unwrap()).await;
         let mut lanes = lanes(&capture, &records);
         let tables: Vec<TableName> = lanes.iter().map(|lane| lane.table.clone()).collect();
-        let overrides: Vec<Table> =
+        let source_types = scenarios::has_source_types(scenario);
+        if source_types {
+            silver.readback.execute(scenarios::SOURCE_TYPES).await.unwrap();
+        }
+        let mut overrides: Vec<Table> =
             tables.iter().map(|table| overrides(&capture, encoding, types, table)).collect();
+        for (table, overrides) in tables.iter().zip(&mut overrides).filter(|_| source_types) {
+            let given = &mut overrides.column_types;
+            let source = scenarios::source_types(&capture, &table.name).into_iter();
+            let wanted = source.filter(|(name, _)| types.is_none() || given.contains_key(name));
+            given.extend(wanted.collect::<Vec<_>>());
+        }
         let mut writers = vec![
             silver.destination.writer().await.unwrap(),
             silver.destination.writer().await.unwrap(),

@@ -2,6 +2,7 @@
 
 use silversink::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
 use silversink::demo::capture::Capture;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Every scenario of `testdata/debezium`, sorted.
@@ -82,4 +83,25 @@ pub fn defaults(encoding: &str) -> Table {
         _ => {}
     }
     table
+}
+
+/// Scenarios about types: their tables get the source's own types where PostgreSQL has them, as a user would configure it.
+/// The others have natural types.
+pub fn has_source_types(scenario: &str) -> bool {
+    matches!(scenario, "types" | "toast")
+}
+
+/// What makes the source's own types known.
+pub const SOURCE_TYPES: &str = "
+    CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE EXTENSION isn;
+    CREATE TYPE mood AS ENUM ('sad', 'ok', 'very, happy', '\u{DC}BER \"q\"');
+    CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+    CREATE DOMAIN short_text AS varchar(12);
+    CREATE DOMAIN price AS numeric(8,3);
+    CREATE TYPE pair AS (a integer, b text);";
+
+/// Column types of a table as the source has them.
+pub fn source_types(capture: &Capture, table: &str) -> BTreeMap<String, String> {
+    let columns = capture.tables[table].columns.iter();
+    columns.map(|column| (column.name.clone(), column.ty.clone())).collect()
 }

@@ -1,6 +1,6 @@
 //! What is tried on one scenario, and the line about it.
 
-use crate::log::as_captured;
+use crate::log::{What, as_captured};
 use crate::order::{Order, as_it_arrived, edges, replay};
 use crate::rig::Rig;
 use crate::scenarios;
@@ -90,7 +90,7 @@ pub async fn scenario(name: &str) {
         writeln!(text, "{line} [{}]", encodings.join(" ")).unwrap();
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
-    insta::assert_snapshot!(name, text);
+    assert_eq!(text, pinned(name, &text), "what the topics of {name} do not tell has changed");
 }
 
 /// The order of arrival, with each batch limit and one or two workers.
@@ -136,7 +136,12 @@ async fn replays(rig: &mut Rig, effort: Effort, tally: &mut Tally) {
             let applied = world.counts.applied;
             replay(&mut world, partition, from).await;
             tally.orders += 1;
-            let again = world.counts.applied - applied;
+            // A truncate counts as applied whenever it is read, so what it wrote is looked at instead.
+            let truncates = stretch.items.iter().any(|i| matches!(i.what, What::Truncate { .. }));
+            let again = match truncates {
+                false => world.counts.applied - applied,
+                true => u64::from(rig.judge.places(&rig.silver.readback).await != before),
+            };
             if again > 0 {
                 tally.wrong += again;
                 tally.complaints.push(format!(
@@ -176,4 +181,18 @@ async fn compare(rig: &mut Rig, expected: &Differences, what: &str, tally: &mut 
         let count = wrong.len();
         tally.complaints.push(format!("{}: {what}: {count} wrong rows: {first}", rig.name));
     }
+}
+
+/// The lines that a scenario is known to differ by; `SILVERSINK_ORDERS=write` writes them anew.
+fn pinned(scenario: &str, found: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/captures/untold")
+        .join(format!("{scenario}.txt"));
+    if std::env::var("SILVERSINK_ORDERS").is_ok_and(|value| value == "write") {
+        match found.is_empty() {
+            true => drop(std::fs::remove_file(&path)),
+            false => std::fs::write(&path, found).unwrap(),
+        }
+    }
+    std::fs::read_to_string(&path).unwrap_or_default()
 }

@@ -55,6 +55,12 @@ impl Judge {
                 missing.insert(format!("{}: is not in Silver", truth.name));
                 continue;
             };
+            // A table without a key at the source cannot be compared row by row.
+            if truth.key.is_empty() {
+                missing.extend(beforehand);
+                missing.insert(format!("{}: has no key", truth.name));
+                continue;
+            }
             let shape = lane.shape.as_ref().unwrap();
             truth.columns.retain(|column| {
                 let there = shape.column(column).is_some();
