@@ -5,7 +5,9 @@
 mod config;
 mod demo;
 mod dev;
+mod doctor;
 mod exit;
+mod explain;
 mod run;
 mod status;
 
@@ -36,6 +38,10 @@ enum Command {
     Config(config::Command),
     /// Show positions, lag and state of each table.
     Status(status::Arguments),
+    /// Check everything that the pipeline depends on, and name source tables at risk. Changes nothing.
+    Doctor(doctor::Arguments),
+    /// Show one record step by step: frame, schema, key, version, the row in Silver, the verdict. Changes nothing.
+    Explain(explain::Arguments),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => on_runtime(demo::command(arguments)),
         Command::Config(command) => config::command(command),
         Command::Status(arguments) => on_runtime(status::command(arguments)),
+        Command::Doctor(arguments) => on_runtime(doctor::command(arguments)),
+        Command::Explain(arguments) => on_runtime(explain::command(arguments)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };

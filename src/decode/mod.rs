@@ -12,6 +12,7 @@ pub mod identify;
 pub mod json;
 pub mod keytext;
 pub mod plan;
+pub mod readable;
 pub mod row;
 pub mod schema;
 pub mod sequence;

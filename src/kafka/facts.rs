@@ -62,6 +62,14 @@ impl Facts {
         Ok(Self { consumer, servers: kafka.bootstrap_servers.clone(), patience })
     }
 
+    pub(super) fn consumer(&self) -> &BaseConsumer<impl rdkafka::consumer::ConsumerContext> {
+        &self.consumer
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Every topic that we may see, with its number of partitions.
     ///
     /// # Errors

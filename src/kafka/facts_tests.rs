@@ -97,3 +97,26 @@ fn clients_can_be_handed_to_the_threads_that_use_them() {
     shared::<Producer>();
     shared::<MockBroker>();
 }
+
+#[test]
+fn one_record_is_read_by_its_coordinates() {
+    let broker = MockBroker::start(&[("a", 1)]).unwrap();
+    let mut second = record("a", 0, b"y");
+    second.headers = vec![("h".into(), Some(b"1".to_vec())), ("empty".into(), None)];
+    broker.produce(&[record("a", 0, b"x"), second.clone(), record("a", 0, b"z")]).unwrap();
+    let facts = Facts::open(&kafka(broker.bootstrap(), "g")).unwrap();
+    let at = |offset| Coordinates { topic: "a".into(), partition: 0, offset };
+
+    // Twice, and backwards: nothing of the first question is left over.
+    for offset in [1, 2, 0, 1] {
+        let Found::Record(found) = facts.record_at(&at(offset)).unwrap() else {
+            panic!("record {offset} is there");
+        };
+        assert_eq!(found.at, at(offset));
+        assert_eq!(found.value.unwrap(), [b"xyz"[usize::try_from(offset).unwrap()]]);
+        if offset == 1 {
+            assert_eq!((found.key, found.headers), (second.key.clone(), second.headers.clone()));
+        }
+    }
+    assert_eq!(facts.record_at(&at(3)).unwrap(), Found::Outside { start: 0, end: 3 });
+}

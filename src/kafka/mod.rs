@@ -12,6 +12,7 @@ pub mod marker;
 pub mod mock;
 mod native;
 pub mod producer;
+pub mod record_at;
 mod reset;
 
 #[cfg(test)]
@@ -27,4 +28,5 @@ pub use facts::{Facts, GroupOffset};
 pub use letters::{Acknowledged, LetterReason, Letters};
 pub use mock::MockBroker;
 pub use producer::Producer;
+pub use record_at::Found;
 pub use reset::move_group;

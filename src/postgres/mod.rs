@@ -16,6 +16,7 @@ mod copy;
 mod isolate;
 mod params;
 pub mod readback;
+mod rehearse;
 mod session;
 mod sqlstate;
 mod stages;
@@ -24,6 +25,7 @@ mod writer;
 
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use rehearse::{Rehearsal, SilverRow};
 pub use session::WRITER_SETTINGS;
 pub use status::{PositionRow, TableCounts};
 pub use writer::Writer;

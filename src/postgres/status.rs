@@ -2,10 +2,11 @@
 
 use super::{Destination, sqlstate};
 use crate::fault::Fault;
+use crate::record::Coordinates;
 use crate::sql::ledger;
 use crate::table::{Bookkeeping, TableName};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 /// One row of `silversink.position`.
@@ -108,6 +109,29 @@ impl Destination {
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect::<Result<_, _>>()
             .map_err(|e| sqlstate::fault(doing, &e))
+    }
+}
+
+impl Destination {
+    /// The dead letter of one record, for people: code, status and reason.
+    ///
+    /// # Errors
+    /// Transient when the server is away; blocked when the bookkeeping tables are missing.
+    pub async fn dead_letter_at(
+        &self,
+        pipeline: &str,
+        at: &Coordinates,
+    ) -> Result<Option<String>, Fault> {
+        let doing = format!("looking for a dead letter of {at}");
+        let client = self.client().await?;
+        let record: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&pipeline, Type::TEXT),
+            (&at.topic, Type::TEXT),
+            (&at.partition, Type::INT4),
+            (&at.offset, Type::INT8),
+        ];
+        let rows = self.ask(&doing, client.query_typed(ledger::LETTER_AT, &record)).await?;
+        rows.first().map(|row| row.try_get(0)).transpose().map_err(|e| sqlstate::fault(&doing, &e))
     }
 }
 

@@ -175,6 +175,10 @@ pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, lea
 pub const LETTERS_BY_CODE: &str = "SELECT code, count(*) FROM silversink.dead_letter \
   WHERE pipeline = $1 AND status = 'parked' GROUP BY code ORDER BY code";
 
+/// The latest dead letter of one record. `$1` pipeline, `$2` topic, `$3` partition, `$4` offset.
+pub const LETTER_AT: &str = "SELECT code || ' (' || status || '): ' || reason FROM silversink.dead_letter \
+  WHERE pipeline = $1 AND topic = $2 AND partition = $3 AND \"offset\" = $4 ORDER BY last_seen DESC LIMIT 1";
+
 /// Rows, live rows and deleted rows of a Silver table.
 #[must_use]
 pub fn table_counts(table: &crate::table::TableName, names: &crate::table::Bookkeeping) -> String {

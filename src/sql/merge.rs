@@ -122,6 +122,23 @@ pub fn rows_without_base(shape: &TableShape, number: u32) -> String {
     )
 }
 
+/// The target rows of the staged keys: version, the three times as text, and the whole row as JSON text.
+#[must_use]
+pub fn rows_of_stage(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
+    format!(
+        "SELECT t.{}, t.{}::pg_catalog.text, t.{}::pg_catalog.text, t.{}::pg_catalog.text, \
+         pg_catalog.to_jsonb(t)::pg_catalog.text FROM {} AS s JOIN {} AS t ON {}",
+        names.version,
+        names.deleted_at,
+        names.source_ts,
+        names.applied_at,
+        stage::name(number),
+        ident::table(&shape.table),
+        stage::same_key(shape)
+    )
+}
+
 /// A live partial row over a deleted target: the row was inserted again in between and that insert is not here, so the
 /// deleted row's values are of another life of the key and no base (I9).
 fn no_base(names: &Names) -> String {

@@ -6,4 +6,5 @@ pub mod ident;
 pub mod ledger;
 pub mod merge;
 pub mod settle;
+pub mod source;
 pub mod stage;
