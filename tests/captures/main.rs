@@ -11,6 +11,8 @@ mod sightings;
 mod silver;
 mod sources;
 mod suite;
+mod told;
+mod untold;
 mod verdict;
 mod worker;
 
@@ -49,4 +51,9 @@ scenarios! {
     noise = "noise",
     key_swap = "key-swap",
     types = "types",
+}
+
+#[tokio::test]
+async fn a_wrong_row_and_a_broken_guard_are_seen() {
+    suite::planted().await;
 }

@@ -4,6 +4,7 @@ use crate::log::{Decoded as Row, Item, What};
 use crate::scenarios;
 use crate::sightings::Sightings;
 use crate::silver::{Resolved, Silver, decoder};
+use crate::told::Told;
 use crate::verdict::Judge;
 use crate::worker::{Counts, Lane, World};
 use silversink::batch::Kind;
@@ -39,8 +40,6 @@ pub struct Rig {
     pub judge: Judge,
     /// What the run in the order of arrival came to.
     pub arrival: Counts,
-    /// Lanes that stopped, and where.
-    pub stopped: BTreeMap<String, (i64, Fault)>,
 }
 
 impl Rig {
@@ -62,7 +61,7 @@ impl Rig {
             silver.readback.execute(scenarios::SOURCE_TYPES).await.unwrap();
         }
         let mut overrides: Vec<Table> =
-            tables.iter().map(|table| overrides(&capture, encoding, types, table)).collect();
+            tables.iter().map(|table| overrides(scenario, &capture, encoding, types, table)).collect();
         for (table, overrides) in tables.iter().zip(&mut overrides).filter(|_| source_types) {
             let given = &mut overrides.column_types;
             let source = scenarios::source_types(&capture, &table.name).into_iter();
@@ -79,7 +78,8 @@ impl Rig {
             lane.shape = silver.shape(&lane.table).await.unwrap();
         }
         lanes.retain(|lane| lane.shape.is_some());
-        let judge = Judge::new(&capture, &lanes, &stopped);
+        let told = Told { scenario: scenario.to_owned(), encoding: encoding.to_owned() };
+        let judge = Judge::new(&capture, &told, &lanes, &stopped);
         let mut readers: Vec<Reader> = overrides.iter().map(Reader::new).collect();
         let mut items = Vec::new();
         for (at, record) in records.iter().enumerate() {
@@ -99,7 +99,7 @@ impl Rig {
             }
         }
         let name = format!("{scenario}/{encoding}");
-        Self { name, silver, lanes, items, writers, judge, arrival, stopped }
+        Self { name, silver, lanes, items, writers, judge, arrival }
     }
 
     pub fn tables(&self) -> Vec<TableName> {
@@ -133,14 +133,18 @@ fn lanes(capture: &Capture, records: &[OwnedRecord]) -> Vec<Lane> {
 }
 
 fn overrides(
+    scenario: &str,
     capture: &Capture,
     encoding: &str,
     types: Option<&ColumnTypes>,
     table: &TableName,
 ) -> Table {
     let mut overrides = scenarios::defaults(encoding);
+    overrides.column_types = scenarios::column_types(scenario, &table.name);
     if let Some(types) = types.and_then(|types| types.get(&table.name)) {
-        overrides.column_types.clone_from(types);
+        overrides.column_types.extend(types.clone());
+    }
+    if scenarios::is_schemaless(scenario, encoding) {
         overrides.key = Some(capture.tables[&table.name].key.clone()).filter(|k| !k.is_empty());
     }
     overrides

@@ -100,8 +100,20 @@ pub const SOURCE_TYPES: &str = "
     CREATE DOMAIN price AS numeric(8,3);
     CREATE TYPE pair AS (a integer, b text);";
 
+/// Natural types that some values of a table do not fit.
+pub fn column_types(scenario: &str, table: &str) -> BTreeMap<String, String> {
+    let configured: &[(&str, &str)] = match (scenario, table) {
+        // MariaDB's time goes from -838 to 838 hours.
+        ("mariadb", "orders") => &[("span", "interval")],
+        _ => &[],
+    };
+    configured.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned())).collect()
+}
+
 /// Column types of a table as the source has them.
 pub fn source_types(capture: &Capture, table: &str) -> BTreeMap<String, String> {
-    let columns = capture.tables[table].columns.iter();
-    columns.map(|column| (column.name.clone(), column.ty.clone())).collect()
+    // PostGIS is not part of PostgreSQL.
+    let ty = |ty: &str| if ty.starts_with("geo") { "jsonb".to_owned() } else { ty.to_owned() };
+    let columns = capture.tables[table].columns.iter().filter(|c| c.generated.is_none());
+    columns.map(|column| (column.name.clone(), ty(&column.ty))).collect()
 }

@@ -58,9 +58,4 @@ impl Sources {
             }
         }
     }
-
-    /// The highest epoch of any source.
-    pub fn highest(&self) -> u32 {
-        self.0.values().map(Epochs::highest).max().unwrap_or(0)
-    }
 }

@@ -1,26 +1,58 @@
 //! Compares Silver with what the source held, row by row, once for each state of a table that an order ends in.
 
+use crate::told::Told;
 use crate::worker::Lane;
-use sha2::{Digest as _, Sha256};
 use silversink::demo::capture::{Capture, TableTruth};
-use silversink::demo::ground_truth;
+use silversink::demo::ground_truth::{self, Difference, Mismatch};
 use silversink::fault::Fault;
 use silversink::postgres::readback::Readback;
 use silversink::table::{Bookkeeping, TableName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Longer lines are cut, and told apart by a checksum.
-const WIDTH: usize = 220;
+/// One thing that is not equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// Table, column and kind of the difference.
+    pub group: String,
+    /// Key of the row; empty where it is the whole table.
+    pub key: String,
+    /// All of it.
+    pub text: String,
+}
 
-/// What is not equal in one table, one line each; empty when everything is as it should be.
-pub type Differences = BTreeSet<String>;
+/// What is not equal; empty when everything is as it should be.
+pub type Differences = BTreeSet<Line>;
+
+/// A line about a whole table.
+fn about(table: &str, text: &str) -> Line {
+    let text = format!("{table}: {text}");
+    Line { group: text.clone(), key: String::new(), text }
+}
+
+fn line(difference: &Difference) -> Line {
+    let table = &difference.table.name;
+    let group = match &difference.what {
+        Mismatch::Column { column, expected, found } => match (expected, found) {
+            (_, None) => format!("{table}.{column}: is NULL, should not be"),
+            (None, _) => format!("{table}.{column}: should be NULL"),
+            _ => format!("{table}.{column}: is another value"),
+        },
+        Mismatch::Missing => format!("{table}: not in Silver"),
+        Mismatch::MarkedButLive => format!("{table}: marked deleted, but at the source"),
+        Mismatch::LiveButDeleted => format!("{table}: live, but deleted at the source"),
+        Mismatch::Unknown => format!("{table}: never at the source"),
+        Mismatch::NotRemembered => format!("{table}: deleted at the source, without a mark"),
+        Mismatch::Twice => format!("{table}: twice in Silver"),
+    };
+    Line { group, key: difference.key.clone(), text: difference.to_string() }
+}
 
 struct Checked {
     table: TableName,
     truth: TableTruth,
     /// Lines about the table itself, the same after every order.
-    beforehand: Vec<String>,
+    beforehand: Vec<Line>,
     /// Keys of which the topic does not tell that they are gone.
     ghosts: u64,
 }
@@ -38,6 +70,7 @@ pub struct Judge {
 impl Judge {
     pub fn new(
         capture: &Capture,
+        told: &Told,
         lanes: &[Lane],
         stopped: &BTreeMap<String, (i64, Fault)>,
     ) -> Self {
@@ -47,30 +80,31 @@ impl Judge {
         for mut truth in capture.truth().unwrap() {
             let mut beforehand = Vec::new();
             if let Some((offset, fault)) = stopped.get(&truth.name) {
-                let line = format!("{}: stops at offset {offset}: {fault}", truth.name);
-                beforehand.push(cut(&line));
+                let text = format!("stops at offset {offset}: {fault}");
+                beforehand.push(about(&truth.name, &text));
             }
             let Some(lane) = lanes.iter().find(|lane| lane.table.name == truth.name) else {
                 missing.extend(beforehand);
-                missing.insert(format!("{}: is not in Silver", truth.name));
+                missing.insert(about(&truth.name, "has no table in Silver"));
                 continue;
             };
             // A table without a key at the source cannot be compared row by row.
             if truth.key.is_empty() {
                 missing.extend(beforehand);
-                missing.insert(format!("{}: has no key", truth.name));
+                missing.insert(about(&truth.name, "has no key, so its rows are not compared"));
                 continue;
             }
             let shape = lane.shape.as_ref().unwrap();
             truth.columns.retain(|column| {
                 let there = shape.column(column).is_some();
                 if !there {
-                    beforehand.push(format!("{}: column {column} is not in Silver", truth.name));
+                    beforehand.push(about(&truth.name, &format!("no column {column}")));
                 }
                 there
             });
             let ghosts = truth.deleted.iter().filter(|d| d.in_topic && !d.must_be_marked()).count();
             rows += (truth.rows.len() + truth.deleted.len()) as u64;
+            told.rewrite(&mut truth);
             tables.push(Checked {
                 table: lane.table.clone(),
                 truth,
@@ -156,24 +190,15 @@ impl Checked {
         let verdict = verdict.unwrap();
         assert_eq!(verdict.difference_count == 0, verdict.is_equal(), "{}", self.table);
         let mut found: Differences =
-            verdict.differences.iter().map(|difference| cut(&difference.to_string())).collect();
+            verdict.differences.iter().map(line).collect();
         if verdict.untold != self.ghosts {
-            found.insert(format!(
-                "{}: {} live rows that the topic does not tell to be gone, should be {}",
-                self.table, verdict.untold, self.ghosts
-            ));
+            let text = format!(
+                "{} live rows that the topic does not tell to be gone, should be {}",
+                verdict.untold, self.ghosts
+            );
+            found.insert(about(&self.table.name, &text));
         }
         found.extend(self.beforehand.iter().cloned());
         found
     }
-}
-
-/// A line of bounded length.
-fn cut(line: &str) -> String {
-    if line.chars().count() <= WIDTH {
-        return line.to_owned();
-    }
-    let start: String = line.chars().take(WIDTH).collect();
-    let checksum = format!("{:x}", Sha256::digest(line));
-    format!("{start}... ({} bytes, {})", line.len(), &checksum[..8])
 }
