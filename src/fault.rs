@@ -48,6 +48,8 @@ codes! {
     EnvelopeInvalid = "envelope_invalid",
     /// A value does not fit the Silver column.
     ValueOutOfRange = "value_out_of_range",
+    /// A text contains U+0000, which PostgreSQL cannot store.
+    NulCharacter = "nul_character",
     /// A row violates NOT NULL, CHECK or another deterministic constraint.
     ConstraintViolation = "constraint_violation",
     /// A record is larger than the limit.

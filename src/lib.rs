@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod record;
 pub mod registry;
 pub mod route;
+pub mod silver;
 pub mod sql;
 pub mod table;
 pub mod telemetry;

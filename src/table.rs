@@ -101,6 +101,8 @@ pub struct TableShape {
     pub table: TableName,
     /// Data columns that are written, in `attnum` order. Generated columns are left out.
     pub columns: Vec<Column>,
+    /// Names of generated columns. A snapshot's rows carry them, the stream's do not; PostgreSQL computes them itself.
+    pub generated: Vec<String>,
     /// Indexes into `columns` of the primary key, in the key index's order.
     pub key: Vec<usize>,
     /// Names of the bookkeeping columns.
@@ -112,6 +114,12 @@ impl TableShape {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
+    }
+
+    /// Whether the table has a data column of this name, written or generated.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.column(name).is_some() || self.generated.iter().any(|g| g == name)
     }
 }
 

@@ -102,7 +102,7 @@ fn a_captured_avro_record_is_told_step_by_step_before_there_is_a_table() {
         "shop.public.customers.Envelope",
         "envelope  r (snapshot read)",
         "route     silver.customers",
-        "verdict   the lane stops [table_missing]",
+        "verdict   the table is altered first [table_missing]",
         "CREATE TABLE IF NOT EXISTS \"silver\".\"customers\"",
     ] {
         assert!(text.contains(line), "{line} in:\n{text}");

@@ -26,6 +26,7 @@ fn shape() -> Arc<TableShape> {
     Arc::new(TableShape {
         table: TableName::new("public", "t"),
         columns: ["k", "a", "b", "c"].map(column).to_vec(),
+        generated: Vec::new(),
         key: vec![0],
         bookkeeping: Bookkeeping::default(),
     })

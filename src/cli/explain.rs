@@ -39,7 +39,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Prints the explanation. Exit code 3 when the record would be dead-lettered or its lane would stop.
+/// Prints the explanation. Exit code 3 when the record would not simply land.
 pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     let config = arguments.file.load()?;
     let at = Coordinates {
@@ -68,7 +68,9 @@ pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     print(&text)?;
     Ok(match told.verdict.outcome {
         Outcome::Applied | Outcome::Superseded | Outcome::Skipped => Exit::Fine,
-        Outcome::DeadLettered | Outcome::LaneStops | Outcome::Waits => Exit::Differs,
+        Outcome::Alters | Outcome::DeadLettered | Outcome::LaneStops | Outcome::Waits => {
+            Exit::Differs
+        }
     })
 }
 

@@ -2,12 +2,14 @@
 //!
 //! What people asked for goes to stdout; logs, problems and progress go to stderr.
 
+mod apply;
 mod config;
 mod demo;
 mod dev;
 mod doctor;
 mod exit;
 mod explain;
+mod plan;
 mod run;
 mod status;
 
@@ -42,6 +44,10 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Show one record step by step: frame, schema, key, version, the row in Silver, the verdict. Changes nothing.
     Explain(explain::Arguments),
+    /// Show what the newest schemas imply for the Silver tables.
+    Plan(plan::Arguments),
+    /// Make the alterations that `plan` lists.
+    Apply(apply::Arguments),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -76,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => on_runtime(status::command(arguments)),
         Command::Doctor(arguments) => on_runtime(doctor::command(arguments)),
         Command::Explain(arguments) => on_runtime(explain::command(arguments)),
+        Command::Plan(arguments) => on_runtime(plan::command(arguments)),
+        Command::Apply(arguments) => on_runtime(apply::command(arguments)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };

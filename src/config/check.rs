@@ -108,12 +108,18 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
         );
         problems.help("an empty one would make every empty string an unchanged column");
     }
+    let nul_replacement = raw.nul_replacement.as_ref();
+    if let Some(text) = nul_replacement.filter(|text| text.contains('\0')) {
+        problems.add(text.span(), "U+0000 cannot replace itself", "expected any other text");
+    }
     Table {
         decimal_handling_mode: raw.decimal_handling_mode.unwrap_or(base.decimal_handling_mode),
         time_precision_mode: raw.time_precision_mode.unwrap_or(base.time_precision_mode),
         binary_handling_mode: raw.binary_handling_mode.unwrap_or(base.binary_handling_mode),
         unavailable_value_placeholder: placeholder
             .map_or_else(|| base.unavailable_value_placeholder.clone(), |text| text.to_string()),
+        nul_replacement: nul_replacement
+            .map_or_else(|| base.nul_replacement.clone(), |text| Some(text.to_string())),
         batch_rows: match &raw.batch_rows {
             Some(rows) => Some(count(Some(rows), 1, MOST_BATCH_ROWS, problems)),
             None => base.batch_rows,

@@ -259,6 +259,7 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
         time_precision_mode: raw.time_precision_mode,
         binary_handling_mode: raw.binary_handling_mode,
         unavailable_value_placeholder: raw.unavailable_value_placeholder.clone(),
+        nul_replacement: raw.nul_replacement.clone(),
         batch_rows: raw.batch_rows.clone(),
     };
     let mut table = check_defaults(&shared, defaults, problems);

@@ -152,6 +152,8 @@ pub struct Table {
     pub binary_handling_mode: BinaryHandlingMode,
     /// Debezium's `unavailable.value.placeholder`.
     pub unavailable_value_placeholder: String,
+    /// What takes the place of U+0000 in texts that are no key; `None` makes such a record a dead letter.
+    pub nul_replacement: Option<String>,
     /// Rows of a batch; overrides `[limits] batch_rows`.
     pub batch_rows: Option<usize>,
     /// Column types for tables that are created from JSON without schema, and for columns whose natural type is not
@@ -168,6 +170,7 @@ impl Default for Table {
             time_precision_mode: TimePrecisionMode::Adaptive,
             binary_handling_mode: BinaryHandlingMode::Bytes,
             unavailable_value_placeholder: "__debezium_unavailable_value".to_owned(),
+            nul_replacement: None,
             batch_rows: None,
             column_types: BTreeMap::new(),
             key: None,

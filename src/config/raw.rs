@@ -155,6 +155,9 @@ pub struct RawDefaults {
     pub binary_handling_mode: Option<BinaryHandlingMode>,
     /// The connector's unavailable.value.placeholder. Default "__debezium_unavailable_value".
     pub unavailable_value_placeholder: Option<Located<String>>,
+    /// What takes the place of U+0000, which PostgreSQL cannot store, in texts that are no key. Default: none, such a
+    /// record is a dead letter.
+    pub nul_replacement: Option<Located<String>>,
     /// Rows of a batch; overrides `[limits] batch_rows`.
     pub batch_rows: Option<Located<i64>>,
 }
@@ -171,6 +174,8 @@ pub struct RawTable {
     pub binary_handling_mode: Option<BinaryHandlingMode>,
     /// See `[defaults]`.
     pub unavailable_value_placeholder: Option<Located<String>>,
+    /// See `[defaults]`.
+    pub nul_replacement: Option<Located<String>>,
     /// See `[defaults]`.
     pub batch_rows: Option<Located<i64>>,
     /// Primary key columns, when the record key is not to be used.

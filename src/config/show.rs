@@ -111,6 +111,7 @@ fn defaults(table: &Table) -> RawDefaults {
         time_precision_mode: Some(table.time_precision_mode),
         binary_handling_mode: Some(table.binary_handling_mode),
         unavailable_value_placeholder: text(&table.unavailable_value_placeholder),
+        nul_replacement: table.nul_replacement.as_deref().and_then(text),
         batch_rows: table.batch_rows.and_then(number),
     }
 }
@@ -126,6 +127,7 @@ fn table(settings: &Table) -> RawTable {
         time_precision_mode: shared.time_precision_mode,
         binary_handling_mode: shared.binary_handling_mode,
         unavailable_value_placeholder: shared.unavailable_value_placeholder,
+        nul_replacement: shared.nul_replacement,
         batch_rows: shared.batch_rows,
         key: settings.key.clone().map(Located::nowhere),
         columns: (!settings.column_types.is_empty()).then(|| columns.collect()),

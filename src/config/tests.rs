@@ -383,6 +383,7 @@ fn values_out_of_bounds_are_refused() {
         ("[registry]\nurl = \"localhost\"\n", "error: `registry.url` is not a URL"),
         ("[registry]\nurl = \"http://x\"\npassword = \"p\"\n", "error: a password without a user"),
         ("[defaults]\nunavailable_value_placeholder = \"\"\n", "error: the placeholder is empty"),
+        ("[defaults]\nnul_replacement = \"a\\u0000\"\n", "error: U+0000 cannot replace itself"),
         ("[[table]]\nx = 1\n", "error: `table` is an array"),
     ] {
         assert_eq!(said("", lines)[0], message, "{lines}");

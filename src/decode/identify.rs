@@ -21,6 +21,19 @@ pub enum SchemaId {
     None,
 }
 
+impl SchemaId {
+    /// The id in the registry, or the kind of JSON; `None` when there is nothing.
+    #[must_use]
+    pub fn short(&self) -> Option<String> {
+        match self {
+            Self::Avro(id) => Some(id.to_string()),
+            Self::ConnectJson(_) => Some("json with schema".to_owned()),
+            Self::Schemaless => Some("json without schema".to_owned()),
+            Self::None => None,
+        }
+    }
+}
+
 /// The schemas that a plan is needed for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlanNeed {

@@ -1,6 +1,14 @@
 //! A record schema compiled against a Silver table.
+//!
+//! # Decisions
+//! - A field that its column cannot hold is a [`Mismatch::Widening`] where a wider type loses nothing ([`widening`]), and
+//!   a [`Mismatch::TypeMismatch`] everywhere else. A column whose type the configuration names is never widened.
+//! - A narrower source type is no mismatch: the column holds it, and has to go on holding the older records that may still
+//!   come. It is noticed ([`lineage`]) and reported.
 
+pub mod lineage;
 pub mod propose;
+pub mod widening;
 
 use super::avro::{Group, Node};
 use super::convert::Conversion;
@@ -10,7 +18,9 @@ use super::schema::{Field, FieldType, Form, Semantic, Wire};
 use super::slot::NestedReader;
 use crate::config;
 use crate::table::{Column, ProposedColumn, TableShape};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use widening::{Widened, widened};
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
 pub use propose::propose;
@@ -20,6 +30,20 @@ pub use propose::propose;
 pub enum Mismatch {
     /// The table lacks a column.
     ColumnMissing(ProposedColumn),
+    /// The column's type cannot hold the field, and a wider one of its family can.
+    Widening {
+        /// Column name.
+        column: String,
+        /// Its type now.
+        from: String,
+        /// The type to widen it to.
+        to: Widened,
+    },
+    /// The source has dropped the column, so rows have NULL there, and the column is NOT NULL.
+    GoneNotNull {
+        /// Column name.
+        column: String,
+    },
     /// The column's type cannot hold the field.
     TypeMismatch {
         /// Column name.
@@ -66,8 +90,10 @@ pub(super) struct TablePlan {
 /// Where a column of the table comes from.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// The record has no such field.
+    /// The record has no such field, nor had any schema of its topic: the target keeps its value.
     Absent,
+    /// The record has no such field any more (or not yet): NULL.
+    Gone,
     /// From the key: its place there.
     Key(usize),
     /// From the row.
@@ -87,6 +113,13 @@ pub(super) struct Reading {
     pub slot: usize,
     pub conversion: Conversion,
     pub nested: Nested,
+}
+
+impl Reading {
+    fn of_key(mut self) -> Self {
+        self.conversion = self.conversion.of_key();
+        self
+    }
 }
 
 /// What reads the inside of a nested value.
@@ -147,8 +180,7 @@ impl Plan {
     }
 }
 
-/// Compiles a record schema against a table: fields go to columns of the same name, columns without a field are absent,
-/// the record key (or the configured one) has to be the primary key.
+/// As [`compile_after`], for a topic without earlier schemas.
 ///
 /// # Errors
 /// Every way in which schema and table do not fit.
@@ -157,10 +189,25 @@ pub fn compile(
     shape: Arc<TableShape>,
     overrides: &config::Table,
 ) -> Result<Plan, Vec<Mismatch>> {
+    compile_after(schema, shape, overrides, &BTreeSet::new())
+}
+
+/// Compiles a record schema against a table: fields go to columns of the same name, columns without a field keep the
+/// target's value or, where they are among the `gone` ([`lineage::Lineage::gone`]), become NULL; the record key (or the
+/// configured one) has to be the primary key.
+///
+/// # Errors
+/// Every way in which schema and table do not fit, each column at most once.
+pub fn compile_after(
+    schema: &RecordSchema,
+    shape: Arc<TableShape>,
+    overrides: &config::Table,
+    gone: &BTreeSet<String>,
+) -> Result<Plan, Vec<Mismatch>> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Plan::skipping(rule));
     }
-    let mut compiler = Compiler { schema, shape: &shape, overrides, mismatches: Vec::new() };
+    let mut compiler = Compiler { schema, shape: &shape, overrides, gone, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
     let key = compiler.key(&row);
@@ -214,20 +261,26 @@ struct Compiler<'a> {
     schema: &'a RecordSchema,
     shape: &'a TableShape,
     overrides: &'a config::Table,
+    gone: &'a BTreeSet<String>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Compiler<'_> {
-    /// The row's fields; without a schema the table's own columns.
+    /// The row's fields; without a schema the table's own columns, generated ones too: they are read and left out.
     fn row_fields(&self) -> Vec<Field> {
         match self.schema.value_walk {
-            ValueWalk::Untyped => self.shape.columns.iter().map(|c| untyped(&c.name)).collect(),
+            ValueWalk::Untyped => {
+                let columns = self.shape.columns.iter().map(|c| c.name.as_str());
+                let generated = self.shape.generated.iter().map(String::as_str);
+                columns.chain(generated).map(untyped).collect()
+            }
             _ => self.schema.row.clone(),
         }
     }
 
     fn missing_columns(&mut self, row: &[Field]) {
-        for field in row.iter().filter(|f| self.shape.column(&f.name).is_none()) {
+        let shape = self.shape;
+        for field in row.iter().filter(|f| !shape.knows(&f.name)) {
             self.mismatches.push(match propose::sql_type(field, self.overrides) {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
@@ -242,7 +295,7 @@ impl Compiler<'_> {
         }
         if matches!(self.schema.value_walk, ValueWalk::Untyped) {
             for (name, sql_type) in
-                self.overrides.column_types.iter().filter(|(n, _)| self.shape.column(n).is_none())
+                self.overrides.column_types.iter().filter(|(n, _)| !shape.knows(n))
             {
                 self.mismatches.push(Mismatch::ColumnMissing(propose::column(
                     &untyped(name),
@@ -292,18 +345,20 @@ impl Compiler<'_> {
             let from_record = record
                 .iter()
                 .position(named)
-                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column));
+                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column))
+                .map(Reading::of_key);
             let from_row = match &self.overrides.key {
                 Some(_) => row
                     .iter()
                     .position(|f| f.name == column.name)
-                    .and_then(|slot| self.row_reading(slot, row, column)),
+                    .and_then(|slot| self.row_reading(slot, row, column))
+                    .map(Reading::of_key),
                 None => None,
             };
-            if from_record.is_none()
-                && from_row.is_none()
-                && !matches!(self.schema.key_walk, KeyWalk::None)
-            {
+            // One that is there and does not fit is a mismatch of its own already.
+            let in_row = self.overrides.key.is_some() && row.iter().any(|f| f.name == column.name);
+            let known = record.iter().any(named) || in_row;
+            if !known && !matches!(self.schema.key_walk, KeyWalk::None) {
                 let text = format!(
                     "key column {} of {} is in neither key nor row of the record",
                     column.name, self.shape.table
@@ -322,6 +377,12 @@ impl Compiler<'_> {
         let Some(column) = self.shape.columns.get(index) else { return Source::Absent };
         match row.iter().position(|f| f.name == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
+            None if self.gone.contains(&column.name) => {
+                if column.not_null {
+                    self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
+                }
+                Source::Gone
+            }
             None => Source::Absent,
         }
     }
@@ -344,16 +405,48 @@ impl Compiler<'_> {
         let nested = nodes
             .get(slot)
             .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
-        match Conversion::resolve(&field.ty, column, self.overrides) {
+        let resolved = Conversion::resolve(&field.ty, column, self.overrides);
+        let wanted = natural_type(&field.ty);
+        // What the configuration names is wanted as it is.
+        let configured = self.overrides.column_types.contains_key(&column.name);
+        if (resolved.is_err() || self.announces_more(&field.ty))
+            && !configured
+            && let Some(wanted) = &wanted
+            && let Some(to) = widened(&column.ty.sql, wanted)
+        {
+            let from = column.ty.sql.clone();
+            self.mismatch(Mismatch::Widening { column: column.name.clone(), from, to });
+            return None;
+        }
+        match resolved {
             Ok(conversion) => Some(Reading { slot, conversion, nested }),
             Err(reason) => {
-                self.mismatches.push(Mismatch::TypeMismatch {
+                self.mismatch(Mismatch::TypeMismatch {
                     column: column.name.clone(),
                     reason,
-                    wanted_sql_type: natural_type(&field.ty),
+                    wanted_sql_type: wanted,
                 });
                 None
             }
+        }
+    }
+
+    /// Whether the schema says more than the wire type about what may come: a length, or digits of a second. Without it a
+    /// narrower column is the user's choice, and each value is checked.
+    fn announces_more(&self, field: &FieldType) -> bool {
+        match field.semantic {
+            Semantic::None => field.wire == Wire::String && field.source_column.is_some(),
+            Semantic::MicroTime => {
+                self.overrides.time_precision_mode == config::TimePrecisionMode::Adaptive
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds a mismatch; a key column may be read from the key and from the row.
+    fn mismatch(&mut self, mismatch: Mismatch) {
+        if !self.mismatches.contains(&mismatch) {
+            self.mismatches.push(mismatch);
         }
     }
 }

@@ -96,6 +96,10 @@ impl RowBuffer {
                     true
                 }
                 Source::Absent => false,
+                Source::Gone => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
+                    true
+                }
                 Source::Row(reading) => match slots.of_row(reading) {
                     Slot::Absent => false,
                     slot if reading.is_unavailable(&slot, slots.scratch) => {
@@ -138,7 +142,9 @@ impl RowBuffer {
                         self.body.extend_from_slice(&NOT_GIVEN);
                     }
                 }
-                Source::Absent | Source::Row(_) => self.body.extend_from_slice(&NOT_GIVEN),
+                Source::Absent | Source::Gone | Source::Row(_) => {
+                    self.body.extend_from_slice(&NOT_GIVEN)
+                }
             }
         }
     }

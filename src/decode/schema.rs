@@ -113,8 +113,46 @@ pub enum Semantic {
     Ltree,
     /// `io.debezium.data.Tsvector`.
     Tsvector,
+    /// `io.debezium.time.Structured*` (`time.precision.mode=structured`): a struct of calendar and clock parts.
+    Structured {
+        /// Which of them.
+        kind: Structured,
+        /// Digits of the fraction that the source column has, if declared.
+        digits: Option<u8>,
+    },
+    /// `io.debezium.data.geometry.Point`: struct of x, y, and for some sources WKB and SRID.
+    Point,
+    /// `io.debezium.data.geometry.Geometry`: struct of WKB and SRID; `extensions` tells PostgreSQL's own shapes apart.
+    Geometry,
+    /// `io.debezium.data.geometry.Geography`: as Geometry.
+    Geography,
+    /// `io.debezium.data.geometry.Circle`: struct of center and radius.
+    Circle,
+    /// `io.debezium.data.geometry.Line`: struct of a, b and c.
+    Line,
+    /// `io.debezium.data.DoubleVector` and `FloatVector`: array of numbers.
+    Vector,
+    /// `io.debezium.data.SparseDoubleVector`, also named `SparseVector`: struct of dimensions and a map of numbers.
+    SparseVector,
     /// Any other schema name, kept for messages.
     Other(String),
+}
+
+/// What a structured time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structured {
+    /// `StructuredDate`.
+    Date,
+    /// `StructuredTime`.
+    Time,
+    /// `StructuredTimestamp`.
+    Timestamp,
+    /// `StructuredZonedTime`.
+    ZonedTime,
+    /// `StructuredZonedTimestamp`.
+    ZonedTimestamp,
+    /// `StructuredDuration`.
+    Duration,
 }
 
 /// Type of a field: wire type and meaning.

@@ -188,6 +188,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/schemas/ids/{id}", get(schema_by_id))
         .route("/subjects", get(subjects))
         .route("/subjects/{subject}/versions", get(versions).post(register))
+        .route("/subjects/{subject}/versions/latest", get(latest))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), disturb))
         .with_state(shared)
 }
@@ -224,6 +225,18 @@ async fn versions(State(shared): State<Arc<Shared>>, Path(subject): Path<String>
         shared.shelf().subjects.get(&subject).map(|known| known.keys().copied().collect());
     match versions {
         Some(versions) => answer(StatusCode::OK, &json!(versions)),
+        None => error(StatusCode::NOT_FOUND, 40401, &format!("Subject '{subject}' not found.")),
+    }
+}
+
+async fn latest(State(shared): State<Arc<Shared>>, Path(subject): Path<String>) -> Response {
+    let shelf = shared.shelf();
+    let newest = shelf.subjects.get(&subject).and_then(|known| known.last_key_value());
+    match newest.and_then(|(version, id)| Some((version, id, shelf.by_id.get(id)?))) {
+        Some((version, id, schema)) => {
+            let body = json!({"subject": subject, "version": version, "id": id, "schema": schema});
+            answer(StatusCode::OK, &body)
+        }
         None => error(StatusCode::NOT_FOUND, 40401, &format!("Subject '{subject}' not found.")),
     }
 }

@@ -166,6 +166,8 @@ pub enum Outcome {
     Skipped,
     /// It can never be applied as it is.
     DeadLettered,
+    /// The Silver table is altered first, then the record is applied.
+    Alters,
     /// Its lane would stop until someone acts.
     LaneStops,
     /// Something that will pass is in the way.

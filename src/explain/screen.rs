@@ -115,6 +115,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Superseded => "superseded",
         Outcome::Skipped => "skipped",
         Outcome::DeadLettered => "dead-lettered",
+        Outcome::Alters => "the table is altered first",
         Outcome::LaneStops => "the lane stops",
         Outcome::Waits => "waits",
     }

@@ -4,7 +4,7 @@ use super::envelope::envelope;
 use super::rehearsal::rehearse;
 use super::{Explanation, Half, Outcome, Position, Record, Verdict};
 use crate::config::{Config, Table};
-use crate::decode::plan::{self, Mismatch, Plan, SchemaText};
+use crate::decode::plan::{self, Plan, SchemaText};
 use crate::decode::readable::readable;
 use crate::decode::schema::Form;
 use crate::decode::slot::Scratch;
@@ -12,10 +12,11 @@ use crate::decode::wire::{self, Framed, Part};
 use crate::decode::{Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
 use crate::demo::capture::CapturedSchema;
 use crate::fault::{Class, Code, Fault};
-use crate::postgres::Destination;
+use crate::postgres::{Destination, Origin};
 use crate::record::OwnedRecord;
 use crate::registry;
 use crate::route::{self, Routed};
+use crate::silver::{self, Arrival, refusal};
 use crate::sql::ddl;
 use crate::table::TableName;
 use std::collections::BTreeMap;
@@ -279,34 +280,39 @@ async fn plan_for(
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Planned::Plan(Arc::new(Plan::skipping(rule))));
     }
-    let names = &asked.config.schema.bookkeeping;
-    let Some(described) = asked.destination.describe(table, names).await? else {
-        let columns = plan::propose(&schema, overrides)?;
-        told.sql = Some(ddl::script(&ddl::create_table(table, &columns, names)?));
-        return Ok(Planned::Verdict(stops(
-            Code::TableMissing,
-            format!(
-                "table {table} does not exist; the worker creates it where [schema] changes allow it"
-            ),
-            "run the DDL below, or let the worker do it",
-        )));
+    let arrival = Arrival {
+        origin: Origin {
+            pipeline: &asked.config.name,
+            table,
+            topic: &asked.record.at.topic,
+            key_schema: need.key.short(),
+            value_schema: need.value.short(),
+        },
+        overrides,
+        schema: &schema,
     };
-    if let Some(refusal) = described.refusals.first() {
-        return Ok(Planned::Verdict(verdict_of(refusal)));
+    match silver::assess(asked.config, asked.destination, &arrival).await?.verdict {
+        silver::Verdict::Fits { plan, .. } => Ok(Planned::Plan(Arc::new(plan))),
+        silver::Verdict::Stop { fault, help, .. } => {
+            told.sql = (!help.is_empty()).then(|| ddl::script(&help));
+            Ok(Planned::Verdict(verdict_of(&fault)))
+        }
+        silver::Verdict::Alter(alterations) => {
+            let statements: Vec<String> =
+                alterations.iter().flat_map(|a| a.statements.clone()).collect();
+            told.sql = Some(ddl::script(&statements));
+            let code = refusal::planned(table, &alterations, &[]).code;
+            Ok(Planned::Verdict(Verdict {
+                outcome: Outcome::Alters,
+                code: Some(code.as_str().to_owned()),
+                why: refusal::text(table, &alterations),
+                hint: Some(
+                    "the worker runs the DDL below first; with [schema] changes = \"plan\" it stops and waits for you"
+                        .to_owned(),
+                ),
+            }))
+        }
     }
-    if !described.missing_bookkeeping.is_empty() {
-        told.sql = Some(ddl::script(&described.bookkeeping_ddl()));
-        return Ok(Planned::Verdict(stops(
-            Code::ColumnMissing,
-            format!("table {table} lacks bookkeeping columns"),
-            "run the DDL below, or let the worker do it",
-        )));
-    }
-    let compiled = plan::compile(&schema, Arc::new(described.shape), overrides);
-    Ok(match compiled {
-        Ok(plan) => Planned::Plan(Arc::new(plan)),
-        Err(mismatches) => Planned::Verdict(mismatched(table, &mismatches, told)?),
-    })
 }
 
 async fn fetch(asked: &Asked<'_>, id: &SchemaId) -> Result<Option<Arc<str>>, Fault> {
@@ -324,36 +330,6 @@ fn as_text<'t>(id: &SchemaId, text: &'t Option<Arc<str>>) -> SchemaText<'t> {
         (SchemaId::Schemaless, _) => SchemaText::Schemaless,
         _ => SchemaText::None,
     }
-}
-
-fn mismatched(
-    table: &TableName,
-    mismatches: &[Mismatch],
-    told: &mut Explanation,
-) -> Result<Verdict, Fault> {
-    let mut code = Code::ColumnMissing;
-    let (mut texts, mut statements) = (Vec::new(), Vec::new());
-    for mismatch in mismatches {
-        match mismatch {
-            Mismatch::ColumnMissing(column) => {
-                texts.push(format!("column \"{}\" is missing", column.name));
-                statements.extend(ddl::add_column(table, column)?);
-            }
-            Mismatch::TypeMismatch { column, reason, wanted_sql_type } => {
-                code = Code::TypeMismatch;
-                texts.push(reason.clone());
-                statements.extend(
-                    wanted_sql_type.as_ref().map(|wanted| ddl::alter_type(table, column, wanted)),
-                );
-            }
-            Mismatch::KeyMismatch(reason) => {
-                code = Code::KeyMismatch;
-                texts.push(reason.clone());
-            }
-        }
-    }
-    told.sql = (!statements.is_empty()).then(|| ddl::script(&statements));
-    Ok(stops(code, format!("table {table}: {}", texts.join("; ")), "change the Silver table"))
 }
 
 pub(super) fn verdict_of(fault: &Fault) -> Verdict {

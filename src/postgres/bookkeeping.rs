@@ -1,4 +1,4 @@
-//! The schema `silversink`, DDL on Silver tables, and who owns a Silver table.
+//! The schema `silversink`, who owns a Silver table, and its truncate floor.
 
 use super::{Destination, sqlstate};
 use crate::fault::{Class, Code, Fault};
@@ -50,46 +50,6 @@ impl Destination {
                 ))
             }
             _ => fault,
-        })
-    }
-
-    /// Runs DDL in one transaction under the lock timeout.
-    ///
-    /// # Errors
-    /// Transient when a lock is not to be had in time; blocked with the statements as hint when PostgreSQL refuses them.
-    pub async fn execute_ddl(&self, statements: &[String]) -> Result<(), Fault> {
-        let doing = "changing the Silver schema";
-        let mut client = self.client().await?;
-        let work = async {
-            let tx = client.transaction().await?;
-            let made = async {
-                for statement in statements {
-                    tx.batch_execute(statement).await?;
-                }
-                Ok(())
-            }
-            .await;
-            finish(tx, made).await
-        };
-        self.ask(doing, work).await.map_err(|fault| {
-            // Two workers that create one object at the same time meet in the catalogue's own unique indexes, or find it
-            // there in spite of IF NOT EXISTS: the next attempt sees it.
-            let raced = matches!(
-                fault.sqlstate.as_deref(),
-                Some("23505" | "42P06" | "42P07" | "42701" | "42710")
-            );
-            match fault.class {
-                _ if raced => {
-                    Fault { class: Class::Transient, code: Code::PostgresConflict, ..fault }
-                }
-                Class::Transient | Class::Fatal => fault,
-                // DDL is no record: whatever is wrong with it is the world's.
-                _ => Fault {
-                    class: Class::Blocked,
-                    hint: Some(format!("PostgreSQL refused:\n{}", ddl::script(statements))),
-                    ..fault
-                },
-            }
         })
     }
 

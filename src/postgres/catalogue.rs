@@ -2,7 +2,7 @@
 
 use super::Destination;
 use crate::fault::{Code, Fault};
-use crate::sql::{catalogue as text, ddl, ident};
+use crate::sql::{catalogue as text, ident};
 use crate::table::{Bookkeeping, Column, ColumnType, TableName, TableShape};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -18,6 +18,8 @@ pub struct Described {
     pub refusals: Vec<Fault>,
     /// What will probably hurt, for the log.
     pub warnings: Vec<String>,
+    /// Name of the primary key's constraint.
+    pub key_constraint: Option<String>,
 }
 
 struct Relation {
@@ -90,6 +92,7 @@ async fn read(
         .map(str::to_owned)
         .collect();
     let key_names = key.iter().map(|row| row.try_get(2)).collect::<Result<Vec<String>, _>>()?;
+    let key_constraint = key.first().map(|row| row.try_get(0)).transpose()?;
     match key.first() {
         None => findings.no_key(),
         Some(row) if row.try_get::<_, bool>(1)? => {
@@ -98,8 +101,9 @@ async fn read(
         Some(_) => {}
     }
     findings.required(&data, &key_names);
-    let columns: Vec<Column> =
-        data.into_iter().map(|a| a.column).filter(|c| !c.generated).collect();
+    let (generated, columns): (Vec<Column>, Vec<Column>) =
+        data.into_iter().map(|a| a.column).partition(|c| c.generated);
+    let generated = generated.into_iter().map(|c| c.name).collect();
     let key: Vec<usize> =
         key_names.iter().filter_map(|name| columns.iter().position(|c| c.name == *name)).collect();
     if key.len() != key_names.len() {
@@ -121,10 +125,17 @@ async fn read(
         findings.rule(&row.try_get::<_, String>(0)?);
     }
     Ok(Some(Described {
-        shape: TableShape { table: table.clone(), columns, key, bookkeeping: names.clone() },
+        shape: TableShape {
+            table: table.clone(),
+            columns,
+            generated,
+            key,
+            bookkeeping: names.clone(),
+        },
         missing_bookkeeping,
         refusals: findings.refusals,
         warnings: findings.warnings,
+        key_constraint,
     }))
 }
 
@@ -308,13 +319,5 @@ impl Findings<'_> {
             &format!("has rule {name:?}: PostgreSQL cannot MERGE into a table with rules"),
             format!("DROP RULE {} ON {};", ident::quote(name), ident::table(self.table)),
         );
-    }
-}
-
-impl Described {
-    /// DDL that adds the missing bookkeeping columns.
-    #[must_use]
-    pub fn bookkeeping_ddl(&self) -> Vec<String> {
-        ddl::add_bookkeeping(&self.shape.table, &self.shape.bookkeeping, &self.missing_bookkeeping)
     }
 }

@@ -8,6 +8,7 @@
 //! - Every wait has a deadline on both sides: `statement_timeout` and `lock_timeout` in the session, and one here,
 //!   because no server setting ends a session whose client is frozen or whose network is gone.
 
+mod alter;
 mod bookkeeping;
 mod catalogue;
 mod claim;
@@ -23,6 +24,7 @@ mod stages;
 mod status;
 mod writer;
 
+pub use alter::{LARGEST_REWRITE, Origin};
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
 pub use rehearse::{Rehearsal, SilverRow};

@@ -4,6 +4,7 @@
 //! an unreadable body for final, which would turn an outage into a flood of dead letters (F8, I7).
 
 mod references;
+mod subjects;
 #[cfg(test)]
 mod tests;
 

@@ -7,14 +7,15 @@ pub const RELATION: &str = "SELECT c.oid, c.relkind::text, row_security_active(c
   WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 /// Columns in `attnum` order. `$1` oid of the relation.
-pub const COLUMNS: &str = "WITH RECURSIVE base(declared, oid, typtype, typbasetype, typelem, typlen) AS ( \
-    SELECT t.oid, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen FROM pg_catalog.pg_type AS t \
+pub const COLUMNS: &str = "WITH RECURSIVE base(declared, oid, typtype, typbasetype, typelem, typlen, typmod) AS ( \
+    SELECT t.oid, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen, t.typtypmod FROM pg_catalog.pg_type AS t \
       WHERE t.oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attnum > 0) \
     UNION ALL \
-    SELECT b.declared, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen FROM base AS b \
+    SELECT b.declared, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen, \
+      CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE b.typmod END FROM base AS b \
       JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype WHERE b.typtype = 'd') \
   SELECT a.attname::text, a.atttypid, b.oid, CASE WHEN b.typlen = -1 THEN b.typelem ELSE 0::oid END, t.typtype::text, \
-    a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity = 'a', \
+    CASE WHEN t.typtype = 'd' THEN b.typmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity = 'a', \
     a.atthasdef OR a.attidentity <> '' \
   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
   JOIN base AS b ON b.declared = a.atttypid AND b.typtype <> 'd' \

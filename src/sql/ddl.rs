@@ -1,4 +1,10 @@
-//! DDL of Silver tables: created, completed, widened by columns; and the text that would help when we may not.
+//! DDL of Silver tables: created, completed, widened; and the text that would help where we may not.
+//!
+//! # Decisions
+//! - A new column is nullable and has no default, whatever the source's has. The default in a schema is not to be trusted
+//!   for rows that are not written again: a function's default appears as the type's zero, a lagging connector shows the
+//!   default of today, and it must not depend on the order of arrival which rows got it. Such a row has NULL until it is
+//!   written or snapshotted again (a re-snapshot or a rebuild brings the source's values).
 
 use super::ident;
 use super::ledger::LOCK_KEY;
@@ -101,12 +107,71 @@ pub fn add_column(table: &TableName, column: &ProposedColumn) -> Result<Vec<Stri
     Ok(statements)
 }
 
-/// What would help when a column's type cannot hold the source column: text for a hint, never executed. `USING`, because few
-/// types become another without being told.
+/// Widens a column: no `USING`, because the new type holds every value of the old one as it is.
 #[must_use]
-pub fn alter_type(table: &TableName, column: &str, sql_type: &str) -> String {
+pub fn widen(table: &TableName, column: &str, sql_type: &str) -> String {
+    format!(
+        "ALTER TABLE {} ALTER COLUMN {} TYPE {sql_type}",
+        ident::table(table),
+        ident::quote(column)
+    )
+}
+
+/// Lets a column be NULL.
+#[must_use]
+pub fn drop_not_null(table: &TableName, column: &str) -> String {
     let (table, column) = (ident::table(table), ident::quote(column));
-    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {sql_type} USING {column}::{sql_type}")
+    format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
+}
+
+/// What would help when a column's type cannot hold the source column: text for a hint, never executed. `USING`, because few
+/// types become another without being told. Debezium's timestamps without zone are local time as if it were UTC, so UTC is
+/// what joins them with timestamps that have one, whatever the session's own zone.
+#[must_use]
+pub fn alter_type(table: &TableName, column: &str, from: &str, to: &str) -> String {
+    let (table, column) = (ident::table(table), ident::quote(column));
+    let zoned = |ty: &str| ty.starts_with("timestamptz") || ty.ends_with("with time zone");
+    let cast =
+        if from.starts_with("timestamp") && to.starts_with("timestamp") && zoned(from) != zoned(to)
+        {
+            format!("{column} AT TIME ZONE 'UTC'")
+        } else {
+            format!("{column}::{to}")
+        };
+    format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {to} USING {cast}")
+}
+
+/// Another way out of a changed type, which never fails: the column keeps its values under another name, and the new one
+/// is added. As a comment behind the statement that converts.
+#[must_use]
+pub fn put_aside(table: &TableName, column: &str) -> String {
+    format!(
+        "-- or keep the old values under another name: ALTER TABLE {} RENAME COLUMN {} TO {}",
+        ident::table(table),
+        ident::quote(column),
+        ident::quote(&format!("{column}_before"))
+    )
+}
+
+/// What joins a renamed column's old and new values once both columns exist; without the new one, a plain rename. Text for
+/// people, never executed: that it was a rename is a guess.
+#[must_use]
+pub fn join_renamed(table: &TableName, from: &str, to: &str) -> Vec<String> {
+    let (table, from, to) = (ident::table(table), ident::quote(from), ident::quote(to));
+    vec![
+        format!("UPDATE {table} SET {to} = {from} WHERE {to} IS NULL AND {from} IS NOT NULL"),
+        format!("ALTER TABLE {table} DROP COLUMN {from}"),
+    ]
+}
+
+/// Gives a table another primary key: text for a hint, never executed.
+#[must_use]
+pub fn change_key(table: &TableName, constraint: Option<&str>, key: &[String]) -> String {
+    let drop = constraint
+        .map(|name| format!("DROP CONSTRAINT {}, ", ident::quote(name)))
+        .unwrap_or_default();
+    let key = ident::list(key.iter().map(String::as_str));
+    format!("ALTER TABLE {} {drop}ADD PRIMARY KEY ({key})", ident::table(table))
 }
 
 /// Statements as one text for a hint.
@@ -115,7 +180,8 @@ pub fn script(statements: &[String]) -> String {
     let mut text = String::new();
     for statement in statements {
         text.push_str(statement);
-        text.push_str(";\n");
+        // A comment is no statement.
+        text.push_str(if statement.starts_with("--") { "\n" } else { ";\n" });
     }
     text
 }

@@ -9,16 +9,16 @@ pub const LOCK_KEY: i64 = 0x0073_696c_7665_7200;
 /// Counts the objects of [`CREATE`] that exist; [`OBJECTS`] means nothing is to do.
 pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relkind = 'r' \
-    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor')) \
+    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'schema_change', 'source_schema')) \
   + (SELECT count(*) FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
     WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 5;
+pub const OBJECTS: i64 = 7;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 6] = [
+pub const CREATE: [&str; 8] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -79,6 +79,34 @@ pub const CREATE: [&str; 6] = [
   version bytea NOT NULL,
   truncated_at timestamptz NOT NULL,
   PRIMARY KEY (schema_name, table_name)
+)",
+    "CREATE TABLE IF NOT EXISTS silversink.schema_change (
+  id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  changed_at timestamptz NOT NULL DEFAULT now(),
+  pipeline text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  kind text NOT NULL,
+  column_name text,
+  ddl text,
+  topic text,
+  key_schema text,
+  value_schema text
+)",
+    "CREATE TABLE IF NOT EXISTS silversink.source_schema (
+  pipeline text NOT NULL,
+  topic text NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  fingerprint text NOT NULL,
+  seen int8 GENERATED ALWAYS AS IDENTITY,
+  first_seen timestamptz NOT NULL DEFAULT now(),
+  key_schema text,
+  value_schema text,
+  key_columns text[] NOT NULL,
+  column_names text[] NOT NULL,
+  column_types text[] NOT NULL,
+  PRIMARY KEY (pipeline, topic, schema_name, table_name, fingerprint)
 )",
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
@@ -164,6 +192,22 @@ pub const LETTERS: &str = "INSERT INTO silversink.dead_letter AS d (pipeline, sc
   ON CONFLICT ON CONSTRAINT dead_letter_pkey DO UPDATE SET code = excluded.code, fingerprint = excluded.fingerprint, \
     reason = excluded.reason, sqlstate = excluded.sqlstate, dlq_partition = excluded.dlq_partition, \
     dlq_offset = excluded.dlq_offset, last_seen = now(), count = d.count + 1";
+
+/// Records an alteration of a Silver table, or something that a new schema changed. `$1` pipeline, `$2` schema, `$3` table,
+/// `$4` kind, `$5` column, `$6` DDL, `$7` topic, `$8` key schema, `$9` value schema.
+pub const RECORD_SCHEMA_CHANGE: &str = "INSERT INTO silversink.schema_change \
+    (pipeline, schema_name, table_name, kind, column_name, ddl, topic, key_schema, value_schema) \
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// Remembers a row schema of a topic; nothing when it is known. `$1` pipeline, `$2` topic, `$3` schema, `$4` table, `$5`
+/// fingerprint, `$6` key schema, `$7` value schema, arrays `$8` key columns, `$9` column names, `$10` column types.
+pub const REMEMBER_SOURCE_SCHEMA: &str = "INSERT INTO silversink.source_schema (pipeline, topic, schema_name, table_name, \
+    fingerprint, key_schema, value_schema, key_columns, column_names, column_types) \
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT ON CONSTRAINT source_schema_pkey DO NOTHING";
+
+/// Row schemas of a topic that fed a table, oldest first. `$1` pipeline, `$2` topic, `$3` schema, `$4` table.
+pub const SOURCE_SCHEMAS: &str = "SELECT key_columns, column_names, column_types FROM silversink.source_schema \
+  WHERE pipeline = $1 AND topic = $2 AND schema_name = $3 AND table_name = $4 ORDER BY seen";
 
 /// Positions of a pipeline.
 pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, leader_epoch, owner_epoch, owner, \

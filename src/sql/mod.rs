@@ -1,5 +1,6 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
+pub mod alteration;
 pub mod catalogue;
 pub mod ddl;
 pub mod ident;

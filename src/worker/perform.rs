@@ -231,6 +231,7 @@ impl Intake {
         let job = Job {
             lane: id,
             table: lane.table.clone(),
+            topic: Arc::clone(&lane.topics[decoder]),
             overrides: lane.overrides.clone(),
             decoder,
             need,

@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod json;
-mod schema;
 mod server;
 
 use bytes::Bytes;
 use futures::SinkExt as _;
 use json::{Json, slot};
-use schema::Schema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use silversink::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
 use silversink::decode::convert::{Conversion, Staging, staging};
-use silversink::decode::schema::{FieldType, Semantic, Wire};
+use silversink::decode::schema::{FieldType, Semantic, Wire, connect_text};
 use silversink::decode::slot::{Scratch, Slot};
 use silversink::table::{Column, ColumnType};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,7 +43,7 @@ struct Value {
 struct ColumnSchema {
     mode: String,
     column: String,
-    schema: Schema,
+    schema: Box<RawValue>,
 }
 
 fn lines<T: for<'de> Deserialize<'de>>(text: &str) -> Vec<T> {
@@ -178,7 +176,7 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
     let schemas: Vec<ColumnSchema> =
         lines(include_str!("../../testdata/debezium/types/schemas.ndjson"));
     let mut by_column: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    for value in values.iter().filter(|value| !value.ty.starts_with("geo")) {
+    for value in &values {
         by_column.entry(&value.column).or_default().push(value);
     }
     let untyped = FieldType {
@@ -190,13 +188,18 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
     let mut equal = 0;
     let mut differences = Differences::default();
     for (name, values) in by_column {
-        let sql = &values[0].ty;
+        // PostGIS is not asked for: its types land as EWKB, which is also how they print.
+        let is_geometry = values[0].ty.starts_with("geo");
+        let sql = if is_geometry { "bytea" } else { values[0].ty.as_str() };
         let (column, staged) = column(&client, sql).await;
         for mode in ["default", "double-micros-hex", "precise-iso-url", "string-connect-base64"] {
             let Some(schema) = schemas.iter().find(|s| s.mode == mode && s.column == *name) else {
                 continue;
             };
-            for (form, field) in [("schema", &schema.schema.field_type()), ("plain", &untyped)] {
+            for (form, field) in [
+                ("schema", &connect_text::parse(schema.schema.get()).unwrap().ty),
+                ("plain", &untyped),
+            ] {
                 let conversion = match Conversion::resolve(field, &column, &modes(mode)) {
                     Ok(conversion) => conversion,
                     Err(why) => {
@@ -220,7 +223,13 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                         match conversion.encode(&slot, &Json, &scratch, &mut out) {
                             Ok(()) => {
                                 fields.push(out);
-                                expected.push((path, &value.postgres));
+                                let text = &value.postgres;
+                                let text = if is_geometry {
+                                    format!("\\x{}", text.to_lowercase())
+                                } else {
+                                    text.clone()
+                                };
+                                expected.push((path, text));
                             }
                             Err(fault) => {
                                 differences.add(
@@ -249,7 +258,7 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
                 };
                 for ((path, postgres), landed) in expected.iter().zip(landed) {
                     let landed = landed.as_deref().unwrap_or("NULL");
-                    if landed == *postgres {
+                    if landed == postgres {
                         equal += 1;
                     } else {
                         differences.add(
@@ -264,7 +273,7 @@ async fn every_value_of_real_debezium_lands_as_it_was_or_is_listed() {
             }
         }
     }
-    assert!(equal > 4_900, "only {equal} values were compared");
+    assert!(equal > 4_940, "only {equal} values were compared");
     // Each line is something that Debezium lost before us, or that is refused in words.
     insta::assert_snapshot!("differences", differences.to_string());
 }

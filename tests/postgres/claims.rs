@@ -4,7 +4,7 @@ use crate::rows::{self, PIPELINE, TOPIC, topic_id};
 use crate::server::database;
 use silversink::batch::Batch;
 use silversink::fault::{Class, Code};
-use silversink::postgres::{BeginAt, ClaimAsk, Destination};
+use silversink::postgres::{BeginAt, ClaimAsk, Destination, Origin};
 use silversink::table::TableName;
 use uuid::Uuid;
 
@@ -161,7 +161,11 @@ async fn futures_of_the_destination_may_move_between_threads() {
         };
         lane_free.write(PIPELINE, None, &batch).await.unwrap();
         lane_free.isolate(PIPELINE, &batch).await.unwrap();
-        assert!(destination.execute_ddl(&[]).await.is_ok());
+        let table = TableName::new("s", "t");
+        let (key_schema, value_schema) = (None, None);
+        let origin =
+            Origin { pipeline: PIPELINE, table: &table, topic: "t", key_schema, value_schema };
+        assert!(destination.alter(&origin, &[]).await.is_ok());
     })
     .await
     .unwrap();

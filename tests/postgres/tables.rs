@@ -3,8 +3,10 @@
 use crate::rows::{F::*, Lane, whole};
 use crate::server::{connect, database};
 use silversink::fault::{Class, Code};
-use silversink::sql::ddl;
+use silversink::postgres::Origin;
+use silversink::sql::alteration::{Alteration, Effect};
 use silversink::table::{Bookkeeping, ProposedColumn, TableName};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 fn column(name: &str, sql_type: &str, key: Option<usize>) -> ProposedColumn {
@@ -60,6 +62,11 @@ async fn a_version_is_taken_apart_for_people() {
     );
 }
 
+fn origin(table: &TableName) -> Origin<'_> {
+    let value_schema = Some("7".to_owned());
+    Origin { pipeline: "p", table, topic: "t", key_schema: None, value_schema }
+}
+
 #[tokio::test]
 async fn a_table_has_one_pipeline() {
     let db = database().await;
@@ -82,8 +89,8 @@ async fn lanes_that_create_tables_in_one_new_schema_do_not_race() {
             // Two workers of a lane each: the schema and the table are raced for.
             let table = TableName::new(format!("fresh{round}"), format!("t{}", lane / 2));
             let columns = [column("id", "bigint", Some(0))];
-            let statements = ddl::create_table(&table, &columns, &Bookkeeping::default()).unwrap();
-            destination.execute_ddl(&statements).await
+            let create = Alteration::create(&table, &columns, &Bookkeeping::default()).unwrap();
+            destination.alter(&origin(&table), &[create]).await
         });
         for result in futures::future::join_all(work).await {
             result.unwrap();
@@ -104,11 +111,11 @@ async fn a_created_table_describes_as_it_was_proposed() {
     ];
     let names = Bookkeeping::default();
     assert!(destination.describe(&table, &names).await.unwrap().is_none());
-    let statements = ddl::create_table(&table, &columns, &names).unwrap();
+    let create = Alteration::create(&table, &columns, &names).unwrap();
     // Twice: another worker may have been first.
-    for _ in 0..2 {
-        destination.execute_ddl(&statements).await.unwrap();
-    }
+    let alter = async || destination.alter(&origin(&table), from_ref(&create)).await.unwrap();
+    assert_eq!(alter().await, [create.clone()]);
+    assert_eq!(alter().await, []);
     let described = destination.describe(&table, &names).await.unwrap().unwrap();
     assert!(described.refusals.is_empty() && described.warnings.is_empty(), "{described:?}");
     assert!(described.missing_bookkeeping.is_empty());
@@ -133,7 +140,8 @@ async fn domains_and_enums_tell_their_base() {
     db.sql(
         "CREATE SCHEMA s; CREATE DOMAIN s.small AS int CHECK (VALUE < 10); CREATE DOMAIN s.tiny AS s.small; \
          CREATE DOMAIN s.list AS text[]; CREATE TYPE s.mood AS ENUM ('low'); \
-         CREATE TABLE s.orders (id s.tiny PRIMARY KEY, l s.list, m s.mood)",
+         CREATE DOMAIN s.price AS numeric(8,3); CREATE DOMAIN s.cheap AS s.price; \
+         CREATE TABLE s.orders (id s.tiny PRIMARY KEY, l s.list, m s.mood, c s.cheap)",
     )
     .await;
     let shape = db
@@ -149,6 +157,8 @@ async fn domains_and_enums_tell_their_base() {
     assert_eq!(types[..2], [('d', 23, 0), ('d', 1009, 25)]);
     assert_eq!((types[2].0, types[2].1, types[2].2), ('e', shape.columns[2].ty.oid, 0));
     assert_eq!(shape.columns[0].ty.sql, "s.tiny");
+    // The domain would round silently: the conversion has to know its scale.
+    assert_eq!(shape.columns[3].ty.typmod, ((8 << 16) | 3) + 4);
 }
 
 #[tokio::test]
@@ -164,7 +174,8 @@ async fn bookkeeping_is_added_to_a_table_with_rows_and_the_first_change_wins() {
         ["__version", "__deleted_at", "__source_ts", "__applied_at"]
     );
     assert!(described.refusals.is_empty());
-    destination.execute_ddl(&described.bookkeeping_ddl()).await.unwrap();
+    let add = Alteration::bookkeeping(&orders(), &names, described.missing_bookkeeping);
+    destination.alter(&origin(&orders()), &[add]).await.unwrap();
     let described = destination.describe(&orders(), &names).await.unwrap().unwrap();
     assert!(described.missing_bookkeeping.is_empty() && described.refusals.is_empty());
     let mut lane = Lane::open(destination, Arc::new(described.shape), 1).await;
@@ -177,9 +188,14 @@ async fn a_column_is_added_once() {
     let db = database().await;
     db.sql("CREATE SCHEMA s; CREATE TABLE s.orders (id bigint PRIMARY KEY)").await;
     let destination = db.destination().await;
-    let statements = ddl::add_column(&orders(), &column("it's", "jsonb", None)).unwrap();
-    destination.execute_ddl(&statements).await.unwrap();
-    destination.execute_ddl(&statements).await.unwrap();
+    let add = Alteration::column(&orders(), &column("it's", "jsonb", None)).unwrap();
+    let alter = async || destination.alter(&origin(&orders()), from_ref(&add)).await.unwrap();
+    assert_eq!(alter().await, [add.clone()]);
+    assert_eq!(alter().await, []);
+    assert_eq!(
+        db.rows("SELECT pipeline, schema_name, table_name, kind, column_name, topic, key_schema, value_schema, split_part(ddl, ';', 1) FROM silversink.schema_change").await,
+        [["p", "s", "orders", "column", "it's", "t", "-", "7", "ALTER TABLE \"s\".\"orders\" ADD COLUMN IF NOT EXISTS \"it's\" jsonb"]]
+    );
     let shape =
         destination.describe(&orders(), &Bookkeeping::default()).await.unwrap().unwrap().shape;
     assert_eq!(shape.columns[1].name, "it's");
@@ -189,14 +205,17 @@ async fn a_column_is_added_once() {
 async fn ddl_that_fails_leaves_nothing_and_is_shown() {
     let db = database().await;
     let destination = db.destination().await;
-    let statements = [
-        "CREATE TABLE public.half (id int)".to_owned(),
-        "CREATE TABLE public.other (id nonsense)".to_owned(),
-    ];
-    let fault = destination.execute_ddl(&statements).await.unwrap_err();
+    let table = TableName::new("public", "half");
+    let key = column("id", "int", Some(0));
+    let create = Alteration::create(&table, &[key], &Bookkeeping::default()).unwrap();
+    let add = Alteration::column(&table, &column("x", "nonsense", None)).unwrap();
+    let both = [create, add].map(|alteration| alteration.statements).concat();
+    let create = Alteration { effect: Effect::Table, statements: both };
+    let fault = destination.alter(&origin(&table), &[create]).await.unwrap_err();
     assert_eq!(fault.class, Class::Blocked);
     assert!(fault.hint.unwrap().contains("nonsense"));
     assert_eq!(db.value("SELECT count(*) FROM pg_class WHERE relname = 'half'").await, "0");
+    assert_eq!(db.value("SELECT count(*) FROM silversink.schema_change").await, "0");
 }
 
 #[tokio::test]

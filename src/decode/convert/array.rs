@@ -4,21 +4,22 @@ use super::resolve::Operation;
 use super::{Context, Encoded, Refusal, WRONG_KIND, begin, each, finish, put_fixed};
 use crate::decode::slot::Slot;
 
-/// Writes an array of elements with oid `element_oid`.
+/// Writes an array of elements with oid `element_oid`. `set`: text is taken apart at its commas (EnumSet; no label of a
+/// MySQL set has one).
 pub fn array(
     element: &Operation,
     element_oid: u32,
+    set: bool,
     slot: &Slot<'_>,
     context: Context<'_>,
     out: &mut Vec<u8>,
 ) -> Encoded {
-    let Slot::Nested(bytes) = *slot else { return Err(WRONG_KIND) };
     let field = begin(out);
     let head = out.len();
     out.extend_from_slice(&[0; 20]);
     let mut count = 0i32;
     let mut nulls = 0u32;
-    each(bytes, context, &mut |_, slot, inner| {
+    let mut put = |slot: &Slot<'_>, inner: Context<'_>| {
         count = count.checked_add(1).ok_or(Refusal::Value("has too many elements"))?;
         match slot {
             Slot::Null => nulls = 1,
@@ -31,7 +32,17 @@ pub fn array(
             _ => {}
         }
         element.encode(slot, inner, out)
-    })?;
+    };
+    match *slot {
+        Slot::Nested(bytes) => each(bytes, context, &mut |_, slot, inner| put(slot, inner))?,
+        _ if set => {
+            let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
+            text.split(',')
+                .filter(|_| !text.is_empty())
+                .try_for_each(|label| put(&Slot::Text(label), context))?;
+        }
+        _ => return Err(WRONG_KIND),
+    }
     if count == 0 {
         // An empty array has no dimensions.
         out.truncate(field);
@@ -92,8 +103,8 @@ pub(super) mod tests {
         let entries = Entries(elements.iter().map(|slot| ("", *slot)).collect());
         let scratch = Scratch::default();
         let mut out = Vec::new();
-        let context = Context { nested: &entries, scratch: &scratch };
-        array(&Operation::Int(Width::Int2), 21, &Slot::Nested(&[]), context, &mut out)?;
+        let context = Context::new(&entries, &scratch);
+        array(&Operation::Int(Width::Int2), 21, false, &Slot::Nested(&[]), context, &mut out)?;
         Ok(out)
     }
 
@@ -117,6 +128,19 @@ pub(super) mod tests {
     #[test]
     fn an_empty_array_has_no_dimension() {
         assert_eq!(encode(&[]).unwrap(), [0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 21]);
+    }
+
+    #[test]
+    fn a_set_is_taken_apart_at_its_commas() {
+        let scratch = Scratch::default();
+        let count = |text| {
+            let mut out = Vec::new();
+            let context = Context::new(&NoNested, &scratch);
+            let label = Operation::Text(crate::decode::convert::text::Length::Any);
+            array(&label, 25, true, &Slot::Text(text), context, &mut out).unwrap();
+            out.get(16..20).map_or(0, |n| i32::from_be_bytes(n.try_into().unwrap()))
+        };
+        assert_eq!([count("a,b"), count("a"), count("")], [2, 1, 0]);
     }
 
     #[test]

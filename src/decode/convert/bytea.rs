@@ -1,6 +1,6 @@
 //! Bytes, and the texts that stand for bytes.
 
-use super::{Context, Encoded, Refusal, WRONG_KIND, begin, finish, put_bytes};
+use super::{Context, Encoded, Refusal, WRONG_KIND, begin, finish, put_bytes, shape};
 use crate::config::BinaryHandlingMode;
 use crate::decode::slot::Slot;
 use base64::Engine as _;
@@ -88,7 +88,7 @@ pub fn with_decoded(
     take(&bytes)
 }
 
-/// `bytea`.
+/// `bytea`; a geometry as EWKB.
 pub fn bytea(
     alphabet: Alphabet,
     slot: &Slot<'_>,
@@ -97,6 +97,11 @@ pub fn bytea(
 ) -> Encoded {
     if let Slot::Bytes(bytes) = *slot {
         return put_bytes(out, bytes);
+    }
+    if let Slot::Nested(_) = slot {
+        let at = begin(out);
+        shape::ewkb(slot, context, out)?;
+        return finish(out, at);
     }
     let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
     let at = begin(out);

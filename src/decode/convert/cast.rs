@@ -1,7 +1,9 @@
 //! Columns that are staged as text: writes the text form that PostgreSQL's cast reads.
 
 use super::bytea::Alphabet;
+use super::shape::{self, Shape};
 use super::target::CastKind;
+use super::vector::{self, Width};
 use super::{
     Context, Encoded, Refusal, WRONG_KIND, begin, bytea, decimal, each, finish, struct_text, text,
 };
@@ -26,10 +28,12 @@ pub enum Form {
     TextBytes(Alphabet),
     /// Object or map as hstore.
     Hstore,
-    /// Point struct.
-    Point,
+    /// Struct of one of PostgreSQL's own geometric types, or its text as [`Form::TextBytes`].
+    Shape(Shape, Alphabet),
     /// Geometry struct.
     Geometry,
+    /// Struct of a sparse vector.
+    Sparse(Width),
 }
 
 /// One staged text: a form, in brackets if the column is a list.
@@ -44,8 +48,10 @@ pub struct Cast {
 pub enum List {
     /// `{"a",NULL}`.
     Array,
+    /// The same from text that joins the elements by commas (EnumSet; no label of a MySQL set has a comma).
+    Set,
     /// pgvector's `[1,2]`.
-    Vector,
+    Vector(Width),
 }
 
 impl Cast {
@@ -53,7 +59,10 @@ impl Cast {
         let at = begin(out);
         match (self.list, slot) {
             (Some(List::Array), Slot::Nested(bytes)) => self.form.array(bytes, context, out)?,
-            (Some(List::Vector), Slot::Nested(bytes)) => self.form.vector(bytes, context, out)?,
+            (Some(List::Vector(width)), Slot::Nested(bytes)) => {
+                vector::dense(width, bytes, context, out)?
+            }
+            (Some(List::Set), _) => self.form.set(slot, context, out)?,
             // A list may also come as its text.
             (Some(_), Slot::Text(_) | Slot::Unescaped { .. }) => {
                 Form::Plain.put(slot, context, out)?
@@ -77,10 +86,17 @@ impl Form {
             CastKind::VarBit(limit) => Self::Bits(None, limit),
             CastKind::Char => Self::Char,
             CastKind::Hstore | CastKind::HstoreArray => Self::Hstore,
-            CastKind::Point => Self::Point,
-            CastKind::Geometry => Self::Geometry,
+            CastKind::Shape(shape) | CastKind::ShapeArray(shape) => {
+                Self::Shape(shape, Alphabet::of_untyped(modes.binary_handling_mode))
+            }
+            CastKind::Geometry | CastKind::GeometryArray => Self::Geometry,
+            CastKind::Sparse => Self::Sparse(Width::Single),
             CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(modes.binary_handling_mode)),
-            CastKind::Money | CastKind::Array | CastKind::Vector | CastKind::Other => Self::Plain,
+            CastKind::Money
+            | CastKind::Array
+            | CastKind::OpaqueArray
+            | CastKind::Vector { .. }
+            | CastKind::Other => Self::Plain,
         }
     }
 
@@ -89,7 +105,7 @@ impl Form {
             Self::Plain => scalar(slot, context, out),
             Self::Char => {
                 let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-                text::check_nul(text)?;
+                let text = text::without_nul(text, context)?;
                 if text.len() > 1 {
                     return Err(Refusal::Value("is longer than one byte"));
                 }
@@ -112,20 +128,18 @@ impl Form {
                 }
                 _ => scalar(slot, context, out),
             },
-            Self::TextBytes(alphabet) => with_bytes(alphabet, slot, context, out, |bytes, out| {
-                let text =
-                    std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
-                text::check_nul(text)?;
-                out.extend_from_slice(bytes);
-                Ok(())
-            }),
+            Self::TextBytes(alphabet) => text_bytes(alphabet, slot, context, out),
             Self::Hstore => struct_text::hstore(slot, context, out),
-            Self::Point => match *slot {
-                Slot::Nested(bytes) => struct_text::point(bytes, context, out),
+            Self::Shape(shape, alphabet) => match *slot {
+                Slot::Nested(bytes) => shape::native(shape, bytes, context, out),
+                _ => text_bytes(alphabet, slot, context, out),
+            },
+            Self::Geometry => match slot {
+                Slot::Nested(_) => shape::ewkb_text(slot, context, out),
                 _ => scalar(slot, context, out),
             },
-            Self::Geometry => match *slot {
-                Slot::Nested(bytes) => struct_text::geometry(bytes, context, out),
+            Self::Sparse(width) => match *slot {
+                Slot::Nested(bytes) => vector::sparse(width, bytes, context, out),
                 _ => scalar(slot, context, out),
             },
         }
@@ -135,10 +149,12 @@ impl Form {
         let mut first = true;
         // One buffer for all elements of the array; arrays that are staged as text are rare.
         let mut element = Vec::new();
+        // `pg_type.typdelim`: commas stand inside a box.
+        let delimiter = if matches!(self, Self::Shape(Shape::Box, _)) { b';' } else { b',' };
         out.push(b'{');
         each(bytes, context, &mut |_, slot, inner| {
             if !std::mem::take(&mut first) {
-                out.push(b',');
+                out.push(delimiter);
             }
             if matches!(slot, Slot::Null) {
                 out.extend_from_slice(b"NULL");
@@ -153,16 +169,16 @@ impl Form {
         Ok(())
     }
 
-    fn vector(self, bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-        let mut first = true;
-        out.push(b'[');
-        each(bytes, context, &mut |_, slot, inner| {
-            if !std::mem::take(&mut first) {
+    fn set(self, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+        let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
+        out.push(b'{');
+        for (place, label) in text.split(',').enumerate().filter(|_| !text.is_empty()) {
+            if place > 0 {
                 out.push(b',');
             }
-            scalar(slot, inner, out)
-        })?;
-        out.push(b']');
+            struct_text::quote(&text::without_nul(label, context)?, out);
+        }
+        out.push(b'}');
         Ok(())
     }
 }
@@ -183,11 +199,24 @@ pub fn scalar(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
         Slot::Number(text) => out.write_all(text.as_bytes()),
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-            text::check_nul(text)?;
-            out.write_all(text.as_bytes())
+            out.write_all(text::without_nul(text, context)?.as_bytes())
         }
     };
     written.map_err(|_| WRONG_KIND)
+}
+
+/// Bytes that are PostgreSQL's text.
+fn text_bytes(
+    alphabet: Alphabet,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
+    with_bytes(alphabet, slot, context, out, |bytes, out| {
+        let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Value("is not UTF-8 text"))?;
+        out.extend_from_slice(text::without_nul(text, context)?.as_bytes());
+        Ok(())
+    })
 }
 
 /// Bytes as they stand, or from the text that stands for them; a JSON number is passed as text.

@@ -70,6 +70,25 @@ pub fn encode(
     }
 }
 
+/// A Decimal of scale 0 as an integer; `None` when 64 bits are not enough.
+pub fn whole(slot: &Slot<'_>, context: Context<'_>) -> Result<Option<i64>, Refusal> {
+    let mut found = None;
+    let mut take = |bytes: &[u8]| {
+        found = short(bytes).and_then(|value| i64::try_from(value).ok());
+        Ok(())
+    };
+    match *slot {
+        Slot::Int(value) => return Ok(Some(value)),
+        Slot::Unsigned(_) | Slot::Number(_) => return Ok(None),
+        Slot::Bytes(bytes) => take(bytes)?,
+        _ => {
+            let written = context.scratch.text(slot).ok_or(WRONG_KIND)?;
+            bytea::with_decoded(written, Alphabet::Base64, take)?;
+        }
+    }
+    Ok(found)
+}
+
 /// Debezium's VariableScaleDecimal: a struct of `scale` and `value`.
 pub fn variable_scale(
     bytes: &[u8],

@@ -47,7 +47,7 @@ fn read(field: &[u8]) -> String {
 fn run(source: Source, limit: Option<Limit>, slot: Slot<'_>) -> Option<String> {
     let mut out = Vec::new();
     let scratch = Scratch::default();
-    let context = Context { nested: &NoNested, scratch: &scratch };
+    let context = Context::new(&NoNested, &scratch);
     encode(source, limit, &slot, context, &mut out).ok().map(|()| read(&out))
 }
 
@@ -167,7 +167,7 @@ fn a_variable_scale_decimal_is_a_struct_in_any_order() {
         vec![("value", Slot::Text("Cw==")), ("scale", Slot::Int(1))],
     ] {
         let (entries, scratch, mut out) = (Entries(entries), Scratch::default(), Vec::new());
-        let context = Context { nested: &entries, scratch: &scratch };
+        let context = Context::new(&entries, &scratch);
         encode(Source::Plain, None, &Slot::Nested(&[]), context, &mut out).unwrap();
         assert_eq!(read(&out), "1.1");
     }

@@ -157,6 +157,11 @@ impl<'a> Cursor<'a> {
         Some(Some(if west { -east } else { east }))
     }
 
+    /// An offset and nothing behind it, as seconds east.
+    pub fn whole_offset(&mut self) -> Option<i32> {
+        self.offset()?.filter(|_| self.at_end())
+    }
+
     /// `2026-02-28T12:34:56.789Z`: days since 1970 and the clock.
     #[inline]
     pub fn date_time(&mut self) -> Option<(i64, Clock)> {

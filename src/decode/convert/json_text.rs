@@ -1,16 +1,51 @@
 //! Is this JSON that PostgreSQL takes? Syntax by serde_json; depth, escapes and number size by one scan (guarantees S9, S11).
 
-use super::{Encoded, Refusal};
+use super::{Context, Encoded, Refusal};
 use serde::de::IgnoredAny;
+use std::borrow::Cow;
 
 const SYNTAX: Refusal = Refusal::Value("is no JSON");
 const DEPTH: Refusal = Refusal::Value("is JSON nested too deeply");
-const NUL: Refusal = Refusal::Value("is JSON with \\u0000, which PostgreSQL cannot store as text");
 const SURROGATE: Refusal = Refusal::Value("is JSON with half of a surrogate pair");
 const NUMBER: Refusal = Refusal::Value("is JSON with a number outside PostgreSQL's range");
 
 /// Far below what `max_stack_depth` (2 MB by default) allows, so that SQLSTATE 54001 never comes up.
 const DEEPEST: usize = 1000;
+
+/// The text that is stored: as it is, or with the configured replacement of its escaped U+0000.
+pub fn checked<'t>(text: &'t str, context: Context<'_>) -> Result<Cow<'t, str>, Refusal> {
+    match (check(text), context.nul) {
+        (Ok(()), _) => Ok(Cow::Borrowed(text)),
+        (Err(Refusal::Nul), Some(replacement)) => {
+            let replaced = replace_nul(text, replacement)?;
+            check(&replaced)?;
+            Ok(Cow::Owned(replaced))
+        }
+        (Err(refusal), _) => Err(refusal),
+    }
+}
+
+/// Escapes stand only inside strings, and a backslash takes the character behind it along.
+fn replace_nul(text: &str, replacement: &str) -> Result<String, Refusal> {
+    let quoted = serde_json::to_string(replacement).map_err(|_| SYNTAX)?;
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        if let Some(after) = escape.strip_prefix("u0000") {
+            out.push_str(inner);
+            rest = after;
+            continue;
+        }
+        let mut characters = escape.chars();
+        out.push('\\');
+        out.extend(characters.next());
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+    Ok(out)
+}
 
 /// Checks a JSON text for `json` and `jsonb` alike: a `json` with `\u0000` is stored, but fails later readers.
 pub fn check(text: &str) -> Encoded {
@@ -52,7 +87,7 @@ fn scan_string(mut rest: &[u8]) -> Result<&[u8], Refusal> {
                 if *escape == b'u' {
                     let unit = code_unit(&mut rest)?;
                     match unit {
-                        0 => return Err(NUL),
+                        0 => return Err(Refusal::Nul),
                         0xD800..=0xDBFF => {
                             rest = rest.strip_prefix(b"\\u").ok_or(SURROGATE)?;
                             if !(0xDC00..=0xDFFF).contains(&code_unit(&mut rest)?) {
@@ -117,6 +152,13 @@ mod tests {
             assert!(check(text).is_ok(), "{text}");
         }
         assert!(check(&("[".repeat(DEEPEST) + &"]".repeat(DEEPEST))).is_ok());
+    }
+
+    #[test]
+    fn an_escaped_nul_is_replaced_and_an_escaped_backslash_is_not() {
+        let replaced = |text| replace_nul(text, "\"").unwrap();
+        assert_eq!(replaced(r#""a\u0000b""#), r#""a\"b""#);
+        assert_eq!(replaced(r#"{"k\u0000": "\\u0000\\\u0000"}"#), r#"{"k\"": "\\u0000\\\""}"#);
     }
 
     #[test]

@@ -12,17 +12,22 @@
 mod array;
 mod bytea;
 mod cast;
+mod cast_for;
 mod decimal;
 mod iso;
 mod json_text;
+mod narrow;
 mod natural;
 mod numeric;
 mod placeholder;
 mod resolve;
+mod shape;
 mod struct_text;
+mod structured;
 mod target;
 mod temporal;
 mod text;
+mod vector;
 
 pub use natural::natural_type;
 pub use target::{Staging, staging};
@@ -42,6 +47,7 @@ pub struct Conversion {
     sql: Arc<str>,
     operation: Operation,
     placeholder: Option<Arc<Placeholder>>,
+    nul_replacement: Option<Arc<str>>,
 }
 
 impl Conversion {
@@ -64,7 +70,15 @@ impl Conversion {
             sql: column.ty.sql.as_str().into(),
             operation,
             placeholder,
+            nul_replacement: modes.nul_replacement.as_deref().map(Into::into),
         })
+    }
+
+    /// The same conversion for a key column: U+0000 is never replaced there, because two keys could become one.
+    #[must_use]
+    pub fn of_key(mut self) -> Self {
+        self.nul_replacement = None;
+        self
     }
 
     /// Appends one field (big-endian length, then the value). `Absent`, `Unavailable` and `Null` append -1: the caller
@@ -79,7 +93,8 @@ impl Conversion {
         scratch: &Scratch,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match self.operation.encode(slot, Context { nested, scratch }, out) {
+        let context = Context { nested, scratch, nul: self.nul_replacement.as_deref() };
+        match self.operation.encode(slot, context, out) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.fault(refusal)),
         }
@@ -97,7 +112,7 @@ impl Conversion {
         match slot {
             Slot::Unavailable => true,
             Slot::Text(_) | Slot::Unescaped { .. } | Slot::Bytes(_) | Slot::Nested(_) => {
-                self.placeholder.as_ref().is_some_and(|p| p.is(slot, Context { nested, scratch }))
+                self.placeholder.as_ref().is_some_and(|p| p.is(slot, Context::new(nested, scratch)))
             }
             _ => false,
         }
@@ -110,15 +125,26 @@ impl Conversion {
                 Code::ValueOutOfRange,
                 format!("column \"{}\": a value {why} (type {})", self.column, self.sql),
             ),
+            Refusal::Nul => Fault::poison(
+                Code::NulCharacter,
+                format!(
+                    "column \"{}\": a value contains U+0000, which PostgreSQL cannot store (type {})",
+                    self.column, self.sql
+                ),
+            )
+            .with_hint(
+                "remove it at the source, or set nul_replacement for this table (keys are never changed)",
+            ),
             Refusal::Nested(fault) => *fault,
         }
     }
 }
 
-/// Why a value was not written: a phrase that continues "a value ...", or a fault of the nested walker.
+/// Why a value was not written: a phrase that continues "a value ...", U+0000 in a text, or a fault of the nested walker.
 #[derive(Debug)]
 enum Refusal {
     Value(&'static str),
+    Nul,
     Nested(Box<Fault>),
 }
 
@@ -129,6 +155,14 @@ type Encoded = Result<(), Refusal>;
 struct Context<'a> {
     nested: &'a dyn NestedReader,
     scratch: &'a Scratch,
+    /// What takes the place of U+0000; `None` refuses it.
+    nul: Option<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    fn new(nested: &'a dyn NestedReader, scratch: &'a Scratch) -> Self {
+        Self { nested, scratch, nul: None }
+    }
 }
 
 const WRONG_KIND: Refusal = Refusal::Value("is of a kind that its schema does not announce");
@@ -141,11 +175,11 @@ fn each(
 ) -> Encoded {
     let mut refused = None;
     let walked = context.nested.each(bytes, &mut |name, slot, nested| {
-        let inner = Context { nested, scratch: context.scratch };
+        let inner = Context { nested, ..context };
         visit(name, slot, inner).map_err(|refusal| match refusal {
             Refusal::Nested(fault) => *fault,
-            Refusal::Value(why) => {
-                refused = Some(why);
+            other => {
+                refused = Some(other);
                 // Only stops the walk; the reason is taken from `refused`.
                 Fault::poison(Code::ValueOutOfRange, "")
             }
@@ -153,7 +187,7 @@ fn each(
     });
     match (walked, refused) {
         (Ok(()), _) => Ok(()),
-        (Err(_), Some(why)) => Err(Refusal::Value(why)),
+        (Err(_), Some(refusal)) => Err(refusal),
         (Err(fault), None) => Err(Refusal::Nested(Box::new(fault))),
     }
 }

@@ -1,7 +1,7 @@
 //! The PostgreSQL type that a Debezium type lands in when a Silver table is created from the schema.
 
 use crate::decode::convert::decimal::declared_scale;
-use crate::decode::schema::{FieldType, Semantic, SourceColumn, Wire};
+use crate::decode::schema::{FieldType, Semantic, SourceColumn, Structured, Wire};
 
 /// SQL type for a column that is created from this field, using the propagated source type where there is one
 /// (`column.propagate.source.type`); `None` if there is no type that holds the field without help.
@@ -29,15 +29,37 @@ pub fn natural_type(field: &FieldType) -> Option<String> {
         Semantic::Decimal { scale, precision } => return Some(decimal(*scale, *precision)),
         Semantic::VariableScaleDecimal => "numeric",
         Semantic::Bits { length } => return Some(bits(*length)),
-        Semantic::Enum | Semantic::EnumSet | Semantic::Ltree => "text",
+        Semantic::Enum | Semantic::Ltree => "text",
+        Semantic::EnumSet => "text[]",
+        Semantic::Structured { kind, digits } => return Some(structured(*kind, *digits)),
         Semantic::Json => "jsonb",
         Semantic::Xml => "xml",
         Semantic::Uuid => "uuid",
         Semantic::Tsvector => "tsvector",
-        Semantic::Other(name) if name == "io.debezium.data.geometry.Point" => "point",
-        Semantic::None | Semantic::Other(_) => return plain(&field.wire),
+        Semantic::Point => "point",
+        Semantic::Circle => "circle",
+        Semantic::Line => "line",
+        // EWKB, which PostGIS reads; pgvector's text, which it reads. Neither extension has to be there.
+        Semantic::Geometry | Semantic::Geography => "bytea",
+        Semantic::SparseVector => "text",
+        Semantic::None | Semantic::Vector | Semantic::Other(_) => return plain(&field.wire),
     };
     Some(sql.to_owned())
+}
+
+fn structured(kind: Structured, digits: Option<u8>) -> String {
+    let (name, zone) = match kind {
+        Structured::Date => return "date".to_owned(),
+        Structured::Duration => return "interval".to_owned(),
+        Structured::Time => ("time", ""),
+        Structured::Timestamp => ("timestamp", ""),
+        Structured::ZonedTime => ("time", " with time zone"),
+        Structured::ZonedTimestamp => ("timestamp", " with time zone"),
+    };
+    match digits {
+        Some(digits @ 0..6) => format!("{name}({digits}){zone}"),
+        _ => format!("{name}{zone}"),
+    }
 }
 
 fn plain(wire: &Wire) -> Option<String> {
@@ -79,6 +101,9 @@ fn bits(length: Option<u32>) -> String {
 /// Source types that say more than the wire does. Names are upper case.
 fn propagated(field: &FieldType, source: &SourceColumn) -> Option<String> {
     let length = source.length.filter(|length| (1..=10_485_760).contains(length));
+    if let Some((precision, scale)) = super::narrow::decimal(field, source) {
+        return Some(precision.map_or("numeric".to_owned(), |p| format!("numeric({p},{scale})")));
+    }
     let sql = match (&field.wire, &field.semantic, source.ty.as_str()) {
         (Wire::String, Semantic::None, ty) => match ty {
             "VARCHAR" | "NVARCHAR" | "VARCHAR2" | "NVARCHAR2" | "CHARACTER VARYING" | "CHAR"
@@ -93,6 +118,9 @@ fn propagated(field: &FieldType, source: &SourceColumn) -> Option<String> {
             _ => return None,
         },
         (Wire::Int64, Semantic::None, "OID") => "oid",
+        (Wire::Struct(_), Semantic::Geometry, "BOX" | "LSEG" | "PATH" | "POLYGON") => {
+            return Some(source.ty.to_ascii_lowercase());
+        }
         (Wire::Bytes, Semantic::Bits { .. }, "VARBIT") => {
             let limit = source.length.filter(|length| (1..=MOST_BITS).contains(length));
             return Some(limit.map_or("varbit".to_owned(), |limit| format!("varbit({limit})")));

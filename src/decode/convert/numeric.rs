@@ -46,7 +46,7 @@ pub fn integer(width: Width, slot: &Slot<'_>, out: &mut Vec<u8>) -> Encoded {
     Ok(())
 }
 
-const OUT_OF_RANGE: Refusal = Refusal::Value("is out of the integer's range");
+pub const OUT_OF_RANGE: Refusal = Refusal::Value("is out of the integer's range");
 
 /// `real`: refuses what a 32-bit float cannot hold exactly, unless it came as text (then it is the nearest one, which is
 /// how Debezium prints a `real`).
@@ -84,7 +84,13 @@ pub fn float4(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
 
 /// `double precision`. `single`: the source is a 32-bit float, so its text is read as one before it is widened.
 pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let value = match *slot {
+    put_fixed(out, double(single, slot, context)?.to_be_bytes());
+    Ok(())
+}
+
+/// A number as a 64-bit float, if it is one exactly or was written as text.
+pub fn double(single: bool, slot: &Slot<'_>, context: Context<'_>) -> Result<f64, Refusal> {
+    Ok(match *slot {
         Slot::Double(value) => value,
         Slot::Float(value) => f64::from(value),
         Slot::Int(int) => {
@@ -101,9 +107,7 @@ pub fn float8(single: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec
         Slot::Number(text) if single => f64::from(parse::<f32>(text)?),
         Slot::Number(text) => parse::<f64>(text)?,
         _ => f64::from(special(slot, context)?),
-    };
-    put_fixed(out, value.to_be_bytes());
-    Ok(())
+    })
 }
 
 /// Is the float this very integer? In 128 bits, where nothing saturates.
@@ -158,7 +162,7 @@ mod tests {
     fn run(encode: impl Fn(Context<'_>, &mut Vec<u8>) -> Encoded) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let scratch = Scratch::default();
-        encode(Context { nested: &NoNested, scratch: &scratch }, &mut out).ok().map(|()| out)
+        encode(Context::new(&NoNested, &scratch), &mut out).ok().map(|()| out)
     }
 
     #[test]

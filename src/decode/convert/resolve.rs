@@ -1,15 +1,18 @@
 //! Chooses the operation for a field and a column, or says why there is none that loses nothing.
 
 use super::bytea::{self, Alphabet};
-use super::cast::{Cast, Form, List};
+use super::cast::{Cast, Form};
+use super::cast_for::{cast_from, list_of};
 use super::decimal::{self, Source, declared_scale};
+use super::narrow::narrower;
 use super::numeric::{self, Width};
-use super::target::{CastKind, Limit, Target};
+use super::target::{Limit, Target};
 use super::temporal::{self, Unit};
 use super::text::{self, Length};
+use super::vector::Width as Kept;
 use super::{Context, Encoded, array, begin, finish, put_null, struct_text};
 use crate::config::{DecimalHandlingMode, Table, TimePrecisionMode};
-use crate::decode::schema::{FieldType, Semantic, Wire};
+use crate::decode::schema::{FieldType, Semantic, Structured, Wire};
 use crate::decode::slot::Slot;
 use crate::table::ColumnType;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use std::sync::Arc;
 pub enum Operation {
     Bool,
     Int(Width),
+    Whole(Width),
     Float4,
     Float8 { single: bool },
     Numeric(Source, Option<Limit>),
@@ -33,7 +37,7 @@ pub enum Operation {
     Uuid,
     Json { binary: bool },
     MapJson { binary: bool },
-    Array { element: Arc<Operation>, oid: u32 },
+    Array { element: Arc<Operation>, oid: u32, set: bool },
     Cast(Cast),
 }
 
@@ -48,6 +52,10 @@ impl Operation {
         match self {
             Self::Bool => numeric::boolean(slot, out),
             Self::Int(width) => numeric::integer(*width, slot, out),
+            Self::Whole(width) => {
+                let value = decimal::whole(slot, context)?.ok_or(numeric::OUT_OF_RANGE)?;
+                numeric::integer(*width, &Slot::Int(value), out)
+            }
             Self::Float4 => numeric::float4(slot, context, out),
             Self::Float8 { single } => numeric::float8(*single, slot, context, out),
             Self::Numeric(source, limit) => decimal::encode(*source, *limit, slot, context, out),
@@ -71,13 +79,15 @@ impl Operation {
                 struct_text::map_as_json(slot, context, out)?;
                 finish(out, at)
             }
-            Self::Array { element, oid } => array::array(element, *oid, slot, context, out),
+            Self::Array { element, oid, set } => {
+                array::array(element, *oid, *set, slot, context, out)
+            }
             Self::Cast(cast) => cast.encode(slot, context, out),
         }
     }
 }
 
-type Resolved = Result<Operation, String>;
+pub type Resolved = Result<Operation, String>;
 
 /// The operation for a field and a column's type.
 pub fn operation(field: &FieldType, column: &ColumnType, modes: &Table) -> Resolved {
@@ -88,11 +98,14 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
     if field.wire == Wire::Untyped {
         return untyped(target, modes);
     }
+    if let Some(why) = narrower(field, target, modes) {
+        return Err(format!("{}: {why}", cannot_hold(field)));
+    }
     let found = match target {
         Target::Bool => (field.wire == Wire::Boolean).then_some(Operation::Bool),
-        Target::Int2 => integer(field, 2).then_some(Operation::Int(Width::Int2)),
-        Target::Int4 => integer(field, 4).then_some(Operation::Int(Width::Int4)),
-        Target::Int8 => integer(field, 8).then_some(Operation::Int(Width::Int8)),
+        Target::Int2 => integer_from(field, 2, Width::Int2),
+        Target::Int4 => integer_from(field, 4, Width::Int4),
+        Target::Int8 => integer_from(field, 8, Width::Int8),
         // Debezium has no narrower type for oid than int64; each value is checked.
         Target::Oid => integer(field, 8).then_some(Operation::Int(Width::Oid)),
         Target::Float4 => {
@@ -102,6 +115,9 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
             || integer(field, 4))
         .then_some(Operation::Float8 { single: field.wire == Wire::Float32 }),
         Target::Numeric(limit) => return numeric_from(field, *limit),
+        Target::Text if field.semantic == Semantic::SparseVector => {
+            Some(Operation::Cast(Cast { form: Form::Sparse(Kept::Any), list: None }))
+        }
         Target::Text => text_like(field).then_some(Operation::Text(Length::Any)),
         Target::Varchar(limit) => {
             text_like(field).then_some(Operation::Text(Length::Varchar(*limit)))
@@ -111,26 +127,30 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
         }
         Target::Name | Target::Enum => text_like(field).then_some(Operation::Text(Length::Name)),
         Target::Bytea => return bytes_from(field, modes),
-        Target::Date => {
-            matches!(field.semantic, Semantic::Date | Semantic::IsoDate).then_some(Operation::Date)
-        }
+        Target::Date => (matches!(field.semantic, Semantic::Date | Semantic::IsoDate)
+            || is_structured(field, Structured::Date))
+        .then_some(Operation::Date),
         Target::Time(digits) => {
             time_unit(&field.semantic).map(|unit| Operation::Time(unit, *digits))
         }
-        Target::TimeTz(digits) => {
-            (field.semantic == Semantic::ZonedTime).then_some(Operation::TimeTz(*digits))
-        }
+        Target::TimeTz(digits) => (field.semantic == Semantic::ZonedTime
+            || is_structured(field, Structured::ZonedTime))
+        .then_some(Operation::TimeTz(*digits)),
         Target::Timestamp(digits) => return timestamp_from(field, *digits, modes),
-        Target::TimestampTz(digits) => {
-            (field.semantic == Semantic::ZonedTimestamp).then_some(Operation::TimestampTz(*digits))
-        }
+        Target::TimestampTz(digits) => (field.semantic == Semantic::ZonedTimestamp
+            || is_structured(field, Structured::ZonedTimestamp))
+        .then_some(Operation::TimestampTz(*digits)),
         Target::Interval(digits) => return interval_from(field, *digits),
         Target::Uuid => plain_or(field, &Semantic::Uuid).then_some(Operation::Uuid),
         Target::Json | Target::Jsonb => return json_from(field, *target == Target::Jsonb),
         Target::Array { element, oid } => match &field.wire {
             Wire::Array(inner) => {
                 let element = Arc::new(for_target(inner, element, modes)?);
-                Some(Operation::Array { element, oid: *oid })
+                Some(Operation::Array { element, oid: *oid, set: false })
+            }
+            Wire::String if field.semantic == Semantic::EnumSet && text_of(element).is_some() => {
+                let element = Arc::new(Operation::Text(text_of(element).unwrap_or(Length::Any)));
+                Some(Operation::Array { element, oid: *oid, set: true })
             }
             _ => None,
         },
@@ -139,10 +159,12 @@ fn for_target(field: &FieldType, target: &Target, modes: &Table) -> Resolved {
     found.ok_or_else(|| cannot_hold(field))
 }
 
-fn cannot_hold(field: &FieldType) -> String {
+/// The sentence for a column that is too small or of another kind.
+pub fn cannot_hold(field: &FieldType) -> String {
     let meaning = match &field.semantic {
         Semantic::None => String::new(),
         Semantic::Other(name) => format!(" ({name})"),
+        Semantic::Structured { kind, .. } => format!(" (Structured{kind:?})"),
         // The bare name, without the parameters that the natural type tells better.
         known => format!(" ({})", format!("{known:?}").split(' ').next().unwrap_or_default()),
     };
@@ -155,6 +177,36 @@ fn cannot_hold(field: &FieldType) -> String {
     let natural = super::natural_type(field);
     let natural = natural.map(|sql| format!("; its natural type is {sql}")).unwrap_or_default();
     format!("cannot hold every {wire}{meaning} of the source without loss{natural}")
+}
+
+fn is_structured(field: &FieldType, wanted: Structured) -> bool {
+    matches!(field.semantic, Semantic::Structured { kind, .. } if kind == wanted)
+}
+
+/// How a column of characters limits its text.
+fn text_of(target: &Target) -> Option<Length> {
+    Some(match target {
+        Target::Text => Length::Any,
+        Target::Varchar(limit) => Length::Varchar(*limit),
+        Target::Bpchar(limit) => Length::Bpchar(*limit),
+        _ => return None,
+    })
+}
+
+/// Integers, and decimals without a fraction that are known to fit. A decimal whose precision nobody told (MySQL's
+/// unsigned bigint) has its values checked against `bigint`, and is no match for less.
+fn integer_from(field: &FieldType, bytes: u32, width: Width) -> Option<Operation> {
+    if let (Wire::Bytes, Semantic::Decimal { scale: 0, precision }) = (&field.wire, &field.semantic)
+    {
+        let most = match width {
+            Width::Int2 => 4,
+            Width::Int4 => 9,
+            _ => 18,
+        };
+        let fits = precision.map_or(width == Width::Int8, |precision| precision <= most);
+        return fits.then_some(Operation::Whole(width));
+    }
+    integer(field, bytes).then_some(Operation::Int(width))
 }
 
 /// A whole number without a meaning of its own, at most `bytes` wide.
@@ -216,6 +268,9 @@ fn numeric_from(field: &FieldType, limit: Option<Limit>) -> Resolved {
 fn bytes_from(field: &FieldType, modes: &Table) -> Resolved {
     match (&field.wire, &field.semantic) {
         (Wire::Bytes, Semantic::None | Semantic::Other(_)) => Ok(Operation::Bytea(Alphabet::Base64)),
+        (Wire::Struct(_), Semantic::Geometry | Semantic::Geography | Semantic::Point) => {
+            Ok(Operation::Bytea(Alphabet::Base64))
+        }
         (Wire::String, Semantic::None) => match Alphabet::of_text(modes.binary_handling_mode) {
             Some(alphabet) => Ok(Operation::Bytea(alphabet)),
             None => Err("the source sends text; if it stands for bytes, set binary_handling_mode for this table".into()),
@@ -229,6 +284,7 @@ fn time_unit(semantic: &Semantic) -> Option<Unit> {
         Semantic::Time => Some(Unit::Millis),
         Semantic::MicroTime | Semantic::IsoTime => Some(Unit::Micros),
         Semantic::NanoTime => Some(Unit::Nanos),
+        Semantic::Structured { kind: Structured::Time, .. } => Some(Unit::Micros),
         _ => None,
     }
 }
@@ -244,7 +300,9 @@ fn timestamp_from(field: &FieldType, digits: u8, modes: &Table) -> Resolved {
                 cannot_hold(field)
             ));
         }
-        Semantic::MicroTimestamp | Semantic::IsoTimestamp => Unit::Micros,
+        Semantic::MicroTimestamp
+        | Semantic::IsoTimestamp
+        | Semantic::Structured { kind: Structured::Timestamp, .. } => Unit::Micros,
         Semantic::NanoTimestamp => Unit::Nanos,
         _ => return Err(cannot_hold(field)),
     };
@@ -265,7 +323,9 @@ fn interval_from(field: &FieldType, digits: Option<u8>) -> Resolved {
         );
     };
     match field.semantic {
-        Semantic::Interval | Semantic::MicroDuration => {
+        Semantic::Interval
+        | Semantic::MicroDuration
+        | Semantic::Structured { kind: Structured::Duration | Structured::Time, .. } => {
             Ok(Operation::Interval(Unit::Micros, digits))
         }
         Semantic::NanoDuration => Ok(Operation::Interval(Unit::Nanos, digits)),
@@ -285,59 +345,6 @@ fn json_from(field: &FieldType, binary: bool) -> Resolved {
         }
         _ => Err(cannot_hold(field)),
     }
-}
-
-fn list_of(kind: CastKind) -> Option<List> {
-    match kind {
-        CastKind::Array | CastKind::HstoreArray => Some(List::Array),
-        CastKind::Vector => Some(List::Vector),
-        _ => None,
-    }
-}
-
-fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
-    let list = list_of(kind);
-    let (wire, semantic, list) = match (&field.wire, list) {
-        (Wire::Array(element), Some(list)) => (&element.wire, &element.semantic, Some(list)),
-        (Wire::Array(_), None) => return Err(cannot_hold(field)),
-        (wire, list) => (wire, &field.semantic, list),
-    };
-    let form = match (wire, semantic, kind) {
-        (Wire::Boolean, _, CastKind::Bit(1)) => Form::Bits(Some(1), Some(1)),
-        (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n))
-            if length.is_none_or(|length| length <= n) =>
-        {
-            Form::Bits(Some(n), Some(n))
-        }
-        (Wire::Bytes, Semantic::Bits { .. }, CastKind::VarBit(limit)) => Form::Bits(None, limit),
-        (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => {
-            return Err(cannot_hold(field));
-        }
-        (Wire::Bytes, Semantic::Decimal { scale, .. }, _) => Form::Decimal(*scale),
-        (_, Semantic::VariableScaleDecimal, _) => Form::VariableScale,
-        (Wire::Bytes, Semantic::None, _) => Form::TextBytes(Alphabet::Base64),
-        (Wire::String, Semantic::None, CastKind::Opaque) => {
-            match Alphabet::of_text(modes.binary_handling_mode) {
-                Some(alphabet) => Form::TextBytes(alphabet),
-                None => Form::Plain,
-            }
-        }
-        (Wire::String | Wire::Map(..), _, CastKind::Hstore | CastKind::HstoreArray) => Form::Hstore,
-        (Wire::String, _, CastKind::Char) => Form::Char,
-        (Wire::Struct(_), _, CastKind::Point) => Form::Point,
-        (Wire::Struct(_), _, CastKind::Geometry) => Form::Geometry,
-        (Wire::Struct(_) | Wire::Map(..) | Wire::Array(_) | Wire::Bytes | Wire::Untyped, _, _) => {
-            return Err(cannot_hold(field));
-        }
-        // A count has to be told from a number: text of it means nothing to a cast.
-        (Wire::Int32 | Wire::Int64, semantic, _)
-            if !matches!(semantic, Semantic::None | Semantic::Year | Semantic::Other(_)) =>
-        {
-            return Err(cannot_hold(field));
-        }
-        _ => Form::Plain,
-    };
-    Ok(Operation::Cast(Cast { form, list }))
 }
 
 /// JSON without a schema: the column says what the value means, the modes say how it is written.
@@ -397,7 +404,9 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
         Target::Json => Operation::Json { binary: false },
         Target::Jsonb => Operation::Json { binary: true },
         Target::Array { element, oid } => {
-            Operation::Array { element: Arc::new(untyped(element, modes)?), oid: *oid }
+            // An array is an array in JSON: text for a column of texts is an EnumSet.
+            let set = text_of(element).is_some();
+            Operation::Array { element: Arc::new(untyped(element, modes)?), oid: *oid, set }
         }
         Target::Cast(kind) => {
             Operation::Cast(Cast { form: Form::untyped(*kind, modes), list: list_of(*kind) })

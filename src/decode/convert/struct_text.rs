@@ -1,7 +1,6 @@
-//! Text forms of structs and maps: hstore, point, PostGIS, and maps as JSON.
+//! Text forms of maps: hstore, and JSON objects.
 
-use super::bytea::Alphabet;
-use super::{Context, Encoded, Refusal, WRONG_KIND, bytea, each, text};
+use super::{Context, Encoded, Refusal, WRONG_KIND, each, text};
 use crate::decode::slot::Slot;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -16,37 +15,46 @@ pub fn hstore(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
                 Slot::Null => None,
                 _ => Some(inner.scratch.text(value).ok_or(WRONG_KIND)?),
             };
-            hstore_entry(&mut first, key, value, out)
+            hstore_entry(&mut first, key, value, context, out)
         });
     }
     let json = context.scratch.text(slot).ok_or(WRONG_KIND)?;
     let mut reader = serde_json::Deserializer::from_str(json);
-    let done = reader.deserialize_map(Pairs { out });
-    done.and_then(|()| reader.end()).map_err(|_| Refusal::Value("is no JSON object of texts"))
+    let mut refused = None;
+    let done = reader.deserialize_map(Pairs { context, refused: &mut refused, out });
+    match (done.and_then(|()| reader.end()), refused) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(refusal)) => Err(refusal),
+        (Err(_), None) => Err(Refusal::Value("is no JSON object of texts")),
+    }
 }
 
-fn hstore_entry(first: &mut bool, key: &str, value: Option<&str>, out: &mut Vec<u8>) -> Encoded {
+fn hstore_entry(
+    first: &mut bool,
+    key: &str,
+    value: Option<&str>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     if !std::mem::take(first) {
         out.extend_from_slice(b", ");
     }
-    text::check_nul(key)?;
-    quote(key, out);
+    quote(&text::without_nul(key, context)?, out);
     out.extend_from_slice(b"=>");
     match value {
-        Some(value) => {
-            text::check_nul(value)?;
-            quote(value, out);
-        }
+        Some(value) => quote(&text::without_nul(value, context)?, out),
         None => out.extend_from_slice(b"NULL"),
     }
     Ok(())
 }
 
-struct Pairs<'o> {
+struct Pairs<'o, 'c> {
+    context: Context<'c>,
+    refused: &'o mut Option<Refusal>,
     out: &'o mut Vec<u8>,
 }
 
-impl<'de> Visitor<'de> for Pairs<'_> {
+impl<'de> Visitor<'de> for Pairs<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,8 +64,12 @@ impl<'de> Visitor<'de> for Pairs<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut first = true;
         while let Some((key, value)) = map.next_entry::<Cow<'_, str>, Option<Cow<'_, str>>>()? {
-            hstore_entry(&mut first, &key, value.as_deref(), self.out)
-                .map_err(|_| serde::de::Error::custom("text with U+0000"))?;
+            hstore_entry(&mut first, &key, value.as_deref(), self.context, self.out).map_err(
+                |refusal| {
+                    *self.refused = Some(refusal);
+                    serde::de::Error::custom("refused")
+                },
+            )?;
         }
         Ok(())
     }
@@ -84,11 +96,11 @@ pub fn map_as_json(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> 
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        json_string(key, out)?;
+        json_string(key, context, out)?;
         out.push(b':');
         match value {
             Slot::Null => out.extend_from_slice(b"null"),
-            _ => json_string(inner.scratch.text(value).ok_or(WRONG_KIND)?, out)?,
+            _ => json_string(inner.scratch.text(value).ok_or(WRONG_KIND)?, context, out)?,
         }
         Ok(())
     })?;
@@ -96,60 +108,6 @@ pub fn map_as_json(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> 
     Ok(())
 }
 
-fn json_string(value: &str, out: &mut Vec<u8>) -> Encoded {
-    text::check_nul(value)?;
-    serde_json::to_writer(out, value).map_err(|_| WRONG_KIND)
-}
-
-/// Debezium's Point struct as `(x,y)`.
-pub fn point(bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let (mut x, mut y) = (false, false);
-    out.push(b'(');
-    each(bytes, context, &mut |name, slot, inner| {
-        match name {
-            "x" if !x && !y => x = true,
-            "y" if x && !y => {
-                y = true;
-                out.push(b',');
-            }
-            _ => return Ok(()),
-        }
-        super::cast::scalar(slot, inner, out)
-    })?;
-    out.push(b')');
-    if x && y { Ok(()) } else { Err(Refusal::Value("is no point with x and y")) }
-}
-
-/// Debezium's Geometry struct as the hexadecimal EWKB that PostGIS reads.
-pub fn geometry(bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let mut seen = false;
-    each(bytes, context, &mut |name, slot, inner| {
-        if name != "wkb" {
-            return Ok(());
-        }
-        seen = true;
-        match *slot {
-            Slot::Bytes(wkb) => hex(wkb, out),
-            _ => {
-                let text = inner.scratch.text(slot).ok_or(WRONG_KIND)?;
-                bytea::with_decoded(text, Alphabet::Base64, |wkb| {
-                    hex(wkb, out);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(())
-    })?;
-    if seen { Ok(()) } else { Err(Refusal::Value("is no geometry with wkb")) }
-}
-
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.extend(
-            [byte >> 4, byte & 15]
-                .map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0')),
-        );
-    }
+fn json_string(value: &str, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+    serde_json::to_writer(out, &*text::without_nul(value, context)?).map_err(|_| WRONG_KIND)
 }

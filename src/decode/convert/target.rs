@@ -1,5 +1,6 @@
 //! A column's type as far as a conversion has to know it.
 
+use super::shape::Shape;
 use crate::table::ColumnType;
 
 /// How a column is staged: natively in its own type, or as text that the MERGE casts to the column's type.
@@ -43,16 +44,28 @@ pub enum CastKind {
     Array,
     /// `hstore`.
     Hstore,
+    /// An array of a type that was created by a user: an enum, which Debezium knows, or a domain or composite, whose text
+    /// it sends as it sends bytes.
+    OpaqueArray,
     /// `hstore[]`.
     HstoreArray,
+    /// `geometry[]` and `geography[]`.
+    GeometryArray,
     /// `money`.
     Money,
-    /// `point`.
-    Point,
+    /// PostgreSQL's own geometric types.
+    Shape(Shape),
+    /// Arrays of them.
+    ShapeArray(Shape),
     /// PostGIS.
     Geometry,
     /// pgvector's `vector` and `halfvec`.
-    Vector,
+    Vector {
+        /// `halfvec`: 16 bits each.
+        half: bool,
+    },
+    /// pgvector's `sparsevec`.
+    Sparse,
     /// A type that Debezium does not know: it sends PostgreSQL's text as bytes (`include.unknown.datatypes`).
     Opaque,
     /// Any other.
@@ -105,8 +118,7 @@ impl Target {
         if ty.element_oid != 0 {
             return match Self::scalar(ty.element_oid, ty.typmod) {
                 Some(element) => Self::Array { element: Box::new(element), oid: ty.element_oid },
-                None if unqualified(&ty.sql) == "hstore" => Self::Cast(CastKind::HstoreArray),
-                None => Self::Cast(CastKind::Array),
+                None => Self::Cast(array_kind(ty)),
             };
         }
         Self::Cast(cast_kind(ty))
@@ -142,16 +154,45 @@ impl Target {
     }
 }
 
+/// PostgreSQL's own geometric types, by the oid in `pg_type.dat`.
+fn shape(oid: u32) -> Option<Shape> {
+    Some(match oid {
+        600 => Shape::Point,
+        601 => Shape::Lseg,
+        602 => Shape::Path,
+        603 => Shape::Box,
+        604 => Shape::Polygon,
+        628 => Shape::Line,
+        718 => Shape::Circle,
+        _ => return None,
+    })
+}
+
+fn array_kind(ty: &ColumnType) -> CastKind {
+    if let Some(shape) = shape(ty.element_oid) {
+        return CastKind::ShapeArray(shape);
+    }
+    match unqualified(&ty.sql) {
+        "hstore" => CastKind::HstoreArray,
+        "geometry" | "geography" => CastKind::GeometryArray,
+        "citext" | "isbn" => CastKind::Array,
+        _ if ty.element_oid >= FIRST_OF_USERS => CastKind::OpaqueArray,
+        _ => CastKind::Array,
+    }
+}
+
 fn cast_kind(ty: &ColumnType) -> CastKind {
     let length = u32::try_from(ty.typmod).ok();
+    if let Some(shape) = shape(ty.base_oid) {
+        return CastKind::Shape(shape);
+    }
     match ty.base_oid {
         18 => return CastKind::Char,
-        600 => return CastKind::Point,
         790 => return CastKind::Money,
         1560 => return CastKind::Bit(length.unwrap_or(1)),
         1562 => return CastKind::VarBit(length),
-        // lseg, path, box, polygon, line, circle, pg_lsn, tsquery; composites and multiranges.
-        601 | 602 | 603 | 604 | 628 | 718 | 3220 | 3615 => return CastKind::Opaque,
+        // pg_lsn, tsquery; composites and multiranges.
+        3220 | 3615 => return CastKind::Opaque,
         _ if matches!(ty.typtype, 'c' | 'm') => return CastKind::Opaque,
         _ => {}
     }
@@ -159,10 +200,15 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
     match unqualified(&ty.sql) {
         "hstore" => CastKind::Hstore,
         "geometry" | "geography" => CastKind::Geometry,
-        "vector" | "halfvec" => CastKind::Vector,
+        "vector" => CastKind::Vector { half: false },
+        "halfvec" => CastKind::Vector { half: true },
+        "sparsevec" => CastKind::Sparse,
         _ => CastKind::Other,
     }
 }
+
+/// `FirstNormalObjectId` of `access/transam.h`: below it are PostgreSQL's own types.
+const FIRST_OF_USERS: u32 = 16_384;
 
 /// A type's name without schema, modifier and brackets.
 fn unqualified(sql: &str) -> &str {

@@ -1,7 +1,7 @@
 //! Dates, times and intervals, with PostgreSQL's ranges and Debezium's ways to write infinity.
 
 use super::iso::{Cursor, DAY, Duration};
-use super::{Context, Encoded, Refusal, WRONG_KIND, put_fixed};
+use super::{Context, Encoded, Refusal, WRONG_KIND, put_fixed, structured};
 use crate::decode::slot::Slot;
 
 /// What an integer on the wire counts.
@@ -20,6 +20,8 @@ const NOT_ISO: Refusal =
 /// 2000-01-01 in days since 1970.
 const EPOCH_DAYS: i64 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY;
+/// `TZDISP_LIMIT` of `datatype/timestamp.h`, in seconds.
+const MOST_OFFSET: i32 = 16 * 3600;
 /// `IS_VALID_DATE` and `IS_VALID_TIMESTAMP` of `datatype/timestamp.h`.
 const DATES: std::ops::Range<i64> = -2_451_545..2_145_031_949;
 const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
@@ -48,10 +50,19 @@ fn infinite_date_text(text: &str) -> Option<i32> {
     }
 }
 
-/// `date`: epoch days or ISO text.
+/// `date`: epoch days, ISO text or structured.
 pub fn date(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
     let days = match *slot {
         Slot::Int(days) => days,
+        Slot::Nested(bytes) => {
+            let parts = structured::read(bytes, context)?;
+            if let Some(plus) = parts.infinite {
+                put_fixed(out, if plus { i32::MAX } else { i32::MIN }.to_be_bytes());
+                return Ok(());
+            }
+            // The connectors' numbers for infinity are none here.
+            return put_date(parts.as_date()?, out);
+        }
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
             if let Some(infinite) = infinite_date_text(text) {
@@ -68,11 +79,18 @@ pub fn date(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded
             days
         }
     };
-    let value = match days.checked_sub(EPOCH_DAYS).filter(|d| DATES.contains(d)) {
-        Some(day) => i32::try_from(day).map_err(|_| OUT_OF_RANGE)?,
-        None => infinite_day(days).ok_or(OUT_OF_RANGE)?,
-    };
-    put_fixed(out, value.to_be_bytes());
+    put_date(days, out).or_else(|refusal| {
+        put_fixed(out, infinite_day(days).ok_or(refusal)?.to_be_bytes());
+        Ok(())
+    })
+}
+
+fn put_date(days_since_1970: i64, out: &mut Vec<u8>) -> Encoded {
+    let day = days_since_1970
+        .checked_sub(EPOCH_DAYS)
+        .filter(|day| DATES.contains(day))
+        .and_then(|day| i32::try_from(day).ok());
+    put_fixed(out, day.ok_or(OUT_OF_RANGE)?.to_be_bytes());
     Ok(())
 }
 
@@ -100,7 +118,7 @@ fn check_digits(micros: i64, digits: u8) -> Encoded {
     if micros % step == 0 { Ok(()) } else { Err(TOO_FINE) }
 }
 
-/// `time`: units since midnight or ISO text.
+/// `time`: units since midnight, ISO text or structured.
 pub fn time(
     unit: Unit,
     digits: u8,
@@ -110,6 +128,7 @@ pub fn time(
 ) -> Encoded {
     let micros = match *slot {
         Slot::Int(value) => to_micros(value, unit)?,
+        Slot::Nested(bytes) => structured::read(bytes, context)?.as_time()?,
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
             let mut cursor = Cursor::new(text);
@@ -126,16 +145,25 @@ pub fn time(
     Ok(())
 }
 
-/// `timetz`: ISO text with an offset. PostgreSQL counts zones westwards.
+/// `timetz`: ISO text with an offset, or structured. PostgreSQL counts zones westwards.
 pub fn time_tz(digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-    let mut cursor = Cursor::new(text);
-    let clock = cursor.clock().filter(|_| cursor.at_end()).ok_or(NOT_ISO)?;
-    let east = clock.offset.ok_or(NOT_ISO)?;
-    check_digits(clock.micros, digits)?;
+    let (micros, east) = match *slot {
+        Slot::Nested(bytes) => structured::read(bytes, context)?.as_time_tz()?,
+        _ => {
+            let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
+            let mut cursor = Cursor::new(text);
+            let clock = cursor.clock().filter(|_| cursor.at_end()).ok_or(NOT_ISO)?;
+            (clock.micros, clock.offset.ok_or(NOT_ISO)?)
+        }
+    };
+    // `timetz_recv` checks the same.
+    if east.abs() >= MOST_OFFSET {
+        return Err(OUT_OF_RANGE);
+    }
+    check_digits(micros, digits)?;
     let mut value = [0; 12];
     let (head, tail) = value.split_at_mut(8);
-    head.copy_from_slice(&clock.micros.to_be_bytes());
+    head.copy_from_slice(&micros.to_be_bytes());
     tail.copy_from_slice(&(-east).to_be_bytes());
     put_fixed(out, value);
     Ok(())
@@ -203,6 +231,15 @@ pub fn timestamp(
         };
         return put_timestamp(micros, digits, out);
     }
+    if let Slot::Nested(bytes) = *slot {
+        let parts = structured::read(bytes, context)?;
+        if let Some(plus) = parts.infinite {
+            put_fixed(out, if plus { i64::MAX } else { i64::MIN }.to_be_bytes());
+            return Ok(());
+        }
+        let (days, micros) = parts.as_timestamp()?;
+        return put_timestamp(since_2000(days, micros, 0), digits, out);
+    }
     let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
     if let Some(infinite) = infinite_text(text) {
         put_fixed(out, infinite.to_be_bytes());
@@ -215,7 +252,7 @@ pub fn timestamp(
     put_timestamp(since_2000(days, clock.micros, 0), digits, out)
 }
 
-/// `timestamptz`: ISO text with an offset.
+/// `timestamptz`: ISO text with an offset, or structured.
 #[inline]
 pub fn timestamp_tz(
     digits: u8,
@@ -223,6 +260,15 @@ pub fn timestamp_tz(
     context: Context<'_>,
     out: &mut Vec<u8>,
 ) -> Encoded {
+    if let Slot::Nested(bytes) = *slot {
+        let parts = structured::read(bytes, context)?;
+        if let Some(plus) = parts.infinite {
+            put_fixed(out, if plus { i64::MAX } else { i64::MIN }.to_be_bytes());
+            return Ok(());
+        }
+        let (days, micros, offset) = parts.as_timestamp_tz()?;
+        return put_timestamp(since_2000(days, micros, offset), digits, out);
+    }
     let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
     let mut cursor = Cursor::new(text);
     if let Some((days, clock)) = cursor.date_time().filter(|_| cursor.at_end()) {
@@ -238,7 +284,7 @@ pub fn timestamp_tz(
     Ok(())
 }
 
-/// `interval`: a count of units or an ISO duration.
+/// `interval`: a count of units, an ISO duration or structured.
 pub fn interval(
     unit: Unit,
     digits: u8,
@@ -250,6 +296,7 @@ pub fn interval(
         // Debezium saturates what 64 bits cannot count: that is no longer the value.
         Slot::Int(i64::MAX | i64::MIN) => return Err(OUT_OF_RANGE),
         Slot::Int(value) => Duration { micros: to_micros(value, unit)?, ..Duration::default() },
+        Slot::Nested(bytes) => structured::read(bytes, context)?.as_duration()?,
         _ => {
             let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
             let mut cursor = Cursor::new(text);

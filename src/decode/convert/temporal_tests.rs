@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn run(encode: impl Fn(Context<'_>, &mut Vec<u8>) -> Encoded) -> Option<i64> {
     let (scratch, mut out) = (Scratch::default(), Vec::new());
-    encode(Context { nested: &NoNested, scratch: &scratch }, &mut out).ok()?;
+    encode(Context::new(&NoNested, &scratch), &mut out).ok()?;
     match out[4..] {
         [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
         [a, b, c, d, e, f, g, h] => Some(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
@@ -121,7 +121,7 @@ fn a_day_has_a_first_and_a_last_midnight() {
 #[test]
 fn zones_of_timetz_are_counted_westwards_and_intervals_have_three_parts() {
     let (scratch, mut out) = (Scratch::default(), Vec::new());
-    let context = Context { nested: &NoNested, scratch: &scratch };
+    let context = Context::new(&NoNested, &scratch);
     time_tz(6, &Slot::Text("00:00:01+01:00"), context, &mut out).unwrap();
     assert_eq!(
         out,
@@ -163,7 +163,7 @@ proptest! {
             let _ = run(|c, out| date(&slot, c, out));
             let _ = run(|c, out| timestamp_tz(6, &slot, c, out));
             let (scratch, mut out) = (Scratch::default(), Vec::new());
-            let context = Context { nested: &NoNested, scratch: &scratch };
+            let context = Context::new(&NoNested, &scratch);
             let _ = interval(Unit::Micros, 6, &slot, context, &mut out);
             let _ = time_tz(6, &slot, context, &mut out);
         }

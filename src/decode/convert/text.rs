@@ -4,6 +4,7 @@ use super::{
     Context, Encoded, Refusal, WRONG_KIND, begin, finish, json_text, put_bytes, put_fixed,
 };
 use crate::decode::slot::Slot;
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// What a text column limits.
@@ -19,13 +20,16 @@ pub enum Length {
     Name,
 }
 
-const NUL: Refusal = Refusal::Value("contains U+0000, which PostgreSQL cannot store");
 const TOO_LONG: Refusal = Refusal::Value("is longer than the column");
 
-/// Refuses what PostgreSQL's text cannot hold.
+/// The text without what PostgreSQL's text cannot hold: U+0000 is replaced as configured, or refused.
 #[inline]
-pub fn check_nul(text: &str) -> Encoded {
-    if text.as_bytes().contains(&0) { Err(NUL) } else { Ok(()) }
+pub fn without_nul<'t>(text: &'t str, context: Context<'_>) -> Result<Cow<'t, str>, Refusal> {
+    if !text.as_bytes().contains(&0) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let replacement = context.nul.ok_or(Refusal::Nul)?;
+    Ok(Cow::Owned(text.replace('\0', replacement)))
 }
 
 fn exceeds(text: &str, characters: u32) -> bool {
@@ -35,8 +39,8 @@ fn exceeds(text: &str, characters: u32) -> bool {
 
 #[inline]
 pub fn text(length: Length, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let mut text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-    check_nul(text)?;
+    let text = without_nul(context.scratch.text(slot).ok_or(WRONG_KIND)?, context)?;
+    let mut text: &str = &text;
     let too_long = match length {
         Length::Any => false,
         // PostgreSQL would cut surplus blanks of a varchar silently: refused here.
@@ -62,10 +66,13 @@ pub fn uuid(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded
     Ok(())
 }
 
-/// `json` and `jsonb` (`binary`: a version byte comes first).
+/// `json` and `jsonb` (`binary`: a version byte comes first). An array or object of JSON without a schema is its own text.
 pub fn json(binary: bool, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
-    let text = context.scratch.text(slot).ok_or(WRONG_KIND)?;
-    json_text::check(text)?;
+    let text = match *slot {
+        Slot::Nested(bytes) => std::str::from_utf8(bytes).map_err(|_| WRONG_KIND)?,
+        _ => context.scratch.text(slot).ok_or(WRONG_KIND)?,
+    };
+    let text = json_text::checked(text, context)?;
     let at = begin(out);
     if binary {
         out.push(1);

@@ -1,6 +1,6 @@
 //! Schema names of Debezium and Kafka Connect -> what a field means.
 
-use super::{Semantic, SourceColumn};
+use super::{Semantic, SourceColumn, Structured};
 
 /// Connect's schema parameters: named texts beside a schema.
 pub trait Parameters {
@@ -45,8 +45,39 @@ pub fn of_name(name: &str, parameters: &dyn Parameters) -> Semantic {
         "io.debezium.data.Uuid" => Semantic::Uuid,
         "io.debezium.data.Ltree" => Semantic::Ltree,
         "io.debezium.data.Tsvector" => Semantic::Tsvector,
-        other => Semantic::Other(other.to_owned()),
+        "io.debezium.data.geometry.Point" => Semantic::Point,
+        "io.debezium.data.geometry.Geometry" => Semantic::Geometry,
+        "io.debezium.data.geometry.Geography" => Semantic::Geography,
+        "io.debezium.data.geometry.Circle" => Semantic::Circle,
+        "io.debezium.data.geometry.Line" => Semantic::Line,
+        "io.debezium.data.DoubleVector" | "io.debezium.data.FloatVector" => Semantic::Vector,
+        "io.debezium.data.SparseDoubleVector" | "io.debezium.data.SparseVector" => {
+            Semantic::SparseVector
+        }
+        other => structured(other, parameters).unwrap_or_else(|| Semantic::Other(other.to_owned())),
     }
+}
+
+/// `StructuredTimestamp`, `StructuredTimestampPrecision6`, `StructuredTimestampPrecision6SourceColumn636f6c`: newer
+/// connectors put precision and column into the name, so that Avro's named records differ.
+fn structured(name: &str, parameters: &dyn Parameters) -> Option<Semantic> {
+    let name = name.strip_prefix("io.debezium.time.Structured")?;
+    let name = name.split_once("SourceColumn").map_or(name, |(name, _)| name);
+    let (name, digits) =
+        name.split_once("Precision").map_or((name, None), |(name, digits)| (name, Some(digits)));
+    let kind = match name {
+        "Date" => Structured::Date,
+        "Time" => Structured::Time,
+        "Timestamp" => Structured::Timestamp,
+        "ZonedTime" => Structured::ZonedTime,
+        "ZonedTimestamp" => Structured::ZonedTimestamp,
+        "Duration" => Structured::Duration,
+        _ => return None,
+    };
+    let digits = digits
+        .and_then(|digits| digits.parse().ok())
+        .or_else(|| number(parameters, "io.debezium.time.precision"));
+    Some(Semantic::Structured { kind, digits })
 }
 
 /// What `column.propagate.source.type` left in the parameters.

@@ -71,6 +71,7 @@ pub fn shape(name: &str, columns: &[(&str, &str)], key: &[&str]) -> TableShape {
     TableShape {
         table: TableName::new("public", name),
         columns,
+        generated: Vec::new(),
         key,
         bookkeeping: Bookkeeping::default(),
     }

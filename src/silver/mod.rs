@@ -1,0 +1,169 @@
+//! What a record schema implies for its Silver table: decided here once, for the worker, for `plan` and for `apply`.
+//!
+//! [`describe`] fetches the schemas of a record; [`assess`] reads table and lineage and gives a [`Verdict`]; [`refusal`] puts
+//! what stops a lane into words, with the DDL that would help; [`survey`] does all that for every routed topic.
+//!
+//! # Decisions
+//! - Made by themselves: a table, its bookkeeping columns, a new column, a widening, and NOT NULL taken off a column that
+//!   the source has dropped. Everything else stops the lane: a narrower or other type, another key.
+//! - Where one thing of a schema has to stop the lane, nothing of it is done: DDL in halves helps nobody.
+//! - A narrower source type does not stop the lane. The Silver column holds every value, and narrowing it would refuse the
+//!   older records that may still come; it is recorded, and the column stays as it is.
+//! - A changed key stops the lane even where the table could take it: which row a record belongs to is never guessed.
+
+mod describe;
+pub mod refusal;
+pub mod survey;
+
+pub use describe::describe;
+
+use crate::config::{self, Config};
+use crate::decode::plan::lineage::{Lineage, Noticed, RowColumns};
+use crate::decode::plan::{self, Mismatch, Plan, RecordSchema};
+use crate::fault::Fault;
+use crate::postgres::{Described, Destination, LARGEST_REWRITE, Origin};
+use crate::sql::alteration::Alteration;
+use crate::table::{TableName, TableShape};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A record schema on its way to its table.
+#[derive(Clone, Debug)]
+pub struct Arrival<'a> {
+    /// Who saw it where.
+    pub origin: Origin<'a>,
+    /// The table's settings.
+    pub overrides: &'a config::Table,
+    /// The schema.
+    pub schema: &'a RecordSchema,
+}
+
+/// What is to be done before records of a schema can be written.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Nothing.
+    Fits {
+        /// The compiled plan.
+        plan: Plan,
+        /// The table as it stands.
+        shape: Arc<TableShape>,
+        /// What is worth to be said about the table.
+        warnings: Vec<String>,
+    },
+    /// These alterations, which lose nothing.
+    Alter(Vec<Alteration>),
+    /// A person has to decide.
+    Stop {
+        /// Why, with the DDL that would help.
+        fault: Fault,
+        /// That DDL, one statement or comment each.
+        help: Vec<String>,
+        /// Alterations that only their size speaks against.
+        large: Vec<Alteration>,
+    },
+}
+
+/// A verdict, and what the schema changes against the one before it.
+#[derive(Debug)]
+pub struct Assessment {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// The row's columns, where there is a schema of it.
+    pub row: Option<RowColumns>,
+    /// What a new schema changes that needs no doing.
+    pub noticed: Vec<Noticed>,
+}
+
+/// Looks at the table and at the earlier schemas of the topic.
+///
+/// # Errors
+/// Transient when the destination is away; blocked when the catalogue cannot be read, or no table can be made of the schema.
+pub async fn assess(
+    config: &Config,
+    destination: &Destination,
+    arrival: &Arrival<'_>,
+) -> Result<Assessment, Fault> {
+    let Arrival { origin, overrides, schema } = arrival;
+    let names = &config.schema.bookkeeping;
+    let row = RowColumns::of(schema);
+    let lineage = match &row {
+        Some(_) => destination.lineage(origin).await?,
+        None => Lineage::default(),
+    };
+    let (gone, noticed) = match &row {
+        Some(row) => (lineage.gone(row), lineage.noticed(row)),
+        None => (BTreeSet::new(), Vec::new()),
+    };
+    let verdict = match destination.describe(origin.table, names).await? {
+        None => {
+            let columns = plan::propose(schema, overrides)?;
+            Verdict::Alter(vec![Alteration::create(origin.table, &columns, names)?])
+        }
+        Some(described) => judge(arrival, described, &gone)?,
+    };
+    let verdict = match verdict {
+        Verdict::Alter(alterations) => bounded(destination, origin.table, alterations).await?,
+        verdict => verdict,
+    };
+    Ok(Assessment { verdict, row, noticed })
+}
+
+fn judge(
+    arrival: &Arrival<'_>,
+    described: Described,
+    gone: &BTreeSet<String>,
+) -> Result<Verdict, Fault> {
+    let Arrival { origin, overrides, schema } = arrival;
+    let table = origin.table;
+    if let Some(refusal) = described.refusals.into_iter().next() {
+        return Ok(Verdict::Stop { fault: refusal, help: Vec::new(), large: Vec::new() });
+    }
+    let mut alterations = Vec::new();
+    if !described.missing_bookkeeping.is_empty() {
+        let names = &described.shape.bookkeeping;
+        alterations.push(Alteration::bookkeeping(table, names, described.missing_bookkeeping));
+    }
+    let shape = Arc::new(described.shape);
+    let mismatches = match plan::compile_after(schema, Arc::clone(&shape), overrides, gone) {
+        Ok(plan) if alterations.is_empty() => {
+            return Ok(Verdict::Fits { plan, shape, warnings: described.warnings });
+        }
+        Ok(_) => Vec::new(),
+        Err(mismatches) => mismatches,
+    };
+    for mismatch in &mismatches {
+        match mismatch {
+            Mismatch::ColumnMissing(column) => alterations.push(Alteration::column(table, column)?),
+            Mismatch::Widening { column, from, to } => {
+                alterations.push(Alteration::widening(table, column, from, to));
+            }
+            Mismatch::GoneNotNull { column } => {
+                alterations.push(Alteration::nullable(table, column));
+            }
+            Mismatch::TypeMismatch { .. } | Mismatch::KeyMismatch(_) => {
+                return Ok(refusal::stop(
+                    arrival,
+                    &shape,
+                    described.key_constraint.as_deref(),
+                    &mismatches,
+                ));
+            }
+        }
+    }
+    Ok(Verdict::Alter(alterations))
+}
+
+/// Stops where PostgreSQL would write a large table anew.
+async fn bounded(
+    destination: &Destination,
+    table: &TableName,
+    alterations: Vec<Alteration>,
+) -> Result<Verdict, Fault> {
+    if alterations.iter().any(Alteration::rewrites) {
+        let bytes = destination.table_bytes(table).await?;
+        if bytes > LARGEST_REWRITE {
+            return Ok(refusal::too_large(table, bytes, alterations));
+        }
+    }
+    Ok(Verdict::Alter(alterations))
+}
