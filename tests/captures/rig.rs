@@ -10,13 +10,13 @@ use crate::worker::{Counts, Lane, World};
 use silversink::batch::Kind;
 use silversink::config::Table;
 use silversink::decode::slot::Scratch;
-use silversink::decode::{ChangeKind, Decoded, RowBuffer, TopicDecoder};
+use silversink::decode::{ChangeKind, Decoded, PlanNeed, RowBuffer, TopicDecoder};
 use silversink::demo::capture::Capture;
 use silversink::fault::{Class, Code, Fault};
 use silversink::postgres::Writer;
 use silversink::record::OwnedRecord;
 use silversink::table::TableName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Column types by table, for encodings that tell none.
@@ -28,6 +28,10 @@ struct Reader {
     overrides: Table,
     keyed: bool,
     stopped: Option<(i64, Fault)>,
+    /// Somebody runs the DDL that is printed where the lane stops.
+    operator: bool,
+    /// Schemas that do not fit the table.
+    unfit: HashMap<PlanNeed, Fault>,
 }
 
 /// Everything of one encoding.
@@ -38,6 +42,8 @@ pub struct Rig {
     pub items: Vec<Arc<Item>>,
     pub writers: Vec<Writer>,
     pub judge: Judge,
+    /// Records that the tables of the end cannot take were left out, and what came before them.
+    pub cut: bool,
     /// What the run in the order of arrival came to.
     pub arrival: Counts,
 }
@@ -55,6 +61,7 @@ impl Rig {
         let records = capture.records(encoding).unwrap();
         let silver = Silver::new(capture.schemas(encoding).unwrap()).await;
         let mut lanes = lanes(&capture, &records);
+        lanes.retain(|lane| scenarios::is_readable(scenario, encoding, &lane.table.name));
         let tables: Vec<TableName> = lanes.iter().map(|lane| lane.table.clone()).collect();
         let source_types = scenarios::has_source_types(scenario);
         if source_types {
@@ -72,16 +79,19 @@ impl Rig {
             silver.destination.writer().await.unwrap(),
             silver.destination.writer().await.unwrap(),
         ];
+        let operator = scenarios::has_operator(scenario);
         let (arrival, stopped) =
-            live(&silver, &lanes, &mut writers, &overrides, &records, sightings).await;
+            live(&silver, &lanes, &mut writers, &overrides, &records, sightings, operator).await;
         for lane in &mut lanes {
             lane.shape = silver.shape(&lane.table).await.unwrap();
         }
         lanes.retain(|lane| lane.shape.is_some());
         let told = Told { scenario: scenario.to_owned(), encoding: encoding.to_owned() };
         let judge = Judge::new(&capture, &told, &lanes, &stopped);
-        let mut readers: Vec<Reader> = overrides.iter().map(Reader::new).collect();
-        let mut items = Vec::new();
+        let mut readers: Vec<Reader> =
+            overrides.iter().map(|overrides| Reader::new(overrides, false)).collect();
+        let mut items: Vec<Arc<Item>> = Vec::new();
+        let mut cut = false;
         for (at, record) in records.iter().enumerate() {
             let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) else {
                 continue;
@@ -93,13 +103,21 @@ impl Rig {
                 continue;
             }
             let seen = sightings.of(at);
-            match reader.item(&silver, &lanes[lane].table, lane, record, seen, None).await {
+            match reader.item(&silver, &lanes[lane], lane, record, seen, None).await {
                 Ok(item) => items.push(Arc::new(item)),
+                // Its type has become another since: no plan for the table of today reads it.
+                Err(fault)
+                    if fault.code == Code::TypeMismatch
+                        && !stopped.contains_key(&lanes[lane].table.name) =>
+                {
+                    items.retain(|item| item.lane != lane);
+                    cut = true;
+                }
                 Err(fault) => reader.stopped = Some((record.at.offset, fault)),
             }
         }
         let name = format!("{scenario}/{encoding}");
-        Self { name, silver, lanes, items, writers, judge, arrival }
+        Self { name, silver, lanes, items, writers, judge, arrival, cut }
     }
 
     pub fn tables(&self) -> Vec<TableName> {
@@ -141,6 +159,7 @@ fn overrides(
 ) -> Table {
     let mut overrides = scenarios::defaults(encoding);
     overrides.column_types = scenarios::column_types(scenario, &table.name);
+    overrides.key = scenarios::key(&table.name);
     if let Some(types) = types.and_then(|types| types.get(&table.name)) {
         overrides.column_types.extend(types.clone());
     }
@@ -158,8 +177,10 @@ async fn live(
     overrides: &[Table],
     records: &[OwnedRecord],
     sightings: &Sightings,
+    operator: bool,
 ) -> (Counts, BTreeMap<String, (i64, Fault)>) {
-    let mut readers: Vec<Reader> = overrides.iter().map(Reader::new).collect();
+    let mut readers: Vec<Reader> =
+        overrides.iter().map(|overrides| Reader::new(overrides, operator)).collect();
     let mut partitions: BTreeMap<(usize, i32), ()> = BTreeMap::new();
     for record in records {
         if let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) {
@@ -178,8 +199,7 @@ async fn live(
             continue;
         }
         let seen = sightings.of(at);
-        let table = &lanes[lane].table;
-        match reader.item(silver, table, lane, record, seen, Some(&mut world)).await {
+        match reader.item(silver, &lanes[lane], lane, record, seen, Some(&mut world)).await {
             Ok(item) => {
                 let partition = world.append(&Arc::new(item));
                 world.read(partition, 1).await;
@@ -195,12 +215,14 @@ async fn live(
 }
 
 impl Reader {
-    fn new(overrides: &Table) -> Self {
+    fn new(overrides: &Table, operator: bool) -> Self {
         Self {
             decoder: decoder(overrides),
             overrides: overrides.clone(),
             keyed: false,
             stopped: None,
+            operator,
+            unfit: HashMap::new(),
         }
     }
 
@@ -211,7 +233,7 @@ impl Reader {
     async fn item(
         &mut self,
         silver: &Silver,
-        table: &TableName,
+        of: &Lane,
         lane: usize,
         record: &OwnedRecord,
         seen: Option<crate::sightings::Seen>,
@@ -224,7 +246,14 @@ impl Reader {
                     if let Some(world) = &mut world {
                         world.flush(0, lane).await;
                     }
-                    match silver.resolve(&need, table, &self.overrides).await? {
+                    if let Some(fault) = self.unfit.get(&need) {
+                        return Err(fault.clone());
+                    }
+                    let resolved = silver.resolve(&need, of, &self.overrides, self.operator).await;
+                    if let Err(fault) = &resolved {
+                        self.unfit.insert(need.clone(), fault.clone());
+                    }
+                    match resolved? {
                         Resolved::Table(plan, shape) => {
                             if let Some(world) = &mut world
                                 && world.lanes[lane].shape.as_ref() != Some(&shape)

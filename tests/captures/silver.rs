@@ -1,29 +1,40 @@
 //! Silver tables and plans as the worker makes them: from the schemas of a capture, by the product's own DDL.
 
+use crate::worker::Lane;
 use silversink::batch::Truncate;
-use silversink::config::{Format, Postgres, Table};
-use silversink::decode::plan::{self, Mismatch, Plan, RecordSchema, SchemaText};
+use silversink::config::{Config, Format, Table, load};
+use silversink::decode::plan::{self, Plan, RecordSchema, SchemaText};
 use silversink::decode::schema::Form;
 use silversink::decode::{PlanNeed, SchemaId, TopicDecoder};
 use silversink::demo::capture::CapturedSchema;
 use silversink::demo::throwaway::ThrowawayPostgres;
-use silversink::fault::{Class, Code, Fault};
-use silversink::postgres::Destination;
+use silversink::fault::{Class, Fault};
 use silversink::postgres::readback::Readback;
-use silversink::sql::ddl;
+use silversink::postgres::{Destination, Origin};
+use silversink::silver::{self, Arrival, Assessment, Verdict};
 use silversink::table::{Bookkeeping, TableName, TableShape};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Name of the pipeline in the bookkeeping.
 pub const PIPELINE: &str = "captures";
+
+/// No broker is ever asked.
+const CONFIG: &str = r#"
+name = "captures"
+kafka.bootstrap_servers = "nowhere:1"
+postgres.url = "URL"
+[[route]]
+topics = '^.+[.](?<table>[^.]+)$'
+table = "silver.${table}"
+"#;
 
 /// A database of its own, and the ways into it.
 pub struct Silver {
     pub destination: Destination,
     pub readback: Readback,
     schemas: BTreeMap<u32, CapturedSchema>,
+    config: Config,
 }
 
 /// What a plan request came to.
@@ -40,16 +51,11 @@ impl Silver {
     pub async fn new(schemas: BTreeMap<u32, CapturedSchema>) -> Self {
         let url = ThrowawayPostgres::shared().fresh_database().unwrap();
         let readback = Readback::connect(&url).await.unwrap();
-        let settings = Postgres {
-            url: url.into(),
-            ca: None,
-            statement_timeout: Duration::from_secs(60),
-            lock_timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(10),
-        };
-        let destination = Destination::connect(&settings, 2, "silversink captures").await.unwrap();
+        let config = load::parse(&CONFIG.replace("URL", &url), "captures.toml", &|_| None).unwrap();
+        let destination =
+            Destination::connect(&config.postgres, 2, "silversink captures").await.unwrap();
         destination.ensure_bookkeeping().await.unwrap();
-        Self { destination, readback, schemas }
+        Self { destination, readback, schemas, config }
     }
 
     /// Empties the tables and the bookkeeping: the next order starts from nothing.
@@ -63,18 +69,19 @@ impl Silver {
         self.readback.execute(&format!("TRUNCATE {list}")).await.unwrap();
     }
 
-    /// The plan for a record that asks for one, with the DDL that it takes.
+    /// The plan for a record that asks for one, with the DDL that it takes. Where a person has to decide, an `operator` runs
+    /// what is printed, or puts the old column aside where its values cannot be converted.
     ///
     /// # Errors
     /// Blocked: the lane stops here.
     pub async fn resolve(
         &self,
         need: &PlanNeed,
-        table: &TableName,
+        lane: &Lane,
         overrides: &Table,
+        operator: bool,
     ) -> Result<Resolved, Fault> {
-        let described = self.describe(need);
-        let schema = match described {
+        let schema = match self.describe(need) {
             Ok(schema) => schema,
             Err(fault) if fault.class == Class::Poison => return Ok(Resolved::Refused(fault)),
             Err(fault) => return Err(fault),
@@ -82,16 +89,44 @@ impl Silver {
         if let Form::NotTableData(rule) = schema.form {
             return Ok(Resolved::Skipped(Arc::new(Plan::skipping(rule))));
         }
-        self.destination.own_table(PIPELINE, table).await?;
-        let mut shape = self.prepared(table, &schema, overrides).await?;
-        match plan::compile(&schema, Arc::clone(&shape), overrides) {
-            Ok(plan) => return Ok(Resolved::Table(Arc::new(plan), shape)),
-            Err(mismatches) => self.add_columns(table, &mismatches).await?,
-        }
-        shape = self.shape(table).await?.expect("it was there");
-        match plan::compile(&schema, Arc::clone(&shape), overrides) {
-            Ok(plan) => Ok(Resolved::Table(Arc::new(plan), shape)),
-            Err(mismatches) => Err(mismatched(&mismatches)),
+        self.destination.own_table(PIPELINE, &lane.table).await?;
+        let arrival = Arrival {
+            origin: Origin {
+                pipeline: PIPELINE,
+                table: &lane.table,
+                topic: &lane.topic,
+                key_schema: need.key.short(),
+                value_schema: need.value.short(),
+            },
+            overrides,
+            schema: &schema,
+        };
+        loop {
+            let Assessment { verdict, row, noticed } =
+                silver::assess(&self.config, &self.destination, &arrival).await?;
+            match verdict {
+                Verdict::Fits { plan, shape, .. } => {
+                    if let Some(row) = row {
+                        let origin = &arrival.origin;
+                        self.destination.remember_schema(origin, &row, &noticed).await?;
+                    }
+                    return Ok(Resolved::Table(Arc::new(plan), shape));
+                }
+                Verdict::Stop { help, .. } if operator && !help.is_empty() => {
+                    if self.readback.execute(&help.join(";\n")).await.is_err() {
+                        let aside = help
+                            .iter()
+                            .flat_map(|text| text.lines())
+                            .find_map(|line| line.split_once("another name: "));
+                        let (_, aside) = aside.expect("the way out of a refused conversion");
+                        self.readback.execute(aside).await.unwrap();
+                    }
+                }
+                Verdict::Stop { fault, .. } => return Err(fault),
+                Verdict::Alter(alterations) => {
+                    self.destination.alter(&arrival.origin, &alterations).await?;
+                }
+            }
         }
     }
 
@@ -108,21 +143,6 @@ impl Silver {
         }
     }
 
-    async fn prepared(
-        &self,
-        table: &TableName,
-        schema: &RecordSchema,
-        overrides: &Table,
-    ) -> Result<Arc<TableShape>, Fault> {
-        if let Some(shape) = self.shape(table).await? {
-            return Ok(shape);
-        }
-        let columns = plan::propose(schema, overrides)?;
-        let statements = ddl::create_table(table, &columns, &Bookkeeping::default())?;
-        self.destination.execute_ddl(&statements).await?;
-        Ok(self.shape(table).await?.expect("it was created"))
-    }
-
     /// The table as it stands; `None` when there is none.
     pub async fn shape(&self, table: &TableName) -> Result<Option<Arc<TableShape>>, Fault> {
         let described = self.destination.describe(table, &Bookkeeping::default()).await?;
@@ -133,42 +153,11 @@ impl Silver {
         }
     }
 
-    async fn add_columns(&self, table: &TableName, mismatches: &[Mismatch]) -> Result<(), Fault> {
-        let mut statements = Vec::new();
-        for mismatch in mismatches {
-            match mismatch {
-                Mismatch::ColumnMissing(column) => {
-                    statements.extend(ddl::add_column(table, column)?);
-                }
-                _ => return Err(mismatched(mismatches)),
-            }
-        }
-        self.destination.execute_ddl(&statements).await
-    }
-
     /// The truncate floor that a worker starts with.
     pub async fn floor(&self, table: &TableName) -> Option<Truncate> {
         let floor = self.destination.truncate_floor(table).await.unwrap();
         floor.map(|(version, at)| Truncate { version, at })
     }
-}
-
-fn mismatched(mismatches: &[Mismatch]) -> Fault {
-    let mut code = Code::ColumnMissing;
-    let mut texts = Vec::new();
-    for mismatch in mismatches {
-        match mismatch {
-            Mismatch::ColumnMissing(column) => texts.push(format!("{} is missing", column.name)),
-            Mismatch::TypeMismatch { reason, .. } => {
-                code = Code::TypeMismatch;
-                texts.push(reason.clone());
-            }
-            Mismatch::KeyMismatch(reason) => {
-                return Fault::blocked(Code::KeyMismatch, reason.clone(), "");
-            }
-        }
-    }
-    Fault::blocked(code, texts.join("; "), "")
 }
 
 /// A decoder for a topic.

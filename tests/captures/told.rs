@@ -30,17 +30,20 @@ fn mariadb(table: &str, row: &mut TextRow, wraps: bool) {
         let Some(text) = value.as_mut() else { continue };
         match (table, column.as_str()) {
             // `timestamp` is an instant: timestamptz, printed with its zone.
-            ("customers", "updated") | ("orders", "paid") => text.push_str("+00"),
+            ("customers", "updated") | ("orders", "paid") => {
+                trim(text);
+                text.push_str("+00");
+            }
             ("orders", "spot") => {
                 *text = text.replace("POINT", "").replace(' ', ",");
             }
+            // A set is an array.
+            ("customers", "flags") => *text = format!("{{{text}}}"),
             // tinyint(1) is a boolean.
             ("orders", "flag") => *text = (text != "0").to_string(),
             ("orders", "bits") => *text = format!("{text:0>10}"),
             ("orders", "ratio") if !text.contains("e-") => *text = text.replace('e', "e+"),
-            ("orders", "pickup") if text.contains('.') => {
-                *text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
-            }
+            ("orders", "pickup") | ("customers", "created") => trim(text),
             ("orders", "id" | "big") | ("order_lines", "order_id") if wraps => {
                 if let Ok(unsigned) = text.parse::<u64>() {
                     *text = unsigned.cast_signed().to_string();
@@ -48,5 +51,12 @@ fn mariadb(table: &str, row: &mut TextRow, wraps: bool) {
             }
             _ => {}
         }
+    }
+}
+
+/// PostgreSQL prints no zeros at the end of a second's fraction.
+fn trim(text: &mut String) {
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     }
 }

@@ -54,8 +54,8 @@ pub struct Counts {
     /// Records read, the repeated ones too.
     pub read: u64,
     pub batches: u64,
-    /// Dead letters by topic, partition and offset.
-    pub letters: BTreeSet<(String, i32, i64)>,
+    /// Dead letters: topic, code, partition and offset.
+    pub letters: BTreeSet<(String, &'static str, i32, i64)>,
 }
 
 /// Some workers on the same tables.
@@ -262,7 +262,8 @@ impl<'a> World<'a> {
             let topic = &self.lanes[lane].topic;
             open.arena.dead_letter(slot);
             open.arena.add_letter(dead_letter(topic, partition.stretch.number, offset, fault));
-            self.counts.letters.insert((topic.clone(), item.partition, item.offset));
+            let code = fault.code.as_str();
+            self.counts.letters.insert((topic.clone(), code, item.partition, item.offset));
         };
         if let Some(fault) = partition.condemned.get(&offset) {
             return letter(open, fault);
