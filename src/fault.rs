@@ -44,7 +44,7 @@ codes! {
     SchemaUnusable = "schema_unusable",
     /// The record has no key, so the row it belongs to is unknown.
     KeyMissing = "key_missing",
-    /// The envelope lacks what its op needs, or the op is unknown.
+    /// The envelope lacks what its op needs.
     EnvelopeInvalid = "envelope_invalid",
     /// A value does not fit the Silver column.
     ValueOutOfRange = "value_out_of_range",
@@ -56,7 +56,17 @@ codes! {
     RecordTooLarge = "record_too_large",
     /// Unchanged columns arrived for a row that Silver does not have (I9).
     UnchangedWithoutBase = "unchanged_without_base",
+    /// An update moved the row to another key, and its record cannot say so in two changes.
+    KeyChanged = "key_changed",
     // blocked lane
+    /// The record's op is none that is known: a newer connector may mean anything by it.
+    OpUnknown = "op_unknown",
+    /// One topic brings rows of several source tables, and nothing tells them apart.
+    SourceMixed = "source_mixed",
+    /// A truncate in a topic or table that several sources share: whose rows it means is not known.
+    TruncateAmbiguous = "truncate_ambiguous",
+    /// Deletes come without the row's key: the source's replica identity is another index.
+    ReplicaIdentity = "replica_identity",
     /// The Silver table is missing and may not or cannot be created.
     TableMissing = "table_missing",
     /// The Silver table lacks a column and may not be altered.
@@ -71,6 +81,12 @@ codes! {
     PrivilegeMissing = "privilege_missing",
     /// Rows offered are not rows applied plus superseded: a trigger, rule or policy interferes.
     RowCountMismatch = "row_count_mismatch",
+    /// The Silver table holds rows of a source epoch that the registry does not know.
+    SourceEpochBehind = "source_epoch_behind",
+    /// The header that is to hold a record's source epoch holds no number.
+    EpochHeaderInvalid = "epoch_header_invalid",
+    /// A later change has a lower version than its row, in one source epoch (design section 4, tripwire).
+    OrderContradicted = "order_contradicted",
     /// Another pipeline owns the Silver table.
     TableOwned = "table_owned",
     /// An SQLSTATE that the worker does not know.

@@ -1,6 +1,6 @@
 //! Topic name -> Silver table. Pure.
 
-use crate::config::{Config, Format, Route};
+use crate::config::{Config, Format, Position, Route};
 use crate::table::TableName;
 use std::collections::BTreeMap;
 
@@ -11,8 +11,10 @@ pub struct Routed {
     pub table: TableName,
     /// How key and value are written.
     pub format: Format,
-    /// Whether other topics may feed the same table.
+    /// Whether other topics may feed the same table, and other source tables the same topic.
     pub merge_sources: bool,
+    /// What orders the changes.
+    pub position: Position,
 }
 
 /// The first route whose expression matches the whole topic name.
@@ -30,6 +32,7 @@ fn route_one(route: &Route, topic: &str) -> Option<Routed> {
         table: TableName::new(schema, table),
         format: route.format,
         merge_sources: route.merge_sources,
+        position: route.position,
     })
 }
 

@@ -26,6 +26,8 @@ pub struct VersionParts {
 impl Version {
     /// Bytes of the stored form: 4 + 16 + 1 + 8 + 8.
     pub const LEN: usize = 37;
+    /// Where the phase stands in the stored form.
+    pub const PHASE_AT: usize = 20;
     /// Where the Kafka offset starts in the stored form.
     pub const OFFSET_AT: usize = 29;
 
@@ -58,6 +60,44 @@ impl Version {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
+    }
+
+    /// The same version in another source epoch.
+    #[must_use]
+    pub fn in_epoch(mut self, source_epoch: u32) -> Self {
+        self.0[0..4].copy_from_slice(&source_epoch.to_be_bytes());
+        self
+    }
+
+    /// The lowest version of an epoch.
+    #[must_use]
+    pub fn lowest_of(source_epoch: u32) -> Self {
+        Self([0; Self::LEN]).in_epoch(source_epoch)
+    }
+
+    /// Whether a streamed change of this version, read from the log behind a streamed change of version `row`, is below it
+    /// although both belong to one source epoch. If it is also later by its source's clock, the order is contradicted.
+    #[must_use]
+    pub fn is_late_below(&self, row: &Self) -> bool {
+        let streamed = |version: &Self| version.0[Self::PHASE_AT] == 1;
+        self < row
+            && self.0[..4] == row.0[..4]
+            && streamed(self)
+            && streamed(row)
+            && self.0[Self::OFFSET_AT..] > row.0[Self::OFFSET_AT..]
+    }
+
+    /// Reads the stored form from hexadecimal digits, as PostgreSQL's `encode(_version, 'hex')` prints it.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; Self::LEN];
+        if digits.len() != 2 * Self::LEN {
+            return None;
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
     }
 
     /// Reads the stored form; `None` when the length is not [`Version::LEN`].

@@ -10,6 +10,7 @@
 
 use super::layer::{Layer, append, merge};
 use super::{Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, StagedRow, Truncate};
+use crate::config::Tripwire;
 use crate::table::TableShape;
 use crate::version::{Version, VersionParts};
 use foldhash::fast::FixedState;
@@ -36,6 +37,8 @@ pub struct Incoming<'a> {
     pub deleted_at: Option<i64>,
     /// When the change happened at the source, in microseconds since 2000-01-01.
     pub source_ts: Option<i64>,
+    /// That is the source's own time, not the next best.
+    pub own_time: bool,
     /// `Partial` only: the columns that are not given.
     pub kept: &'a ColumnSet,
     /// `Partial` only: some of them are placeholders.
@@ -55,6 +58,9 @@ pub enum Folded {
     Superseded,
     /// A tombstone behind its delete event: nothing to do (rule `tombstone`).
     RedundantTombstone,
+    /// It contradicts the order: a change before it, with this version, is above it. With [`Tripwire::Count`] it is
+    /// superseded all the same, else the arena is as it was.
+    Contradicted(Version),
 }
 
 #[derive(Debug)]
@@ -102,6 +108,9 @@ pub struct Arena {
     letters: Vec<DeadLetterRow>,
     /// Key of the last delete event of each partition, to recognise the tombstone behind it across batches.
     last_delete: Vec<Option<(i64, u64)>>,
+    tripwire: Tripwire,
+    /// Some time in the open batch is not the source's own.
+    foreign_time: bool,
     hasher: FixedState,
 }
 
@@ -121,6 +130,11 @@ impl Arena {
     /// Sets the table's truncate floor: later arrivals below it are stored as deleted.
     pub fn set_floor(&mut self, floor: Option<Truncate>) {
         self.floor = self.floor.max_by_version(floor);
+    }
+
+    /// Sets what to do about a change that contradicts the order.
+    pub fn set_tripwire(&mut self, tripwire: Tripwire) {
+        self.tripwire = tripwire;
     }
 
     /// Rows so far, at most one per key.
@@ -189,15 +203,27 @@ impl Arena {
 
     fn place(&mut self, change: &Incoming<'_>, hash: u64, deleted_at: Option<i64>) -> Folded {
         let found = self.find(hash, change.key);
+        let mut superseded = Folded::Superseded;
         if let Some(at) = found {
             let top = &self.entries[at].top;
+            if change.own_time
+                && change.version.is_late_below(&top.version)
+                && top.source_ts.is_some_and(|at| change.source_ts > Some(at))
+            {
+                superseded = Folded::Contradicted(top.version);
+                if self.tripwire == Tripwire::Stop {
+                    self.progress(change.slot).changes -= 1;
+                    return superseded;
+                }
+            }
             if change.version <= top.version
                 && (change.version == top.version || top.kind == Kind::Whole)
             {
                 self.progress(change.slot).folded += 1;
-                return Folded::Superseded;
+                return superseded;
             }
         }
+        self.foreign_time |= !change.own_time && change.kind != Kind::Tombstone;
         let layer = Layer {
             body: append(&mut self.bytes, change.body),
             kind: change.kind,
@@ -237,7 +263,7 @@ impl Arena {
             entry.below.push(layer);
             self.layers += 1;
             self.progress(change.slot).folded += 1;
-            Folded::Superseded
+            superseded
         }
     }
 
@@ -307,6 +333,7 @@ impl Arena {
         self.last_delete.clear();
         self.truncate = None;
         self.letters.clear();
+        self.foreign_time = false;
     }
 
     /// Closes the batch: merges layers, sorts by key, hands everything over and starts anew.
@@ -342,6 +369,7 @@ impl Arena {
             ranges: sealed,
             truncate: self.truncate.take(),
             letters: std::mem::take(&mut self.letters),
+            tripwire: (!std::mem::take(&mut self.foreign_time)).then_some(self.tripwire),
         };
         self.index.clear();
         self.progress.clear();

@@ -42,6 +42,7 @@ fn fold(arena: &mut Arena, change: &Change) -> Folded {
         version: change.version(),
         deleted_at: change.deleted_at(),
         source_ts: Some(change.offset),
+        own_time: false,
         kept: &kept,
         needs_base: change.kind == Kind::Partial && change.marked,
         slot: change.slot,
@@ -63,6 +64,7 @@ fn seal(arena: &mut Arena) -> Batch {
         folded: 0,
         skipped: 0,
         dead_lettered: 0,
+        lineage: None,
     };
     // Ranges stand in another order than slots.
     let ranges = (0..SLOTS).rev().map(|slot| SealedRange { slot, range: range(slot) });
@@ -332,6 +334,7 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
                 version: change.version(),
                 deleted_at: None,
                 source_ts: None,
+                own_time: false,
                 kept: &ColumnSet::default(),
                 needs_base: false,
                 slot: 0,
@@ -383,6 +386,7 @@ fn incoming<'a>(
         version: change.version(),
         deleted_at: change.deleted_at(),
         source_ts: None,
+        own_time: false,
         kept,
         needs_base: change.kind == Kind::Partial,
         slot: change.slot,

@@ -5,8 +5,10 @@
 pub mod arena;
 mod layer;
 
+use crate::config::Tripwire;
+use crate::fault::{Code, Fault};
 use crate::record::Coordinates;
-use crate::table::TableShape;
+use crate::table::{TableName, TableShape};
 use crate::version::Version;
 use std::ops::Range;
 use std::sync::Arc;
@@ -128,6 +130,8 @@ pub struct OffsetRange {
     pub skipped: u64,
     /// Records dead-lettered.
     pub dead_lettered: u64,
+    /// What is known of the sources up to `next`, as it is stored with the position ([`crate::epoch::stored`]).
+    pub lineage: Option<String>,
 }
 
 /// A truncate of the whole table that this batch carries.
@@ -183,6 +187,21 @@ pub struct Batch {
     pub truncate: Option<Truncate>,
     /// Dead letters of this stretch, acknowledged.
     pub letters: Vec<DeadLetterRow>,
+    /// What to do about a row that contradicts the order; `None` when some time in the batch is not the source's own, so
+    /// that nothing follows from it.
+    pub tripwire: Option<Tripwire>,
+}
+
+/// A change contradicts the order: it came later, is later by its source's clock, and its version is below its row's.
+#[must_use]
+pub fn contradicted(table: &TableName, at: &Coordinates, version: Version, row: Version) -> Fault {
+    Fault::blocked(
+        Code::OrderContradicted,
+        format!(
+            "record {at} is later than the row of {table} that it changes, but its version {version} is below the row's {row}, in one source epoch"
+        ),
+        "the source's positions started over without a sign in the data (restored or new cluster, failover), or its clock was set back: raise the source epoch with `silversink epoch raise`, which starts at this record; if the clock is to blame, set [guard] tripwire = \"count\"",
+    )
 }
 
 impl Batch {
@@ -212,6 +231,8 @@ pub struct Settled {
 pub struct Applied {
     /// Per entry of [`Batch::ranges`].
     pub ranges: Vec<Settled>,
+    /// Rows that contradicted the order and were superseded all the same ([`Tripwire::Count`]).
+    pub contradicted: u64,
     /// True when the transaction had already committed and only its answer was lost; `ranges` is then empty.
     pub already: bool,
 }

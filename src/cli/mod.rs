@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod dev;
 mod doctor;
+mod epoch;
 mod exit;
 mod explain;
 mod plan;
@@ -48,6 +49,9 @@ enum Command {
     Plan(plan::Arguments),
     /// Make the alterations that `plan` lists.
     Apply(apply::Arguments),
+    /// Show and raise source epochs.
+    #[command(subcommand)]
+    Epoch(epoch::Command),
     /// Tools for development and tests.
     #[command(subcommand)]
     Dev(dev::Command),
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => on_runtime(explain::command(arguments)),
         Command::Plan(arguments) => on_runtime(plan::command(arguments)),
         Command::Apply(arguments) => on_runtime(apply::command(arguments)),
+        Command::Epoch(command) => on_runtime(epoch::command(command)),
         Command::Dev(command) => on_runtime(dev::command(command)),
         Command::Completions { shell } => completions(shell),
     };

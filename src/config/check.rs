@@ -8,9 +8,9 @@ use super::check_routes::{check_routes, check_tables};
 use super::diagnostic::Problems;
 use super::located::Located;
 use super::quantity::{DURATION_EXPECTED, DurationText, SIZE_EXPECTED, Size};
-use super::raw::{RawConfig, RawDefaults, RawHttp, RawLimits, RawLog, RawSchema};
+use super::raw::{RawConfig, RawDefaults, RawGuard, RawHttp, RawLimits, RawLog, RawSchema};
 use super::structure::nearest;
-use super::{Config, Format, Limits, Log, Schema, Table};
+use super::{Config, Format, Guard, Limits, Log, Schema, Table};
 use crate::table::Bookkeeping;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,6 +53,7 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
         dlq: raw.dlq.as_ref().map(|dlq| check_dlq(dlq, &routes, problems)),
         tables: check_tables(raw.table.as_ref(), &defaults, &routes, problems),
         schema: check_schema(raw.schema.as_ref(), problems),
+        guard: check_guard(raw.guard.as_ref(), problems),
         http: check_http(raw.http.as_ref(), problems),
         shutdown_timeout: duration(raw.shutdown_timeout.as_ref(), 30, problems),
         adopt_kafka_offsets: raw.adopt_kafka_offsets.unwrap_or(false),
@@ -116,6 +117,9 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
         decimal_handling_mode: raw.decimal_handling_mode.unwrap_or(base.decimal_handling_mode),
         time_precision_mode: raw.time_precision_mode.unwrap_or(base.time_precision_mode),
         binary_handling_mode: raw.binary_handling_mode.unwrap_or(base.binary_handling_mode),
+        bigint_unsigned_handling_mode: raw
+            .bigint_unsigned_handling_mode
+            .unwrap_or(base.bigint_unsigned_handling_mode),
         unavailable_value_placeholder: placeholder
             .map_or_else(|| base.unavailable_value_placeholder.clone(), |text| text.to_string()),
         nul_replacement: nul_replacement
@@ -126,6 +130,7 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
         },
         column_types: BTreeMap::new(),
         key: None,
+        append: false,
     }
 }
 
@@ -146,6 +151,22 @@ fn check_schema(raw: Option<&RawSchema>, problems: &mut Problems) -> Schema {
     Schema {
         changes: raw.changes.unwrap_or_default(),
         bookkeeping: Bookkeeping::with_prefix(prefix),
+    }
+}
+
+fn check_guard(raw: Option<&RawGuard>, problems: &mut Problems) -> Guard {
+    let Some(raw) = raw else { return Guard::default() };
+    if let Some(empty) = raw.epoch_header.as_ref().filter(|name| name.is_empty()) {
+        problems.add(
+            empty.span(),
+            "the header has no name",
+            "expected the name of a record header",
+        );
+        problems.help("leave `epoch_header` out to let the data tell the epoch");
+    }
+    Guard {
+        epoch_header: raw.epoch_header.as_ref().map(|name| name.to_string()),
+        tripwire: raw.tripwire.unwrap_or_default(),
     }
 }
 

@@ -77,6 +77,7 @@ fn check_route(index: usize, raw: &Located<RawRoute>, problems: &mut Problems) -
         table,
         format: raw.format.unwrap_or_default(),
         merge_sources: raw.merge_sources.unwrap_or(false),
+        position: raw.position.unwrap_or_default(),
     }
 }
 
@@ -258,6 +259,7 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
         decimal_handling_mode: raw.decimal_handling_mode,
         time_precision_mode: raw.time_precision_mode,
         binary_handling_mode: raw.binary_handling_mode,
+        bigint_unsigned_handling_mode: raw.bigint_unsigned_handling_mode,
         unavailable_value_placeholder: raw.unavailable_value_placeholder.clone(),
         nul_replacement: raw.nul_replacement.clone(),
         batch_rows: raw.batch_rows.clone(),
@@ -273,6 +275,14 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
             );
         }
         table.key = Some(key.to_vec());
+    }
+    table.append = raw.append.as_ref().is_some_and(|append| **append);
+    if let (Some(append), Some(_), true) = (&raw.append, &raw.key, table.append) {
+        problems.add(
+            append.span(),
+            "an append table has a `key`",
+            "expected one of the two: its rows are keyed by their place in Kafka",
+        );
     }
     for (column, settings) in raw.columns.iter().flatten() {
         match &settings.r#type {

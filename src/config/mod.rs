@@ -51,6 +51,8 @@ pub struct Config {
     pub defaults: Table,
     /// What may be done to the destination's schema.
     pub schema: Schema,
+    /// Source epochs and the order of changes.
+    pub guard: Guard,
     /// Batch and memory limits.
     pub limits: Limits,
     /// `/metrics`, `/livez`, `/readyz`; `None` switches them off.
@@ -124,8 +126,21 @@ pub struct Route {
     pub table: String,
     /// How key and value are written.
     pub format: Format,
-    /// Allows several topics to feed one table.
+    /// Allows several topics to feed one table, and several source tables to share a topic.
     pub merge_sources: bool,
+    /// What orders the changes of a MySQL or MariaDB source.
+    pub position: Position,
+}
+
+/// `[[route]] position`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// What the connector's records carry; for MySQL and MariaDB the order of the topic.
+    #[default]
+    Source,
+    /// Binary log file and position: one server for ever, without compressed transactions.
+    Binlog,
 }
 
 /// `[[route]] format`.
@@ -139,6 +154,8 @@ pub enum Format {
     Avro,
     /// JSON, with or without schema.
     Json,
+    /// The JSON of Maxwell's daemon.
+    Maxwell,
 }
 
 /// `[table."schema.name"]` and `[defaults]`.
@@ -150,6 +167,8 @@ pub struct Table {
     pub time_precision_mode: TimePrecisionMode,
     /// Debezium's `binary.handling.mode`; not told by any schema.
     pub binary_handling_mode: BinaryHandlingMode,
+    /// Debezium's `bigint.unsigned.handling.mode`; not told by any schema.
+    pub bigint_unsigned_handling_mode: BigintUnsignedHandlingMode,
     /// Debezium's `unavailable.value.placeholder`.
     pub unavailable_value_placeholder: String,
     /// What takes the place of U+0000 in texts that are no key; `None` makes such a record a dead letter.
@@ -161,6 +180,8 @@ pub struct Table {
     pub column_types: BTreeMap<String, String>,
     /// Primary key columns, when the record key is not to be used.
     pub key: Option<Vec<String>>,
+    /// Every change becomes a row of its own, keyed by the record's place in Kafka.
+    pub append: bool,
 }
 
 impl Default for Table {
@@ -169,11 +190,13 @@ impl Default for Table {
             decimal_handling_mode: DecimalHandlingMode::Precise,
             time_precision_mode: TimePrecisionMode::Adaptive,
             binary_handling_mode: BinaryHandlingMode::Bytes,
+            bigint_unsigned_handling_mode: BigintUnsignedHandlingMode::Precise,
             unavailable_value_placeholder: "__debezium_unavailable_value".to_owned(),
             nul_replacement: None,
             batch_rows: None,
             column_types: BTreeMap::new(),
             key: None,
+            append: false,
         }
     }
 }
@@ -225,6 +248,17 @@ pub enum BinaryHandlingMode {
     Hex,
 }
 
+/// Debezium's `bigint.unsigned.handling.mode` (MySQL, MariaDB; the connectors' own default is `long`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BigintUnsignedHandlingMode {
+    /// As a decimal; nothing has to be done.
+    #[default]
+    Precise,
+    /// As a signed number: what is above 2^63 - 1 arrives negative and is turned back.
+    Long,
+}
+
 /// `[schema]`.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
@@ -243,6 +277,26 @@ pub enum SchemaChanges {
     Apply,
     /// The lane stops and the DDL is printed.
     Plan,
+}
+
+/// `[guard]`.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Record header whose value is the record's source epoch.
+    pub epoch_header: Option<String>,
+    /// What to do about a change that contradicts the order.
+    pub tripwire: Tripwire,
+}
+
+/// `[guard] tripwire`: a later change with a lower version than its row, in one source epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tripwire {
+    /// The lane stops with `order_contradicted`.
+    #[default]
+    Stop,
+    /// It is counted, and superseded like every change with a lower version.
+    Count,
 }
 
 /// `[limits]`.

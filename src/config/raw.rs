@@ -6,7 +6,8 @@
 use super::located::Located;
 use super::quantity::{DurationText, Size};
 use super::{
-    BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat, SchemaChanges, TimePrecisionMode,
+    BigintUnsignedHandlingMode, BinaryHandlingMode, DecimalHandlingMode, Format, LogFormat,
+    Position, SchemaChanges, TimePrecisionMode, Tripwire,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct RawConfig {
     pub table: Option<BTreeMap<Located<String>, RawTable>>,
     /// What may be done to the Silver tables' shape.
     pub schema: Option<RawSchema>,
+    /// Source epochs and the order of changes.
+    pub guard: Option<RawGuard>,
     /// Batch and memory limits.
     pub limits: Option<RawLimits>,
     /// Metrics and health endpoints.
@@ -139,8 +142,11 @@ pub struct RawRoute {
     pub table: Option<Located<String>>,
     /// How key and value are written. Default "auto": told by the first byte.
     pub format: Option<Format>,
-    /// Allows several topics to feed one table. Default false.
+    /// Allows several topics to feed one table, and several source tables to share a topic. Default false.
     pub merge_sources: Option<bool>,
+    /// MySQL and MariaDB: "binlog" orders changes by binary log file and position instead of their place in the topic. Only
+    /// for one server that never fails over and has binlog_transaction_compression off. Default "source".
+    pub position: Option<Position>,
 }
 
 /// `[defaults]`.
@@ -153,6 +159,9 @@ pub struct RawDefaults {
     pub time_precision_mode: Option<TimePrecisionMode>,
     /// The connector's binary.handling.mode; told by no schema. Default "bytes".
     pub binary_handling_mode: Option<BinaryHandlingMode>,
+    /// The connector's bigint.unsigned.handling.mode; told by no schema. "long" turns what arrived negative back in columns
+    /// of type numeric. Default "precise".
+    pub bigint_unsigned_handling_mode: Option<BigintUnsignedHandlingMode>,
     /// The connector's unavailable.value.placeholder. Default "__debezium_unavailable_value".
     pub unavailable_value_placeholder: Option<Located<String>>,
     /// What takes the place of U+0000, which PostgreSQL cannot store, in texts that are no key. Default: none, such a
@@ -173,6 +182,8 @@ pub struct RawTable {
     /// See `[defaults]`.
     pub binary_handling_mode: Option<BinaryHandlingMode>,
     /// See `[defaults]`.
+    pub bigint_unsigned_handling_mode: Option<BigintUnsignedHandlingMode>,
+    /// See `[defaults]`.
     pub unavailable_value_placeholder: Option<Located<String>>,
     /// See `[defaults]`.
     pub nul_replacement: Option<Located<String>>,
@@ -180,6 +191,9 @@ pub struct RawTable {
     pub batch_rows: Option<Located<i64>>,
     /// Primary key columns, when the record key is not to be used.
     pub key: Option<Located<Vec<String>>>,
+    /// Every change becomes a row of its own, keyed by (_topic_id, _partition, _offset), with its op in _op: for topics
+    /// without keys. Default false.
+    pub append: Option<Located<bool>>,
     /// Settings of one column, by name.
     pub columns: Option<BTreeMap<Located<String>, RawColumn>>,
 }
@@ -202,6 +216,18 @@ pub struct RawSchema {
     pub changes: Option<SchemaChanges>,
     /// Prefix of the bookkeeping columns. Default "_".
     pub prefix: Option<Located<String>>,
+}
+
+/// `[guard]`.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGuard {
+    /// Record header whose value, decimal text, is the record's source epoch; set by an InsertHeader transform of the
+    /// connector, and authoritative. Default: none, the epoch is told by the data.
+    pub epoch_header: Option<Located<String>>,
+    /// A later change with a lower version than its row contradicts the order: "stop" stops the lane, "count" only counts
+    /// it. Default "stop".
+    pub tripwire: Option<Tripwire>,
 }
 
 /// `[limits]`.

@@ -4,8 +4,8 @@ use super::located::Located;
 use super::properties::is_secret_property;
 use super::quantity::{DurationText, Size};
 use super::raw::{
-    RawColumn, RawConfig, RawDefaults, RawDlq, RawHttp, RawKafka, RawLimits, RawLog, RawPostgres,
-    RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
+    RawColumn, RawConfig, RawDefaults, RawDlq, RawGuard, RawHttp, RawKafka, RawLimits, RawLog,
+    RawPostgres, RawRegistry, RawRoute, RawSchema, RawTable, Scalar,
 };
 use super::{Config, Kafka, Table};
 use secrecy::ExposeSecret;
@@ -57,6 +57,7 @@ pub fn effective(config: &Config) -> RawConfig {
                         table: text(&route.table),
                         format: Some(route.format),
                         merge_sources: Some(route.merge_sources),
+                        position: Some(route.position),
                     })
                 })
                 .collect(),
@@ -74,6 +75,10 @@ pub fn effective(config: &Config) -> RawConfig {
             prefix: text(
                 config.schema.bookkeeping.version.strip_suffix("version").unwrap_or_default(),
             ),
+        }),
+        guard: Some(RawGuard {
+            epoch_header: config.guard.epoch_header.as_deref().and_then(text),
+            tripwire: Some(config.guard.tripwire),
         }),
         limits: Some(RawLimits {
             batch_rows: number(config.limits.batch_rows),
@@ -110,6 +115,7 @@ fn defaults(table: &Table) -> RawDefaults {
         decimal_handling_mode: Some(table.decimal_handling_mode),
         time_precision_mode: Some(table.time_precision_mode),
         binary_handling_mode: Some(table.binary_handling_mode),
+        bigint_unsigned_handling_mode: Some(table.bigint_unsigned_handling_mode),
         unavailable_value_placeholder: text(&table.unavailable_value_placeholder),
         nul_replacement: table.nul_replacement.as_deref().and_then(text),
         batch_rows: table.batch_rows.and_then(number),
@@ -126,10 +132,12 @@ fn table(settings: &Table) -> RawTable {
         decimal_handling_mode: shared.decimal_handling_mode,
         time_precision_mode: shared.time_precision_mode,
         binary_handling_mode: shared.binary_handling_mode,
+        bigint_unsigned_handling_mode: shared.bigint_unsigned_handling_mode,
         unavailable_value_placeholder: shared.unavailable_value_placeholder,
         nul_replacement: shared.nul_replacement,
         batch_rows: shared.batch_rows,
         key: settings.key.clone().map(Located::nowhere),
+        append: settings.append.then(|| Located::nowhere(true)),
         columns: (!settings.column_types.is_empty()).then(|| columns.collect()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lane::{Gate, Lane, Partition, Phase, Sealed, Stage};
 use super::step::Core;
-use super::{Action, LaneId, PartitionId, Stretch, Tick};
+use super::{Action, Generation, LaneId, PartitionId, Stretch, Tick};
 use crate::fault::{Class, Code, Fault};
 
 /// Tries after which a race or a time-out that comes again and again is no accident any more.
@@ -298,11 +298,16 @@ impl Core {
             stretches.clone_from(&sealed.stretches);
         }
         self.forget_batches(id);
+        self.claim_again(id, stretches.iter().map(|s| (s.partition, s.generation)).collect());
+    }
+
+    /// Gives partitions back to the claim; nothing of the lane is in flight.
+    fn claim_again(&mut self, id: LaneId, partitions: Vec<(PartitionId, Generation)>) {
         let retry_at = Some(self.now.plus_ms(self.settings.fenced_ms));
         let mut held = Vec::new();
-        for stretch in stretches {
-            if let Some(partition) = self.partitions.get_mut(&stretch.partition)
-                && partition.generation == stretch.generation
+        for (at, generation) in partitions {
+            if let Some(partition) = self.partitions.get_mut(&at)
+                && partition.generation == generation
             {
                 if let Phase::Leaving(progress) = &mut partition.phase {
                     // Nothing more can be settled: let the revocation go.
@@ -310,7 +315,7 @@ impl Core {
                     progress.sealed = progress.settled;
                 } else {
                     partition.phase = Phase::Claiming { retry_at };
-                    held.push(stretch.partition);
+                    held.push(at);
                 }
             }
         }
@@ -428,6 +433,14 @@ impl Core {
                 lane.gate = Gate::Open;
                 self.recovered(id);
                 self.read_rest(id);
+            }
+            Err(fault) if fault.class == Class::Fenced => {
+                lane.gate = Gate::Open;
+                self.recovered(id);
+                let members = self.running_members(id);
+                let of = |id: &PartitionId| Some((*id, self.partitions.get(id)?.generation));
+                let partitions = members.iter().filter_map(of).collect();
+                self.claim_again(id, partitions);
             }
             Err(fault) if fault.class == Class::Transient => {
                 lane.attempt += 1;

@@ -121,7 +121,7 @@ fn decide_without_position(facts: &Facts) -> Result<Start, Fault> {
         return Err(stop(
             Code::IncarnationChanged,
             "the topic was deleted and created again: its offsets start over",
-            "compare the topic with the Silver table, then remove the old rows of this topic from silversink.position to read the new topic from its start",
+            "compare the topic with the Silver table; then raise the source epoch (`silversink epoch raise --source NAME --topic TOPIC --reason topic_recreated --execute`: the new topic's records count as newer than the rows, from offset 0), and remove the old rows of this topic, those with the other topic_id, from silversink.position: the new topic is read from its start",
         ));
     }
     match facts.group {

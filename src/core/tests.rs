@@ -1,7 +1,7 @@
 //! Tests of single rules of the core; its behaviour as a whole is simulated in `tests/simulation`.
 
 use super::{Action, Claim, Core, Generation, Input, LaneId, PartitionId, Settings, Tick};
-use crate::fault::{Code, Fault};
+use crate::fault::{Class, Code, Fault};
 
 const LANE: LaneId = LaneId(0);
 const PARTITION: PartitionId = PartitionId(0);
@@ -62,4 +62,24 @@ fn a_race_that_never_ends_stops_the_lane() {
     }
 
     assert_eq!(stopped, Some((8, Code::KeyMismatch)));
+}
+
+/// A plan, or a source epoch, that could not be had because somebody else has claimed the partition since.
+#[test]
+fn a_lane_that_is_fenced_while_it_waits_claims_its_partitions_again() {
+    let mut core = running(Settings::default());
+    let mut out = Vec::new();
+    core.step(Tick(1), Input::PlanNeeded(LANE), &mut out);
+    assert_eq!(out, [Action::Resolve(LANE)]);
+    out.clear();
+    let fenced = Fault::new(Class::Fenced, Code::Fenced, "claimed by another worker");
+    core.step(Tick(2), Input::Planned { lane: LANE, outcome: Err(fenced) }, &mut out);
+    assert!(!out.iter().any(|action| matches!(action, Action::LaneStopped { .. })), "{out:?}");
+    assert!(core.has_claims_under_way());
+    out.clear();
+    core.step(core.next_wake().unwrap(), Input::Woke, &mut out);
+    assert!(
+        matches!(&out[..], [Action::Claim { partitions, .. }] if *partitions == [PARTITION]),
+        "{out:?}"
+    );
 }

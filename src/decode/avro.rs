@@ -3,7 +3,7 @@
 pub mod nested;
 pub mod reader;
 
-use super::envelope::{Fact, Facts, Image};
+use super::facts::{Fact, Facts, Image};
 use super::slot::Slot;
 use crate::fault::Fault;
 use reader::{Broken, Reader};
@@ -56,6 +56,8 @@ pub enum Step {
     Before(Node),
     /// The after image.
     After(Group),
+    /// An after image that is one text: a column of the row.
+    Document(Node, usize),
     /// Debezium's `source` block.
     Source(Group),
 }
@@ -130,6 +132,13 @@ impl Step {
                 sink.facts.before = Image::At(rest);
             }
             Self::After(group) => sink.facts.after = group.read(reader, sink)?,
+            Self::Document(node, index) => {
+                let slot = node.slot(reader)?;
+                sink.facts.after = slot != Slot::Null;
+                if let Some(place) = sink.row.get_mut(*index) {
+                    *place = slot;
+                }
+            }
             Self::Source(group) => {
                 group.read(reader, sink)?;
             }

@@ -1,157 +1,17 @@
 //! Op, version and source time of a record, from the facts that a walker found beside the row.
 
+use super::facts::{Fact, Facts};
 use super::sequence;
 use super::slot::{Scratch, Slot};
+use crate::config::Position;
+use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::version::{Version, VersionParts};
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's zero.
 const UNIX_TO_POSTGRES_US: i64 = 946_684_800_000_000;
 
-/// What a record tells beside its row. The number is the place in [`Facts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// `op` or `__op`.
-    Op,
-    /// `__deleted` of flattened records.
-    Deleted,
-    /// `source.connector`.
-    Connector,
-    /// `source.sequence`.
-    Sequence,
-    /// `source.lsn`.
-    Lsn,
-    /// `source.commit_lsn`.
-    CommitLsn,
-    /// `source.commit_scn`.
-    CommitScn,
-    /// `source.ts_us`.
-    SourceTsUs,
-    /// `source.ts_ms`.
-    SourceTsMs,
-    /// The envelope's own `ts_us`.
-    TsUs,
-    /// The envelope's own `ts_ms`.
-    TsMs,
-}
-
-const FACTS: usize = 11;
-
-impl Fact {
-    /// By name inside Debezium's `source` block.
-    #[must_use]
-    pub fn of_source(name: &str) -> Option<Self> {
-        Some(match name {
-            "connector" => Self::Connector,
-            "sequence" => Self::Sequence,
-            "lsn" => Self::Lsn,
-            "commit_lsn" => Self::CommitLsn,
-            "commit_scn" => Self::CommitScn,
-            "ts_us" => Self::SourceTsUs,
-            "ts_ms" => Self::SourceTsMs,
-            _ => return None,
-        })
-    }
-
-    /// By name at the top of the envelope.
-    #[must_use]
-    pub fn of_envelope(name: &str) -> Option<Self> {
-        Some(match name {
-            "op" => Self::Op,
-            "ts_us" => Self::TsUs,
-            "ts_ms" => Self::TsMs,
-            _ => return None,
-        })
-    }
-
-    /// By name in a flattened record (`add.fields` of ExtractNewRecordState with its standard prefix `__`).
-    #[must_use]
-    pub fn of_flattened(name: &str) -> Option<Self> {
-        Some(match name.strip_prefix("__")? {
-            "op" => Self::Op,
-            "deleted" => Self::Deleted,
-            "connector" | "source_connector" => Self::Connector,
-            "sequence" | "source_sequence" => Self::Sequence,
-            "lsn" | "source_lsn" => Self::Lsn,
-            "commit_lsn" | "source_commit_lsn" => Self::CommitLsn,
-            "commit_scn" | "source_commit_scn" => Self::CommitScn,
-            "source_ts_us" => Self::SourceTsUs,
-            "source_ts_ms" => Self::SourceTsMs,
-            "ts_us" => Self::TsUs,
-            "ts_ms" => Self::TsMs,
-            _ => return None,
-        })
-    }
-}
-
-/// The facts of one record.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'r> {
-    slots: [Slot<'r>; FACTS],
-    /// The before image.
-    pub before: Image<'r>,
-    /// Whether there is an after image.
-    pub after: bool,
-}
-
-/// Where the before image is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Image<'r> {
-    /// There is none.
-    Missing,
-    /// Its bytes (Avro: from its start to the end of the record; JSON: exactly its text).
-    At(&'r [u8]),
-}
-
-impl Default for Facts<'_> {
-    fn default() -> Self {
-        Self { slots: [Slot::Absent; FACTS], before: Image::Missing, after: false }
-    }
-}
-
-impl<'r> Facts<'r> {
-    /// Sets a fact; the last one wins.
-    pub fn set(&mut self, fact: Fact, slot: Slot<'r>) {
-        if let Some(place) = self.slots.get_mut(fact as usize) {
-            *place = slot;
-        }
-    }
-
-    /// Whether a fact was found, null included.
-    #[must_use]
-    pub fn has(&self, fact: Fact) -> bool {
-        !matches!(self.get(fact), Slot::Absent)
-    }
-
-    fn get(&self, fact: Fact) -> &Slot<'r> {
-        self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
-    }
-
-    /// A fact that is text; `None` when it is absent or null.
-    fn text<'a>(&'a self, fact: Fact, scratch: &'a Scratch) -> Result<Option<&'a str>, Fault> {
-        match self.get(fact) {
-            Slot::Absent | Slot::Null => Ok(None),
-            slot => {
-                scratch.text(slot).map(Some).ok_or_else(|| invalid(format!("{fact:?} is no text")))
-            }
-        }
-    }
-
-    /// A fact that is an integer (a decimal in quotes counts too); `None` when it is absent or null.
-    fn integer(&self, fact: Fact, scratch: &Scratch) -> Result<Option<i64>, Fault> {
-        match self.get(fact) {
-            Slot::Absent | Slot::Null => Ok(None),
-            Slot::Int(n) => Ok(Some(*n)),
-            slot => scratch
-                .text(slot)
-                .and_then(|text| text.parse().ok())
-                .map(Some)
-                .ok_or_else(|| invalid(format!("{fact:?} is no 64-bit integer"))),
-        }
-    }
-}
-
-fn invalid(what: impl std::fmt::Display) -> Fault {
+pub(super) fn invalid(what: impl std::fmt::Display) -> Fault {
     Fault::poison(Code::EnvelopeInvalid, format!("read envelope: {what}"))
 }
 
@@ -177,14 +37,19 @@ fn op(text: &str) -> Result<Op, Fault> {
         "d" => Ok(Op::Delete),
         "t" => Ok(Op::Truncate),
         "m" => Ok(Op::Message),
-        _ => Err(invalid("op is none of c, u, r, d, t, m")),
+        // Not dead-lettered: whatever it means to the row, later records of the row rest on it.
+        _ => Err(Fault::blocked(
+            Code::OpUnknown,
+            "read envelope: op is none of c, u, r, d, t, m",
+            "a newer connector may have ops that this version does not know: update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+        )),
     }
 }
 
 /// What an envelope asks for.
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when op is missing or unknown, or `after` is missing where the op needs it.
+/// Poison `EnvelopeInvalid` when op is missing, or `after` where the op needs it; blocked `OpUnknown`.
 pub fn envelope_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
     let op = op(facts.text(Fact::Op, scratch)?.ok_or_else(|| invalid("op is missing"))?)?;
     if matches!(op, Op::Read | Op::Write) && !facts.after {
@@ -196,7 +61,7 @@ pub fn envelope_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 /// What a flattened record asks for; without `__op` it is a write.
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when `__op` or `__deleted` is unknown.
+/// Poison `EnvelopeInvalid` when `__deleted` is no boolean; blocked `OpUnknown`.
 pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
     let deleted = match (facts.get(Fact::Deleted), facts.text(Fact::Deleted, scratch)) {
         (Slot::Bool(deleted), _) => *deleted,
@@ -212,70 +77,96 @@ pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 ///
 /// # Errors
 /// Poison when the offset is negative.
-pub fn offset_version(source_epoch: u32, offset: i64) -> Result<Version, Fault> {
+pub fn offset_version(offset: i64) -> Result<Version, Fault> {
     let kafka_offset = u64::try_from(offset).map_err(|_| invalid("kafka offset is negative"))?;
-    Ok(Version::new(VersionParts {
-        source_epoch,
-        phase: 1,
-        kafka_offset,
-        ..VersionParts::default()
-    }))
+    Ok(Version::new(VersionParts { phase: 1, kafka_offset, ..VersionParts::default() }))
+}
+
+/// Where a change stands in its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Ordered {
+    /// In source epoch 0.
+    pub version: Version,
+    /// The connector's commit position, which may be null; the outer `None` where the record does not tell it at all.
+    pub commit: Option<Option<u128>>,
 }
 
 /// The version of a change (design: version guard).
 ///
 /// # Errors
-/// Poison `EnvelopeInvalid` when a position is there but cannot be read.
-pub fn version(
+/// Poison `EnvelopeInvalid` when a position is there but cannot be read; blocked when the route orders by the binary log and
+/// the record tells no place in it.
+pub fn ordered(
     facts: &Facts<'_>,
     op: Op,
     flattened: bool,
-    source_epoch: u32,
     offset: i64,
+    position: Position,
     scratch: &Scratch,
-) -> Result<Version, Fault> {
-    let by_offset = offset_version(source_epoch, offset)?;
+) -> Result<Ordered, Fault> {
+    let by_offset = Ordered { version: offset_version(offset)?, commit: None };
+    if position == Position::Binlog {
+        let mut parts = by_offset.version.parts();
+        parts.phase = u8::from(op != Op::Read);
+        binlog(facts, flattened, &mut parts, scratch)?;
+        let commit = Some(Some(parts.commit_position));
+        return Ok(Ordered { version: Version::new(parts), commit });
+    }
     // A flattened record has a position only together with its op: without op the phase is unknown.
     if flattened && facts.text(Fact::Op, scratch)?.is_none() {
         return Ok(by_offset);
     }
-    let mut parts = by_offset.parts();
+    let mut parts = by_offset.version.parts();
     parts.phase = u8::from(op != Op::Read);
-    match facts.text(Fact::Connector, scratch)? {
+    let commit = match facts.text(Fact::Connector, scratch)? {
         Some("postgresql") if !flattened => postgres(facts, &mut parts, scratch)?,
         None | Some("postgresql") if flattened => {
             let missing = |fact| matches!(facts.get(fact), Slot::Absent | Slot::Null);
             if missing(Fact::Sequence) && missing(Fact::Lsn) {
                 return Ok(by_offset);
             }
-            postgres(facts, &mut parts, scratch)?;
+            postgres(facts, &mut parts, scratch)?
         }
         Some("sqlserver" | "db2") => {
-            parts.commit_position = match facts.text(Fact::CommitLsn, scratch)? {
-                Some(text) => sequence::commit_lsn(text)
-                    .ok_or_else(|| invalid("source.commit_lsn is not 8:8:4 hex digits"))?,
-                None => 0,
+            let commit = match facts.text(Fact::CommitLsn, scratch)? {
+                // Debezium's Lsn prints a missing one so.
+                None | Some("NULL") => None,
+                Some(text) => Some(sequence::commit_lsn(text).ok_or_else(|| {
+                    invalid("source.commit_lsn is not hex digits as 8:8:4 or more")
+                })?),
             };
+            parts.commit_position = commit.unwrap_or(0);
+            commit.map(Some)
         }
         Some("oracle") => {
-            parts.commit_position = match facts.text(Fact::CommitScn, scratch)? {
-                Some(text) => sequence::decimal(text.as_bytes())
-                    .ok_or_else(|| invalid("source.commit_scn is no decimal"))?
-                    .into(),
-                None => 0,
+            let commit = match facts.text(Fact::CommitScn, scratch)? {
+                Some(text) => Some(u128::from(
+                    sequence::decimal(text.as_bytes())
+                        .ok_or_else(|| invalid("source.commit_scn is no decimal"))?,
+                )),
+                None => None,
             };
+            parts.commit_position = commit.unwrap_or(0);
+            commit.map(Some)
         }
         _ => return Ok(by_offset),
-    }
-    Ok(Version::new(parts))
+    };
+    Ok(Ordered { version: Version::new(parts), commit })
 }
 
-fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> Result<(), Fault> {
-    let sequence = match facts.text(Fact::Sequence, scratch)? {
-        Some(text) => sequence::parse(text)
-            .ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
-        None => sequence::Sequence::default(),
+fn postgres(
+    facts: &Facts<'_>,
+    parts: &mut VersionParts,
+    scratch: &Scratch,
+) -> Result<Option<Option<u128>>, Fault> {
+    let found = match facts.text(Fact::Sequence, scratch)? {
+        Some(text) => Some(
+            sequence::parse(text)
+                .ok_or_else(|| invalid("source.sequence is no array of two positions"))?,
+        ),
+        None => None,
     };
+    let sequence = found.unwrap_or_default();
     parts.commit_position = sequence.commit.unwrap_or(0).into();
     parts.change_position = match sequence.change {
         Some(change) => change,
@@ -284,28 +175,95 @@ fn postgres(facts: &Facts<'_>, parts: &mut VersionParts, scratch: &Scratch) -> R
             None => 0,
         },
     };
+    Ok(found.map(|_| sequence.commit.map(u128::from)))
+}
+
+/// Place in the binary log: one server's files are numbered and its events never overlap, so `(file, pos)` orders commits
+/// and `row` what one event holds.
+fn binlog(
+    facts: &Facts<'_>,
+    flattened: bool,
+    parts: &mut VersionParts,
+    scratch: &Scratch,
+) -> Result<(), Fault> {
+    let file = facts.text(Fact::BinlogFile, scratch)?;
+    let pos = facts.integer(Fact::BinlogPos, scratch)?;
+    let told = !flattened || facts.text(Fact::Op, scratch)?.is_some();
+    let (Some(file), Some(pos), true) = (file, pos, told) else {
+        // Any other version would lose against every one that has a position.
+        return Err(Fault::blocked(
+            Code::EnvelopeInvalid,
+            "read envelope: the route orders by the binary log, and the record does not tell its place there",
+            "remove position = \"binlog\" from the route, or, if the records are flattened, set add.fields=op,source.file,source.pos,source.row in the connector",
+        ));
+    };
+    parts.commit_position = sequence::binlog(file, pos)
+        .ok_or_else(|| invalid("source.file and source.pos are no place in a binary log"))?;
+    let row = facts.integer(Fact::BinlogRow, scratch)?.unwrap_or(0);
+    parts.change_position = u64::try_from(row).map_err(|_| invalid("source.row is negative"))?;
     Ok(())
 }
 
-/// When the change happened at the source, in microseconds since 2000-01-01: `source.ts_us`, else `source.ts_ms`, else
-/// the envelope's own time, else Kafka's timestamp.
+/// What the change tells of its source's positions (S2a, S2b, S3); `None` where the commit position is not there.
+///
+/// # Errors
+/// Poison `EnvelopeInvalid` when `source.snapshot` cannot be read.
+pub fn sighting(
+    facts: &Facts<'_>,
+    op: Op,
+    flattened: bool,
+    ordered: &Ordered,
+    source_ts: Option<i64>,
+    scratch: &Scratch,
+) -> Result<Option<Sighting>, Fault> {
+    let Some(commit_position) = ordered.commit else { return Ok(None) };
+    let missing = |fact| matches!(facts.get(fact), Slot::Absent | Slot::Null);
+    // Rows of an incremental snapshot have no lsn, which tells them where `snapshot` was not asked for.
+    let untold = flattened && missing(Fact::Snapshot) && missing(Fact::Lsn);
+    Ok(Some(Sighting {
+        read: op == Op::Read,
+        incremental: facts.is_incremental(scratch)? || untold,
+        commit_position,
+        change_position: ordered.version.parts().change_position,
+        source_ts,
+    }))
+}
+
+/// When the change happened by the source's own clock, in microseconds since 2000-01-01: `source.ts_us`, else
+/// `source.ts_ms`.
 ///
 /// # Errors
 /// Poison when a time is there but is no integer.
-pub fn source_time(
+pub fn source_time(facts: &Facts<'_>, scratch: &Scratch) -> Result<Option<i64>, Fault> {
+    if let Some(s) = facts.integer(Fact::SourceTsS, scratch)? {
+        return Ok(s.checked_mul(1000).and_then(from_unix_millis));
+    }
+    time(facts, Fact::SourceTsUs, Fact::SourceTsMs, scratch)
+}
+
+/// The next best time, where the source's own is missing: the envelope's, else Kafka's timestamp.
+///
+/// # Errors
+/// Poison when a time is there but is no integer.
+pub fn delivery_time(
     facts: &Facts<'_>,
     kafka_ms: Option<i64>,
     scratch: &Scratch,
 ) -> Result<Option<i64>, Fault> {
-    for (micros, millis) in [(Fact::SourceTsUs, Fact::SourceTsMs), (Fact::TsUs, Fact::TsMs)] {
-        if let Some(us) = facts.integer(micros, scratch)? {
-            return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));
-        }
-        if let Some(ms) = facts.integer(millis, scratch)? {
-            return Ok(from_unix_millis(ms));
-        }
+    let envelope = time(facts, Fact::TsUs, Fact::TsMs, scratch)?;
+    Ok(envelope.or_else(|| kafka_ms.and_then(from_unix_millis)))
+}
+
+fn time(
+    facts: &Facts<'_>,
+    micros: Fact,
+    millis: Fact,
+    scratch: &Scratch,
+) -> Result<Option<i64>, Fault> {
+    if let Some(us) = facts.integer(micros, scratch)? {
+        return Ok(us.checked_sub(UNIX_TO_POSTGRES_US));
     }
-    Ok(kafka_ms.and_then(from_unix_millis))
+    Ok(facts.integer(millis, scratch)?.and_then(from_unix_millis))
 }
 
 /// Milliseconds since 1970 as microseconds since 2000-01-01; `None` when that does not fit.

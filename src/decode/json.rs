@@ -1,5 +1,6 @@
 //! Walks JSON with a compiled plan into slots.
 
+pub mod maxwell;
 pub mod nested;
 pub mod recognise;
 pub mod split;

@@ -2,12 +2,13 @@
 //!
 //! Order of reading: [`topic`] leads; [`wire`] finds the encoding, [`identify`] the schema, [`schema`] describes it,
 //! [`plan`] compiles it once against the Silver table, `walking` takes the record through its plan: [`avro`] and [`json`]
-//! walk the bytes into [`slot::Slot`]s, [`envelope`] and [`sequence`] give op and version, [`convert`] writes each slot as
-//! a PostgreSQL binary field, [`row`] gathers the fields.
+//! walk the bytes into [`slot::Slot`]s and [`facts`], [`envelope`] and [`sequence`] give op and version, [`convert`] writes
+//! each slot as a PostgreSQL binary field, [`row`] gathers the fields.
 
 pub mod avro;
 pub mod convert;
 pub mod envelope;
+pub mod facts;
 pub mod identify;
 pub mod json;
 pub mod keytext;
@@ -17,6 +18,8 @@ pub mod row;
 pub mod schema;
 pub mod sequence;
 pub mod slot;
+mod source_names;
+mod sources;
 pub mod topic;
 mod walking;
 pub mod wire;

@@ -6,23 +6,27 @@
 //! - A narrower source type is no mismatch: the column holds it, and has to go on holding the older records that may still
 //!   come. It is noticed ([`lineage`]) and reported.
 
+pub mod append;
+mod compiler;
 pub mod lineage;
 pub mod propose;
 pub mod widening;
 
 use super::avro::{Group, Node};
 use super::convert::Conversion;
-use super::convert::natural_type;
 use super::schema::describe::{KeyWalk, ValueWalk};
-use super::schema::{Field, FieldType, Form, Semantic, Wire};
+use super::schema::{Form, Wire};
 use super::slot::NestedReader;
+use super::sources;
 use crate::config;
-use crate::table::{Column, ProposedColumn, TableShape};
+use crate::table::{ProposedColumn, TableShape};
+use compiler::{Compiler, key_columns};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use widening::{Widened, widened};
+use widening::Widened;
 
 pub use super::schema::describe::{RecordSchema, SchemaText, describe};
+pub use append::Place;
 pub use propose::propose;
 
 /// Why a record schema does not fit a table.
@@ -85,6 +89,10 @@ pub(super) struct TablePlan {
     pub fields: usize,
     /// Some column beside the key is NOT NULL, so a delete of an unseen row needs values from the before image.
     pub deletes_need_row: bool,
+    /// The key holds an identifier of the source table, so several may share the topic.
+    pub tells_source: bool,
+    /// The key of a table to which every change is appended; empty for every other table.
+    pub append: Vec<Place>,
 }
 
 /// Where a column of the table comes from.
@@ -98,6 +106,10 @@ pub(super) enum Source {
     Key(usize),
     /// From the row.
     Row(Reading),
+    /// Append tables: a field of the record key that the row does not have.
+    RecordKey(Reading),
+    /// Append tables: from the record's place or op.
+    Place(Place),
 }
 
 /// A key column: from the record key, or from the row where the configuration names another key.
@@ -113,6 +125,8 @@ pub(super) struct Reading {
     pub slot: usize,
     pub conversion: Conversion,
     pub nested: Nested,
+    /// A negative number stands for one above 2^63 - 1.
+    pub unsigned: bool,
 }
 
 impl Reading {
@@ -210,7 +224,8 @@ pub fn compile_after(
     let mut compiler = Compiler { schema, shape: &shape, overrides, gone, mismatches: Vec::new() };
     let row = compiler.row_fields();
     compiler.missing_columns(&row);
-    let key = compiler.key(&row);
+    let append = if overrides.append { compiler.append(&row) } else { Vec::new() };
+    let key = if overrides.append { Vec::new() } else { compiler.key(&row) };
     let columns: Vec<Source> =
         (0..shape.columns.len()).map(|index| compiler.column(index, &row)).collect();
     if !compiler.mismatches.is_empty() {
@@ -231,6 +246,8 @@ pub fn compile_after(
     };
     let key_plan = match &schema.key_walk {
         KeyWalk::None => KeyPlan::None,
+        // Nothing of it would be wanted.
+        KeyWalk::Untyped if overrides.append => KeyPlan::None,
         KeyWalk::Avro(group, nodes) => KeyPlan::Avro(group.clone(), nodes.len()),
         KeyWalk::Json => {
             KeyPlan::Json { names: schema.key.iter().map(|f| f.name.as_str().into()).collect() }
@@ -239,222 +256,8 @@ pub fn compile_after(
             KeyPlan::Json { names: key_columns(&shape).map(|c| c.name.as_str().into()).collect() }
         }
     };
-    let table = TablePlan { columns, key, fields: row.len(), deletes_need_row, shape };
+    let tells_source = key_columns(&shape).any(|c| sources::is_identifier(&c.name));
+    let fields = row.len();
+    let table = TablePlan { columns, key, fields, deletes_need_row, tells_source, append, shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
-}
-
-fn key_columns(shape: &TableShape) -> impl Iterator<Item = &Column> {
-    shape.key.iter().filter_map(|index| shape.columns.get(*index))
-}
-
-fn untyped(name: &str) -> Field {
-    let ty = FieldType {
-        wire: Wire::Untyped,
-        semantic: Semantic::None,
-        optional: true,
-        source_column: None,
-    };
-    Field { name: name.to_owned(), ty }
-}
-
-struct Compiler<'a> {
-    schema: &'a RecordSchema,
-    shape: &'a TableShape,
-    overrides: &'a config::Table,
-    gone: &'a BTreeSet<String>,
-    mismatches: Vec<Mismatch>,
-}
-
-impl Compiler<'_> {
-    /// The row's fields; without a schema the table's own columns, generated ones too: they are read and left out.
-    fn row_fields(&self) -> Vec<Field> {
-        match self.schema.value_walk {
-            ValueWalk::Untyped => {
-                let columns = self.shape.columns.iter().map(|c| c.name.as_str());
-                let generated = self.shape.generated.iter().map(String::as_str);
-                columns.chain(generated).map(untyped).collect()
-            }
-            _ => self.schema.row.clone(),
-        }
-    }
-
-    fn missing_columns(&mut self, row: &[Field]) {
-        let shape = self.shape;
-        for field in row.iter().filter(|f| !shape.knows(&f.name)) {
-            self.mismatches.push(match propose::sql_type(field, self.overrides) {
-                Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
-                None => Mismatch::TypeMismatch {
-                    column: field.name.clone(),
-                    reason: format!(
-                        "column \"{}\" is missing, and {:?} has no natural type",
-                        field.name, field.ty.semantic
-                    ),
-                    wanted_sql_type: None,
-                },
-            });
-        }
-        if matches!(self.schema.value_walk, ValueWalk::Untyped) {
-            for (name, sql_type) in
-                self.overrides.column_types.iter().filter(|(n, _)| !shape.knows(n))
-            {
-                self.mismatches.push(Mismatch::ColumnMissing(propose::column(
-                    &untyped(name),
-                    sql_type.clone(),
-                    None,
-                )));
-            }
-        }
-    }
-
-    fn key(&mut self, row: &[Field]) -> Vec<KeySource> {
-        let record: Vec<Field> = match self.schema.key_walk {
-            KeyWalk::Untyped => key_columns(self.shape).map(|c| untyped(&c.name)).collect(),
-            KeyWalk::None | KeyWalk::Avro(..) | KeyWalk::Json => self.schema.key.clone(),
-        };
-        let table: Vec<&str> = key_columns(self.shape).map(|c| c.name.as_str()).collect();
-        if table.is_empty() {
-            self.mismatches
-                .push(Mismatch::KeyMismatch(format!("{} has no primary key", self.shape.table)));
-            return Vec::new();
-        }
-        let wanted: Option<Vec<&str>> = match &self.overrides.key {
-            Some(key) => Some(key.iter().map(String::as_str).collect()),
-            // A record without a key is judged when it comes: a truncate needs none.
-            None if matches!(self.schema.key_walk, KeyWalk::None) => None,
-            None if is_bare(&record) && table.len() == 1 => None,
-            None => Some(record.iter().map(|f| f.name.as_str()).collect()),
-        };
-        if let Some(wanted) = wanted
-            && !same_names(&wanted, &table)
-        {
-            self.mismatches.push(Mismatch::KeyMismatch(format!(
-                "the record key is ({}), the primary key of {} is ({})",
-                wanted.join(", "),
-                self.shape.table,
-                table.join(", ")
-            )));
-            return Vec::new();
-        }
-        let nodes = match &self.schema.key_walk {
-            KeyWalk::Avro(_, nodes) => nodes.as_slice(),
-            _ => &[],
-        };
-        let mut sources = Vec::with_capacity(table.len());
-        for column in key_columns(self.shape) {
-            let named = |f: &Field| f.name == column.name || (is_bare(&record) && table.len() == 1);
-            let from_record = record
-                .iter()
-                .position(named)
-                .and_then(|slot| self.reading(slot, record.get(slot)?, nodes, column))
-                .map(Reading::of_key);
-            let from_row = match &self.overrides.key {
-                Some(_) => row
-                    .iter()
-                    .position(|f| f.name == column.name)
-                    .and_then(|slot| self.row_reading(slot, row, column))
-                    .map(Reading::of_key),
-                None => None,
-            };
-            // One that is there and does not fit is a mismatch of its own already.
-            let in_row = self.overrides.key.is_some() && row.iter().any(|f| f.name == column.name);
-            let known = record.iter().any(named) || in_row;
-            if !known && !matches!(self.schema.key_walk, KeyWalk::None) {
-                let text = format!(
-                    "key column {} of {} is in neither key nor row of the record",
-                    column.name, self.shape.table
-                );
-                self.mismatches.push(Mismatch::KeyMismatch(text));
-            }
-            sources.push(KeySource { record: from_record, row: from_row });
-        }
-        sources
-    }
-
-    fn column(&mut self, index: usize, row: &[Field]) -> Source {
-        if let Some(place) = self.shape.key.iter().position(|key| *key == index) {
-            return Source::Key(place);
-        }
-        let Some(column) = self.shape.columns.get(index) else { return Source::Absent };
-        match row.iter().position(|f| f.name == column.name) {
-            Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
-            None if self.gone.contains(&column.name) => {
-                if column.not_null {
-                    self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
-                }
-                Source::Gone
-            }
-            None => Source::Absent,
-        }
-    }
-
-    fn row_reading(&mut self, slot: usize, row: &[Field], column: &Column) -> Option<Reading> {
-        let nodes = match &self.schema.value_walk {
-            ValueWalk::Avro(walk) => walk.nodes.as_slice(),
-            _ => &[],
-        };
-        self.reading(slot, row.get(slot)?, nodes, column)
-    }
-
-    fn reading(
-        &mut self,
-        slot: usize,
-        field: &Field,
-        nodes: &[Node],
-        column: &Column,
-    ) -> Option<Reading> {
-        let nested = nodes
-            .get(slot)
-            .map_or_else(|| Nested::Json(field.ty.wire.clone()), |node| Nested::Avro(node.clone()));
-        let resolved = Conversion::resolve(&field.ty, column, self.overrides);
-        let wanted = natural_type(&field.ty);
-        // What the configuration names is wanted as it is.
-        let configured = self.overrides.column_types.contains_key(&column.name);
-        if (resolved.is_err() || self.announces_more(&field.ty))
-            && !configured
-            && let Some(wanted) = &wanted
-            && let Some(to) = widened(&column.ty.sql, wanted)
-        {
-            let from = column.ty.sql.clone();
-            self.mismatch(Mismatch::Widening { column: column.name.clone(), from, to });
-            return None;
-        }
-        match resolved {
-            Ok(conversion) => Some(Reading { slot, conversion, nested }),
-            Err(reason) => {
-                self.mismatch(Mismatch::TypeMismatch {
-                    column: column.name.clone(),
-                    reason,
-                    wanted_sql_type: wanted,
-                });
-                None
-            }
-        }
-    }
-
-    /// Whether the schema says more than the wire type about what may come: a length, or digits of a second. Without it a
-    /// narrower column is the user's choice, and each value is checked.
-    fn announces_more(&self, field: &FieldType) -> bool {
-        match field.semantic {
-            Semantic::None => field.wire == Wire::String && field.source_column.is_some(),
-            Semantic::MicroTime => {
-                self.overrides.time_precision_mode == config::TimePrecisionMode::Adaptive
-            }
-            _ => false,
-        }
-    }
-
-    /// Adds a mismatch; a key column may be read from the key and from the row.
-    fn mismatch(&mut self, mismatch: Mismatch) {
-        if !self.mismatches.contains(&mismatch) {
-            self.mismatches.push(mismatch);
-        }
-    }
-}
-
-fn is_bare(key: &[Field]) -> bool {
-    matches!(key, [only] if only.name.is_empty())
-}
-
-fn same_names(a: &[&str], b: &[&str]) -> bool {
-    a.len() == b.len() && a.iter().all(|name| b.contains(name))
 }

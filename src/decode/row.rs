@@ -1,7 +1,7 @@
 //! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
 
 use super::convert::{Staging, staging};
-use super::plan::{KeySource, Nested, Reading, Source, TablePlan};
+use super::plan::{KeySource, Nested, Place, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
 use crate::fault::{Code, Fault};
@@ -74,6 +74,42 @@ impl RowBuffer {
         Ok(())
     }
 
+    /// Encodes a row of an append table: key and columns. What is unchanged and was not sent is NULL there, as what came
+    /// before is a row of its own.
+    ///
+    /// # Errors
+    /// What a conversion says.
+    pub(super) fn put_append(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+        place: &Placed<'_>,
+    ) -> Result<(), Fault> {
+        for part in &table.append {
+            place.put(*part, &mut self.key);
+        }
+        for source in &table.columns {
+            let (reading, slot) = match source {
+                Source::Place(part) => {
+                    place.put(*part, &mut self.body);
+                    continue;
+                }
+                Source::Row(reading) => (reading, slots.of_row(reading)),
+                Source::RecordKey(reading) => (reading, slots.of_key(reading)),
+                Source::Absent | Source::Gone | Source::Key(_) => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
+                    continue;
+                }
+            };
+            if slot == Slot::Absent || reading.is_unavailable(&slot, slots.scratch) {
+                self.body.extend_from_slice(&NOT_GIVEN);
+            } else {
+                reading.encode(&slot, slots.scratch, &mut self.body)?;
+            }
+        }
+        Ok(())
+    }
+
     fn put_key_field(&mut self, place: usize) {
         let field = self.fields.get(place).and_then(|range| self.key.get(range.clone()));
         self.body.extend_from_slice(field.unwrap_or(&NOT_GIVEN));
@@ -95,7 +131,7 @@ impl RowBuffer {
                     self.put_key_field(*place);
                     true
                 }
-                Source::Absent => false,
+                Source::Absent | Source::RecordKey(_) | Source::Place(_) => false,
                 Source::Gone => {
                     self.body.extend_from_slice(&NOT_GIVEN);
                     true
@@ -142,10 +178,41 @@ impl RowBuffer {
                         self.body.extend_from_slice(&NOT_GIVEN);
                     }
                 }
-                Source::Absent | Source::Gone | Source::Row(_) => {
-                    self.body.extend_from_slice(&NOT_GIVEN)
+                Source::Absent
+                | Source::Gone
+                | Source::Row(_)
+                | Source::RecordKey(_)
+                | Source::Place(_) => {
+                    self.body.extend_from_slice(&NOT_GIVEN);
                 }
             }
+        }
+    }
+}
+
+/// A record's place in Kafka, and its op.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'o> {
+    pub topic_id: [u8; 16],
+    pub partition: i32,
+    pub offset: i64,
+    pub op: Option<&'o str>,
+}
+
+impl Placed<'_> {
+    /// Appends one field in PostgreSQL's binary form.
+    fn put(&self, part: Place, out: &mut Vec<u8>) {
+        let mut field = |bytes: &[u8]| {
+            // At most sixteen bytes, or an op's letter.
+            out.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(-1).to_be_bytes());
+            out.extend_from_slice(bytes);
+        };
+        match (part, self.op) {
+            (Place::TopicId, _) => field(&self.topic_id),
+            (Place::Partition, _) => field(&self.partition.to_be_bytes()),
+            (Place::Offset, _) => field(&self.offset.to_be_bytes()),
+            (Place::Op, Some(op)) => field(op.as_bytes()),
+            (Place::Op, None) => out.extend_from_slice(&NOT_GIVEN),
         }
     }
 }
@@ -176,6 +243,12 @@ fn key_missing(table: &TablePlan, place: usize) -> Fault {
 
 impl Reading {
     fn encode(&self, slot: &Slot<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.unsigned
+            && let Slot::Int(n) = slot
+        {
+            let slot = Slot::Unsigned(n.cast_unsigned());
+            return self.conversion.encode(&slot, self.nested.reader(), scratch, out);
+        }
         match (&self.nested, slot) {
             (Nested::Avro(node), Slot::Nested(_)) => {
                 self.conversion.encode(&node.symbol(*slot)?, node, scratch, out)

@@ -164,7 +164,7 @@ pub struct FieldType {
     pub semantic: Semantic,
     /// May be null.
     pub optional: bool,
-    /// `__debezium.source.column.type` and `.length`/`.scale`, if propagated (e.g. `VARCHAR`, `120`).
+    /// `__debezium.source.column.type`, `.length`, `.scale` and `.name`, if propagated (e.g. `VARCHAR`, `120`).
     pub source_column: Option<SourceColumn>,
 }
 
@@ -177,6 +177,8 @@ pub struct SourceColumn {
     pub length: Option<u32>,
     /// Scale.
     pub scale: Option<i32>,
+    /// The column's own name, which a field name adjustment mode may have changed on the wire.
+    pub name: Option<String>,
 }
 
 /// A named field.

@@ -46,18 +46,28 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// `commit_lsn` of SQL Server and Db2, `00000027:00000ac0:0002`, as one 10-byte integer.
+/// `commit_lsn` of SQL Server (10 bytes) and Db2 (10 or 16 bytes, by version) as one integer: hex digits with colons behind
+/// the 4th and 8th byte, `00000027:00000ac0:0002`. The width is the same in all records of one source.
 #[must_use]
 pub fn commit_lsn(text: &str) -> Option<u128> {
     let mut parts = text.split(':');
     let mut value = 0_u128;
-    for width in [8, 8, 4] {
-        let part = parts.next().filter(|p| p.len() == width)?;
+    for widths in [8..=8, 8..=8, 4..=16] {
+        let part = parts.next().filter(|p| widths.contains(&p.len()))?;
         for digit in part.chars() {
             value = value << 4 | u128::from(digit.to_digit(16)?);
         }
     }
     parts.next().is_none().then_some(value)
+}
+
+/// A place in a binary log, `mysql-bin.000123` and 4711, as one integer. Files are ordered by their number, not as text: it
+/// may grow beyond six digits. The event header holds 32 bits of position (MySQL, "Event Header").
+#[must_use]
+pub fn binlog(file: &str, pos: i64) -> Option<u128> {
+    let number = decimal(file.rsplit_once('.')?.1.as_bytes())?;
+    let pos = u32::try_from(pos).ok()?;
+    Some(u128::from(number) << 32 | u128::from(pos))
 }
 
 #[cfg(test)]
@@ -106,8 +116,28 @@ mod tests {
             "00000027:00000ac0",
             "00000027:00000ac0:0002:",
             "0000002g:00000ac0:0002",
+            "00000027:00000ac0:00020000000000000",
+            "NULL",
         ] {
             assert_eq!(commit_lsn(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_commit_lsn_of_sixteen_bytes_keeps_its_order_too() {
+        let text = "00000000:0000150f:0000000000048f58";
+        assert_eq!(commit_lsn(text), Some(0x150f_0000_0000_0004_8f58));
+        assert!(commit_lsn("ffffffff:ffffffff:ffffffffffffffff") > commit_lsn(text));
+    }
+
+    #[test]
+    fn binary_logs_are_ordered_by_number_and_not_as_text() {
+        assert_eq!(binlog("mysql-bin.000002", 7), Some(2 << 32 | 7));
+        assert!(binlog("b.1000000", 4) > binlog("b.999999", i64::from(u32::MAX)));
+        assert!(binlog("host.example.000010", 4) > binlog("host.example.000009", 5));
+        for (file, pos) in [("", 1), ("b", 1), ("b.", 1), ("b.x", 1), ("b.1", -1), ("b.1", 1 << 32)]
+        {
+            assert_eq!(binlog(file, pos), None, "{file} {pos}");
         }
     }
 

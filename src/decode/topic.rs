@@ -1,14 +1,18 @@
 //! Decodes the records of one topic, one at a time: finds the plan, walks key and value, encodes the row.
 
 use super::identify::{Half, Id, PlanNeed, Texts};
-use super::json::recognise::{Recognised, recognise};
+use super::json::maxwell;
+use super::json::recognise::{Recognised, is_signal, recognise};
 use super::json::walk::Role;
 use super::plan::{Plan, Target};
 use super::row::RowBuffer;
 use super::slot::{Scratch, Slot};
+use super::source_names::SourceNames;
+use super::sources::Sources;
 use super::walking::Walking;
 use super::wire::{self, Part};
-use crate::config;
+use crate::config::{self, Position};
+use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
 use crate::version::Version;
@@ -32,16 +36,22 @@ pub enum ChangeKind {
 pub struct Change {
     /// What to do.
     pub kind: ChangeKind,
-    /// The guard.
+    /// The guard, in source epoch 0.
     pub version: Version,
     /// Microseconds since 2000-01-01, for deletes, tombstones and truncates.
     pub deleted_at: Option<i64>,
     /// When the change happened at the source, microseconds since 2000-01-01.
     pub source_ts: Option<i64>,
+    /// `source_ts` is the source's own time, not the next best.
+    pub own_time: bool,
     /// Some column keeps the target's value (`Row` only).
     pub has_kept: bool,
     /// Of those, some column was a placeholder, so a base row must exist (I9).
     pub needs_base: bool,
+    /// Its source, by the number that [`TopicDecoder::source`] names until the next record is decoded.
+    pub source: u16,
+    /// What it tells of its source's positions.
+    pub sighting: Option<Sighting>,
 }
 
 /// What became of a record.
@@ -62,12 +72,16 @@ pub enum Decoded {
 pub struct TopicDecoder {
     format: config::Format,
     overrides: config::Table,
+    position: Position,
+    topic_id: [u8; 16],
+    sources: Sources,
     texts: Texts,
     plans: Vec<Entry>,
     /// Index of the plan that the last record used.
     last: usize,
     key_slots: Vec<Slot<'static>>,
     row_slots: Vec<Slot<'static>>,
+    source_names: SourceNames,
 }
 
 #[derive(Debug)]
@@ -84,18 +98,42 @@ impl TopicDecoder {
         Self {
             format,
             overrides,
+            position: Position::default(),
+            topic_id: [0; 16],
+            sources: Sources::default(),
             texts: Texts::default(),
             plans: Vec::new(),
             last: 0,
             key_slots: Vec::new(),
             row_slots: Vec::new(),
+            source_names: SourceNames::default(),
         }
+    }
+
+    /// What orders the changes, and whether several source tables may share the topic.
+    #[must_use]
+    pub fn with_sources(mut self, position: Position, shared: bool) -> Self {
+        self.position = position;
+        self.sources.shared = shared;
+        self
+    }
+
+    /// The topic's id in Kafka, known once a partition is claimed; all zero when the broker does not tell it. Keys of append
+    /// tables hold it.
+    pub fn set_topic_id(&mut self, id: [u8; 16]) {
+        self.topic_id = id;
     }
 
     /// The overrides that plans for this topic are to be compiled with.
     #[must_use]
     pub fn overrides(&self) -> &config::Table {
         &self.overrides
+    }
+
+    /// The name of a source; empty where records do not tell it.
+    #[must_use]
+    pub fn source(&self, number: u16) -> &str {
+        self.source_names.name(number)
     }
 
     /// Uses this plan for every record with these schemas.
@@ -125,11 +163,10 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-        source_epoch: u32,
     ) -> Decoded {
         scratch.clear();
         row.clear();
-        match self.try_decode(record, scratch, row, source_epoch) {
+        match self.try_decode(record, scratch, row) {
             Ok(decoded) => decoded,
             Err(fault) => Decoded::Poison(fault),
         }
@@ -140,7 +177,6 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-        source_epoch: u32,
     ) -> Result<Decoded, Fault> {
         if self.texts.is_full() {
             self.texts = Texts::default();
@@ -148,6 +184,10 @@ impl TopicDecoder {
         }
         let key = self.half(Part::Key, record)?;
         let value = self.half(Part::Value, record)?;
+        // A delete that came before it has its own row.
+        if self.overrides.append && value.id == Id::None {
+            return Ok(Decoded::Skip("tombstone"));
+        }
         if key.id == Id::None && value.id == Id::None {
             return Err(Fault::poison(
                 Code::KeyMissing,
@@ -155,7 +195,10 @@ impl TopicDecoder {
             ));
         }
         let mut role = Role::Row;
-        if value.id == Id::Schemaless {
+        let is_maxwell = self.format == config::Format::Maxwell;
+        if is_maxwell {
+            role = Role::Maxwell;
+        } else if value.id == Id::Schemaless {
             role = match recognise(value.body, (key.id != Id::None).then_some(key.body))? {
                 Recognised::Envelope => Role::Envelope,
                 Recognised::Row => Role::Flattened,
@@ -163,6 +206,14 @@ impl TopicDecoder {
             };
         }
         let Some(plan) = self.plan(key.id, value.id)? else {
+            // What is no row must not wait for a table.
+            if is_maxwell && value.id != Id::None {
+                if let Some(rule) = maxwell::skipped(value.body)? {
+                    return Ok(Decoded::Skip(rule));
+                }
+            } else if role == Role::Envelope && is_signal(value.body) {
+                return Ok(Decoded::Skip("signal"));
+            }
             return self.need(record, key.id, value.id);
         };
         let table = match &plan.target {
@@ -172,8 +223,19 @@ impl TopicDecoder {
         let mut key_slots = recycle(&mut self.key_slots);
         let mut row_slots = recycle(&mut self.row_slots);
         row_slots.resize(table.fields, Slot::Absent);
-        let mut walking =
-            Walking { plan: &plan, table, record, source_epoch, key, value, role, scratch };
+        let mut walking = Walking {
+            plan: &plan,
+            table,
+            record,
+            key,
+            value,
+            role,
+            scratch,
+            position: self.position,
+            topic_id: self.topic_id,
+            sources: &mut self.sources,
+            source_names: &mut self.source_names,
+        };
         let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
         self.key_slots = recycle(&mut key_slots);
         self.row_slots = recycle(&mut row_slots);

@@ -1,14 +1,19 @@
 //! One record on its way through its plan: value, envelope, key, row.
 
 use super::avro::Sink;
-use super::envelope::{self, Fact, Facts, Image, Op};
+use super::envelope::{self, Op};
+use super::facts::{Fact, Facts, Image};
 use super::identify::{Half, Id};
+use super::json::maxwell::{self, Type};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
-use super::row::{RowBuffer, Slots};
+use super::row::{Placed, RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
+use super::source_names::SourceNames;
+use super::sources::{self, Sources};
 use super::topic::{Change, ChangeKind, Decoded};
+use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
 
@@ -17,12 +22,19 @@ pub(super) struct Walking<'a, 'r> {
     pub plan: &'a Plan,
     pub table: &'a TablePlan,
     pub record: &'a RawRecord<'r>,
-    pub source_epoch: u32,
     pub key: Half<'r>,
     pub value: Half<'r>,
     /// What a value without schema is.
     pub role: Role,
     pub scratch: &'a mut Scratch,
+    /// What orders the changes.
+    pub position: Position,
+    /// The topic's id, for append tables.
+    pub topic_id: [u8; 16],
+    /// The names of the topic's sources so far.
+    pub source_names: &'a mut SourceNames,
+    /// The source tables of the topic so far.
+    pub sources: &'a mut Sources,
 }
 
 impl<'r> Walking<'_, 'r> {
@@ -44,7 +56,12 @@ impl<'r> Walking<'_, 'r> {
             ValuePlan::Avro { flattened, .. } | ValuePlan::Json { flattened, .. } => *flattened,
             ValuePlan::Untyped { .. } | ValuePlan::None => self.role == Role::Flattened,
         };
-        let op = if flattened {
+        let op = if self.role == Role::Maxwell {
+            match self.maxwell_type(&facts)? {
+                Type::Row(op) => op,
+                Type::Skip(rule) => return Ok(Decoded::Skip(rule)),
+            }
+        } else if flattened {
             envelope::flattened_op(&facts, self.scratch)?
         } else {
             envelope::envelope_op(&facts, self.scratch)?
@@ -52,26 +69,46 @@ impl<'r> Walking<'_, 'r> {
         if op == Op::Message {
             return Ok(Decoded::Skip("message"));
         }
-        let version = envelope::version(
+        let ordered = envelope::ordered(
             &facts,
             op,
             flattened,
-            self.source_epoch,
             self.record.offset,
+            self.position,
             self.scratch,
         )?;
-        let source_ts = envelope::source_time(&facts, self.record.timestamp_ms, self.scratch)?;
+        let version = ordered.version;
+        if !self.sources.shared && !self.table.tells_source {
+            self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
+        }
+        let own_time = envelope::source_time(&facts, self.scratch)?;
+        let sighting = envelope::sighting(&facts, op, flattened, &ordered, own_time, self.scratch)?;
+        let source = self.source_names.number(facts.source_name(self.scratch)?.unwrap_or_default());
+        let source_ts = match own_time {
+            Some(at) => Some(at),
+            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+        };
         let deleted_at = || source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
             kind: ChangeKind::Row,
             version,
             deleted_at: None,
             source_ts,
+            own_time: own_time.is_some(),
             has_kept: false,
             needs_base: false,
+            source,
+            sighting,
         };
+        if !self.table.append.is_empty() {
+            self.append(&facts, op, flattened, key_slots, row_slots, row)?;
+            return Ok(Decoded::Change(change));
+        }
         match op {
             Op::Truncate => {
+                if self.sources.shared || self.table.tells_source {
+                    return Err(sources::ambiguous_truncate(&self.table.shape.table));
+                }
                 let position = version.parts();
                 if position.commit_position == 0 && position.change_position == 0 {
                     // Its Kafka offset says nothing about rows of other partitions.
@@ -90,14 +127,15 @@ impl<'r> Walking<'_, 'r> {
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
                 let by_row = self.table.deletes_need_row || self.key_is_in_row();
-                let old = flattened || (by_row && self.read_before(facts.before, row_slots));
-                self.read_key(key_slots)?;
+                let whole = flattened || self.role == Role::Maxwell;
+                let old = whole || (by_row && self.read_before(facts.before, row_slots));
+                self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 row.put_stub(self.table, old.then_some(slots));
             }
             Op::Read | Op::Write | Op::Message => {
-                self.read_key(key_slots)?;
+                self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 let kept = row.put_row(self.table, slots)?;
@@ -105,6 +143,40 @@ impl<'r> Walking<'_, 'r> {
             }
         }
         Ok(Decoded::Change(change))
+    }
+
+    /// Encodes a row of an append table: of the after image, of the before image for a delete, of neither for a truncate.
+    fn append(
+        &mut self,
+        facts: &Facts<'r>,
+        op: Op,
+        flattened: bool,
+        key_slots: &mut Vec<Slot<'r>>,
+        row_slots: &mut [Slot<'r>],
+        row: &mut RowBuffer,
+    ) -> Result<(), Fault> {
+        match op {
+            Op::Delete if !flattened => {
+                self.read_before(facts.before, row_slots);
+            }
+            Op::Truncate => row_slots.fill(Slot::Absent),
+            Op::Delete | Op::Read | Op::Write | Op::Message => {}
+        }
+        if self.key.id != Id::None && !matches!(self.plan.key, KeyPlan::None) {
+            self.read_key(key_slots, row_slots)?;
+        }
+        let placed = Placed {
+            topic_id: self.topic_id,
+            partition: self.record.partition,
+            offset: self.record.offset,
+            // A flattened delete may tell itself by `__deleted` alone.
+            op: match facts.text(Fact::Op, self.scratch)? {
+                None if op == Op::Delete => Some("d"),
+                told => told,
+            },
+        };
+        let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
+        row.put_append(self.table, slots, &placed)
     }
 
     /// Whether the key is a configured one, which the row has in any case.
@@ -123,7 +195,7 @@ impl<'r> Walking<'_, 'r> {
         row: &mut RowBuffer,
     ) -> Result<Decoded, Fault> {
         row_slots.fill(Slot::Absent);
-        self.read_key(key_slots)?;
+        self.read_key(key_slots, row_slots)?;
         match row
             .put_key(self.table, Slots { key: key_slots, row: row_slots, scratch: self.scratch })
         {
@@ -136,16 +208,19 @@ impl<'r> Walking<'_, 'r> {
         row.put_stub(self.table, None);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.source_epoch, self.record.offset)?,
+            version: envelope::offset_version(self.record.offset)?,
             deleted_at: self.kafka_time().or(Some(0)),
             source_ts: self.kafka_time(),
+            own_time: false,
             has_kept: false,
             needs_base: false,
+            source: SourceNames::UNKNOWN,
+            sighting: None,
         }))
     }
 
     /// Walks the key; without one only a configured key can still be found in the row.
-    fn read_key(&mut self, slots: &mut Vec<Slot<'r>>) -> Result<(), Fault> {
+    fn read_key(&mut self, slots: &mut Vec<Slot<'r>>, row: &[Slot<'r>]) -> Result<(), Fault> {
         if self.key.id == Id::None {
             if self.key_is_in_row() {
                 return Ok(());
@@ -164,6 +239,13 @@ impl<'r> Walking<'_, 'r> {
             }
             KeyPlan::Json { names } => {
                 slots.resize(names.len(), Slot::Absent);
+                let mut role = Role::Row;
+                if self.role == Role::Maxwell {
+                    if !self.key.body.starts_with(b"{") {
+                        return self.copy_key(names, slots, row);
+                    }
+                    role = Role::MaxwellKey;
+                }
                 if names.len() == 1 && !self.key.body.starts_with(b"{") {
                     return self.read_bare_key(slots);
                 }
@@ -174,9 +256,10 @@ impl<'r> Walking<'_, 'r> {
                     scratch: self.scratch,
                     unknown: None,
                 };
-                let present = walk.read(self.key.body, Role::Row)?;
+                let present = walk.read(self.key.body, role)?;
                 if let Some(name) = walk.unknown
                     && !self.key_is_in_row()
+                    && self.table.append.is_empty()
                 {
                     return Err(Fault::blocked(
                         Code::KeyMismatch,
@@ -191,6 +274,47 @@ impl<'r> Walking<'_, 'r> {
             }
         };
         if present { Ok(()) } else { Err(disagree("key")) }
+    }
+
+    /// What Maxwell's `type` asks for.
+    fn maxwell_type(&self, facts: &Facts<'r>) -> Result<Type, Fault> {
+        let invalid =
+            |what| Fault::poison(Code::EnvelopeInvalid, format!("read maxwell record: {what}"));
+        let text = facts.text(Fact::Op, self.scratch)?.ok_or_else(|| invalid("type is missing"))?;
+        let ty = maxwell::type_of(text)?;
+        if matches!(ty, Type::Row(_)) && !facts.after {
+            return Err(invalid("data is missing"));
+        }
+        if let (Type::Row(_), Image::At(old), KeyPlan::Json { names }) =
+            (ty, facts.before, &self.plan.key)
+            && maxwell::has_any(old, names)?
+        {
+            return Err(Fault::poison(
+                Code::KeyChanged,
+                format!(
+                    "an update moved a row of {} to another key; the row of the old key has to be marked by hand",
+                    self.table.shape.table
+                ),
+            ));
+        }
+        Ok(ty)
+    }
+
+    /// The key columns as the row has them.
+    fn copy_key(
+        &self,
+        names: &[Box<str>],
+        slots: &mut [Slot<'r>],
+        row: &[Slot<'r>],
+    ) -> Result<(), Fault> {
+        let ValuePlan::Untyped { names: columns } = &self.plan.value else {
+            return Err(disagree("key"));
+        };
+        for (slot, name) in slots.iter_mut().zip(names) {
+            let place = columns.iter().position(|column| column == name);
+            *slot = place.and_then(|place| row.get(place)).copied().unwrap_or(Slot::Absent);
+        }
+        Ok(())
     }
 
     /// A key that is one value and no object: it is the table's only key column.
@@ -212,6 +336,7 @@ impl<'r> Walking<'_, 'r> {
             ValuePlan::Avro { datum, .. } => {
                 return datum.read_all(self.value.body, &mut Sink { facts, row });
             }
+            ValuePlan::Json { .. } if self.role == Role::Maxwell => return Err(disagree("value")),
             ValuePlan::Json { names, flattened } => (names, json_role(*flattened), true),
             ValuePlan::Untyped { names } => (names, self.role, false),
         };

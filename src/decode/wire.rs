@@ -60,17 +60,19 @@ pub fn frame(part: Part, bytes: Option<&[u8]>, format: Format) -> Result<Framed<
             Code::Undecodable,
             format!("decode {}: it has no bytes but is not null", part.as_str()),
         )),
-        [0, rest @ ..] if format != Format::Json => match rest.split_first_chunk::<4>() {
-            Some((id, body)) => Ok(Framed::Avro { id: u32::from_be_bytes(*id), body }),
-            None => Err(Fault::poison(
-                Code::Undecodable,
-                format!(
-                    "decode {}: {} bytes are too short for a schema id",
-                    part.as_str(),
-                    bytes.len()
-                ),
-            )),
-        },
+        [0, rest @ ..] if !matches!(format, Format::Json | Format::Maxwell) => {
+            match rest.split_first_chunk::<4>() {
+                Some((id, body)) => Ok(Framed::Avro { id: u32::from_be_bytes(*id), body }),
+                None => Err(Fault::poison(
+                    Code::Undecodable,
+                    format!(
+                        "decode {}: {} bytes are too short for a schema id",
+                        part.as_str(),
+                        bytes.len()
+                    ),
+                )),
+            }
+        }
         [first, ..] if format != Format::Avro && starts_json(*first) => {
             let text = bytes.trim_ascii();
             Ok(if text == b"null" { Framed::Nothing } else { Framed::Json(text) })
@@ -93,9 +95,9 @@ fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
         (Format::Auto | Format::Avro, 1) => {
             format!("decode {part}: first byte 0x01 is a schema id as GUID, which is not supported")
         }
-        (Format::Json, 0) => format!(
-            "decode {part}: first byte 0x00 means Avro, but the route says format = \"json\""
-        ),
+        (Format::Json | Format::Maxwell, 0) => {
+            format!("decode {part}: first byte 0x00 means Avro, but the route says that it is JSON")
+        }
         (Format::Avro, b) if starts_json(b) => {
             format!(
                 "decode {part}: first byte 0x{b:02x} means JSON, but the route says format = \"avro\""

@@ -6,6 +6,8 @@
 //!   rows of another.
 //! - A snapshot's position names its lineage. Where a partition has no snapshot rows, the source time decides: the
 //!   latest epoch that had begun by then.
+//! - A partition that sees a source for the first time (it was empty, or was added later) begins in the epoch that its
+//!   first record belongs to by the same two marks, and not in epoch 0: a key that moved there would be behind its row.
 
 use super::lineage::Signal;
 
@@ -58,9 +60,16 @@ impl Epochs {
     pub fn enter(&mut self, current: u32, signal: Signal, source_ts: Option<i64>) -> Entered {
         let position = match signal {
             Signal::Snapshot { position } => Some(position),
-            Signal::FreshOffsets | Signal::PositionsFell => None,
+            Signal::FirstSeen { snapshot } => {
+                return Entered { number: self.begin(snapshot, source_ts), raised: false };
+            }
+            Signal::FreshOffsets | Signal::PositionsFell | Signal::Header { .. } => None,
         };
-        if let Some(at) = self.join(current, position, source_ts) {
+        let joined = match signal {
+            Signal::Header { epoch } => self.0.iter().position(|known| known.number == epoch),
+            _ => self.join(current, position, source_ts),
+        };
+        if let Some(at) = joined {
             let epoch = &mut self.0[at];
             epoch.snapshot = epoch.snapshot.or(position);
             epoch.since = match (epoch.since, source_ts) {
@@ -69,9 +78,23 @@ impl Epochs {
             };
             return Entered { number: epoch.number, raised: false };
         }
-        let number = self.highest().max(current) + 1;
+        let number = match signal {
+            Signal::Header { epoch } => epoch,
+            _ => self.highest().max(current).saturating_add(1),
+        };
         self.0.push(Epoch { number, snapshot: position, since: source_ts });
+        self.0.sort_by_key(|epoch| epoch.number);
         Entered { number, raised: true }
+    }
+
+    /// The epoch of a partition's first record: that of its snapshot, else the latest that had begun at its time. Without
+    /// a time, the latest.
+    #[must_use]
+    pub fn begin(&self, snapshot: Option<u64>, source_ts: Option<i64>) -> u32 {
+        let begun = |epoch: &&Epoch| source_ts.is_none() || epoch.since <= source_ts;
+        let same = |epoch: &&Epoch| snapshot.is_some() && epoch.snapshot == snapshot;
+        let found = self.0.iter().find(same).or_else(|| self.0.iter().rfind(begun));
+        found.map_or(0, |epoch| epoch.number)
     }
 
     /// Place of the epoch above `current` that the moment belongs to.

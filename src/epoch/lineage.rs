@@ -38,6 +38,16 @@ pub enum Signal {
     FreshOffsets,
     /// A commit position below an earlier one, at a later time (S3).
     PositionsFell,
+    /// The first record of the source in this partition, while the source is past epoch 0.
+    FirstSeen {
+        /// Position of the initial snapshot, if the record is a row of one.
+        snapshot: Option<u64>,
+    },
+    /// The record's own header says so (`[guard] epoch_header`), and it knows best.
+    Header {
+        /// The epoch that it names.
+        epoch: u32,
+    },
 }
 
 impl Signal {
@@ -48,6 +58,8 @@ impl Signal {
             Self::Snapshot { .. } => "snapshot",
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
+            Self::FirstSeen { .. } => "first_seen",
+            Self::Header { .. } => "header",
         }
     }
 }

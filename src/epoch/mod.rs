@@ -7,6 +7,9 @@
 
 pub mod epochs;
 pub mod lineage;
+pub mod stored;
+#[cfg(test)]
+mod tests;
 pub mod tracker;
 
 pub use epochs::{Entered, Epoch, Epochs};

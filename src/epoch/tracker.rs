@@ -1,5 +1,6 @@
 //! Which source epoch each record of one partition belongs to.
 
+use super::epochs::Epochs;
 use super::lineage::{Lineage, Sighting, Signal};
 
 /// From `offset` on, records of `source` belong to `epoch`: one row of `silversink.source_epoch_start`.
@@ -35,6 +36,8 @@ pub struct Tracker {
     lineages: Vec<(String, Lineage)>,
     /// In order of offset.
     starts: Vec<Start>,
+    /// The epochs of sources that are past epoch 0.
+    epochs: Vec<(String, Epochs)>,
 }
 
 impl Tracker {
@@ -42,8 +45,14 @@ impl Tracker {
     /// down for this incarnation of the partition.
     #[must_use]
     pub fn new(lineages: Vec<(String, Lineage)>, mut starts: Vec<Start>) -> Self {
-        starts.sort_by_key(|start| start.offset);
-        Self { lineages, starts }
+        starts.sort_by_key(|start| (start.offset, start.epoch));
+        Self { lineages, starts, epochs: Vec::new() }
+    }
+
+    /// What is known of a source's epochs, for partitions that have not seen it yet.
+    pub fn learn(&mut self, source: &str, epochs: Epochs) {
+        self.epochs.retain(|(name, _)| name != source);
+        self.epochs.push((source.to_owned(), epochs));
     }
 
     /// The lineages after the records placed so far, to be stored with the position.
@@ -52,22 +61,31 @@ impl Tracker {
         &self.lineages
     }
 
+    /// Reading goes on from the position that these lineages were stored with. The starts stay.
+    pub fn rewind(&mut self, lineages: Vec<(String, Lineage)>) {
+        self.lineages = lineages;
+    }
+
     /// Places the record at `offset`; offsets only grow. What is written down comes before what the record itself tells.
-    pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
-        let written = self.written(source, offset);
-        let lineage = match self.lineages.iter().position(|(name, _)| name == source) {
-            Some(at) => &mut self.lineages[at].1,
-            None => {
-                self.lineages.push((source.to_owned(), Lineage::new(written.unwrap_or(0))));
-                let Some((_, lineage)) = self.lineages.last_mut() else { return Placed::In(0) };
-                lineage
-            }
-        };
-        if let Some(epoch) = written
-            && epoch > lineage.epoch
+    /// `source_ts` is the record's source time, microseconds since 2000-01-01.
+    pub fn place_at(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Placed {
+        if !self.epochs.is_empty()
+            && let Some(signal) = self.first_seen(source, seen, source_ts)
         {
-            *lineage = Lineage::new(epoch);
+            return Placed::StartsOver { current: 0, signal };
         }
+        self.place(source, offset, seen)
+    }
+
+    /// As [`Tracker::place_at`], where the epochs of other partitions are not known.
+    pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
+        let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
             if let Some(signal) = lineage.judge(seen) {
                 return Placed::StartsOver { current: lineage.epoch, signal };
@@ -77,8 +95,78 @@ impl Tracker {
         Placed::In(lineage.epoch)
     }
 
+    /// As [`Tracker::place`], for a record that names its epoch itself: its signals are not asked. An epoch below the
+    /// current one is a late record of that epoch and tells nothing about the current one.
+    pub fn place_declared(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        epoch: u32,
+    ) -> Placed {
+        let lineage = self.lineage(source, offset);
+        let current = lineage.epoch;
+        if epoch > current {
+            return Placed::StartsOver { current, signal: Signal::Header { epoch } };
+        }
+        if epoch == current
+            && let Some(seen) = seen
+        {
+            lineage.note(seen);
+        }
+        Placed::In(epoch)
+    }
+
+    /// The epoch of a record that tells no source (a null value): the highest that any source has at `offset`.
+    #[must_use]
+    pub fn highest(&self, offset: i64) -> u32 {
+        let lineages = self.lineages.iter().map(|(_, lineage)| lineage.epoch);
+        let before = self.starts.partition_point(|start| start.offset <= offset);
+        lineages.chain(self.starts[..before].iter().map(|start| start.epoch)).max().unwrap_or(0)
+    }
+
+    /// Whether a source that this partition has not seen yet is past epoch 0 here. A start further on means that it was
+    /// seen, and was in epoch 0 before.
+    fn first_seen(
+        &self,
+        source: &str,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Option<Signal> {
+        if self.lineages.iter().any(|(name, _)| name == source)
+            || self.starts.iter().any(|start| start.source == source)
+        {
+            return None;
+        }
+        let (_, epochs) = self.epochs.iter().find(|(name, _)| name == source)?;
+        let initial =
+            seen.filter(|seen| seen.read && !seen.incremental && seen.commit_position.is_none());
+        let snapshot = initial.map(|seen| seen.change_position);
+        (epochs.begin(snapshot, source_ts) > 0).then_some(Signal::FirstSeen { snapshot })
+    }
+
+    /// What is known of a source, once the record at `offset` is reached.
+    fn lineage(&mut self, source: &str, offset: i64) -> &mut Lineage {
+        let written = self.written(source, offset);
+        let at = match self.lineages.iter().position(|(name, _)| name == source) {
+            Some(at) => at,
+            None => {
+                self.lineages.push((source.to_owned(), Lineage::new(written.unwrap_or(0))));
+                self.lineages.len() - 1
+            }
+        };
+        let lineage = &mut self.lineages[at].1;
+        if let Some(epoch) = written
+            && epoch > lineage.epoch
+        {
+            *lineage = Lineage::new(epoch);
+        }
+        lineage
+    }
+
     /// From `offset` on the source is in `epoch`, which has been written down.
     pub fn enter(&mut self, source: &str, offset: i64, epoch: u32) {
+        self.starts.retain(|start| start.source != source || start.offset != offset);
         let start = Start { source: source.to_owned(), offset, epoch };
         let at = self.starts.partition_point(|other| other.offset <= offset);
         self.starts.insert(at, start);

@@ -1,6 +1,6 @@
 //! What the change would do: merged for real, in a transaction that is rolled back.
 
-use super::steps::{Asked, verdict_of};
+use super::steps::{Asked, is_missing, verdict_of};
 use super::{Explanation, Outcome, Silver, Verdict};
 use crate::batch::arena::{Arena, Incoming, SealedRange};
 use crate::batch::{Batch, Kind, OffsetRange};
@@ -26,7 +26,7 @@ pub(super) async fn rehearse(
     }
     let floor = asked.destination.truncate_floor(table).await;
     let floor = match floor {
-        Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => None,
+        Err(fault) if is_missing(&fault) => None,
         floor => floor?,
     };
     if change.kind == ChangeKind::Truncate {
@@ -113,6 +113,7 @@ fn batch_of(
         version: change.version,
         deleted_at: change.deleted_at,
         source_ts: change.source_ts,
+        own_time: change.own_time,
         kept: &row.kept,
         needs_base: change.needs_base,
         slot: 0,
@@ -129,6 +130,7 @@ fn batch_of(
         folded: 0,
         skipped: 0,
         dead_lettered: 0,
+        lineage: None,
     };
     arena.seal(1, vec![SealedRange { slot: 0, range }])
 }

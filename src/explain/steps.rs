@@ -76,6 +76,11 @@ fn is_outage(fault: &Fault) -> bool {
     fault.class == Class::Transient && fault.code != Code::PostgresConflict
 }
 
+/// A pipeline that never ran has no bookkeeping tables.
+pub(super) fn is_missing(fault: &Fault) -> bool {
+    matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000"))
+}
+
 fn begin(record: &OwnedRecord) -> Explanation {
     Explanation {
         record: Record {
@@ -102,10 +107,8 @@ fn begin(record: &OwnedRecord) -> Explanation {
 
 async fn position(asked: &Asked<'_>) -> Result<Option<Position>, Fault> {
     let at = &asked.record.at;
-    let missing = |fault: &Fault| matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000"));
     let rows = match asked.destination.positions(&asked.config.name).await {
-        // A pipeline that never ran has no bookkeeping tables.
-        Err(fault) if missing(&fault) => return Ok(None),
+        Err(fault) if is_missing(&fault) => return Ok(None),
         rows => rows?,
     };
     let latest =
@@ -233,7 +236,7 @@ async fn judge(
     let mut shape = None;
     // A second time, once the plan is there.
     for _ in 0..2 {
-        match decoder.decode(&raw, &mut scratch, &mut row, 0) {
+        match decoder.decode(&raw, &mut scratch, &mut row) {
             Decoded::NeedsPlan(need) => {
                 match plan_for(asked, &routed.table, &overrides, &need, told).await? {
                     Planned::Verdict(verdict) => return Ok(verdict),
@@ -252,7 +255,9 @@ async fn judge(
                 });
             }
             Decoded::Poison(fault) => return Ok(verdict_of(&fault)),
-            Decoded::Change(change) => {
+            Decoded::Change(mut change) => {
+                let epoch = source_epoch(asked, decoder.source(change.source)).await?;
+                change.version = change.version.in_epoch(epoch);
                 told.version = Some(change.version.into());
                 let Some(shape) = shape else { break };
                 return rehearse(asked, &routed.table, shape, &change, &row, told).await;
@@ -260,6 +265,23 @@ async fn judge(
         }
     }
     Ok(stops(Code::Internal, "the decoder asks for a plan again".to_owned(), "report this"))
+}
+
+/// The source epoch that is written down for the record's place. An epoch that starts with this very record and was not
+/// seen by a worker yet is not known here.
+async fn source_epoch(asked: &Asked<'_>, source: &str) -> Result<u32, Fault> {
+    let at = &asked.record.at;
+    let starts = match asked.destination.source_epochs(&asked.config.name).await {
+        Err(fault) if is_missing(&fault) => return Ok(0),
+        answer => answer?.1,
+    };
+    let here = starts.iter().filter(|start| {
+        start.source == source
+            && start.topic == at.topic
+            && start.partition == at.partition
+            && start.start_offset <= at.offset
+    });
+    Ok(here.map(|start| start.epoch).max().unwrap_or(0))
 }
 
 enum Planned {

@@ -1,7 +1,9 @@
 //! Claims: raising the fence, reading where to start, recording starts and stops (I6).
 
 use super::bookkeeping::finish;
+use super::epochs::{all_epochs, starts_of};
 use super::{Destination, sqlstate};
+use crate::epoch::{Epochs, Lineage, Start, stored};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::ledger;
 use crate::table::TableName;
@@ -38,6 +40,12 @@ pub struct Claimed {
     /// Another topic id under which this topic and partition has a position: the topic was deleted and created again
     /// (or, when one of the two is nil, the broker did not tell ids then or now).
     pub other_incarnation: Option<Uuid>,
+    /// What was known of the sources at the stored position.
+    pub lineages: Vec<(String, Lineage)>,
+    /// Where source epochs start in this incarnation of the partition.
+    pub starts: Vec<Start>,
+    /// The epochs of every source of the pipeline.
+    pub epochs: Vec<(String, Epochs)>,
 }
 
 /// A stored position.
@@ -153,7 +161,20 @@ impl Destination {
                         ],
                     )
                     .await?;
+                let starts =
+                    starts_of(&tx, pipeline, &keys.topics, &keys.topic_ids, &keys.partitions)
+                        .await?;
+                let lineages = claimed
+                    .iter()
+                    .map(|row| row.try_get(6))
+                    .collect::<Result<Vec<Option<String>>, _>>()?;
                 let mut claimed = claimed.iter().map(claimed_row).collect::<Result<Vec<_>, _>>()?;
+                for (topic, partition, start) in starts {
+                    let of = |c: &&mut Claimed| c.topic == topic && c.partition == partition;
+                    if let Some(claimed) = claimed.iter_mut().find(of) {
+                        claimed.starts.push(start);
+                    }
+                }
                 for row in &others {
                     let (topic, partition): (&str, i32) = (row.try_get(0)?, row.try_get(1)?);
                     let id: Uuid = row.try_get(2)?;
@@ -163,12 +184,29 @@ impl Destination {
                         c.other_incarnation = Some(id);
                     }
                 }
-                Ok(claimed)
+                let epochs = all_epochs(&tx, pipeline).await?;
+                claimed.iter_mut().for_each(|claimed| claimed.epochs.clone_from(&epochs));
+                Ok((claimed, lineages))
             }
             .await;
             finish(tx, made).await
         };
-        self.ask(&doing, work).await.map_err(raced)
+        let (mut claimed, lineages) = self.ask(&doing, work).await.map_err(raced)?;
+        for (claimed, text) in claimed.iter_mut().zip(lineages) {
+            claimed.lineages = match text.as_deref().map_or(Ok(Vec::new()), stored::from_text) {
+                Ok(lineages) => lineages,
+                Err(error) => {
+                    let (topic, partition) = (&claimed.topic, claimed.partition);
+                    let text = format!("{doing}: the lineage of {topic}-{partition}: {error}");
+                    return Err(Fault::blocked(
+                        Code::Internal,
+                        text,
+                        "set lineage to null in silversink.position; a new source epoch is then only found by what follows",
+                    ));
+                }
+            };
+        }
+        Ok(claimed)
     }
 
     async fn terminate_holders(&self, pipeline: &str, asks: &[ClaimAsk]) -> Result<i64, Fault> {
@@ -290,6 +328,9 @@ fn claimed_row(row: &Row) -> Result<Claimed, tokio_postgres::Error> {
         owner_epoch: row.try_get(3)?,
         stored: next_offset.map(|next_offset| StoredPosition { next_offset, leader_epoch }),
         other_incarnation: None,
+        lineages: Vec::new(),
+        starts: Vec::new(),
+        epochs: Vec::new(),
     })
 }
 

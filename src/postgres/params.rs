@@ -18,6 +18,7 @@ pub(super) struct Ranges<'b> {
     pub(super) folded: Vec<i64>,
     pub(super) skipped: Vec<i64>,
     pub(super) letters: Vec<i64>,
+    pub(super) lineages: Vec<Option<&'b str>>,
 }
 
 impl<'b> Ranges<'b> {
@@ -34,6 +35,7 @@ impl<'b> Ranges<'b> {
             fields.folded.push(count(range.folded)?);
             fields.skipped.push(count(range.skipped)?);
             fields.letters.push(count(range.dead_lettered)?);
+            fields.lineages.push(range.lineage.as_deref());
         }
         Ok(fields)
     }

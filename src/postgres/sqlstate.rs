@@ -11,6 +11,7 @@ pub(super) fn classify(sqlstate: &str) -> (Class, Code) {
     let class = sqlstate.get(..2).unwrap_or_default();
     match (class, sqlstate) {
         (_, settle::FENCED) => (Class::Fenced, Code::Fenced),
+        (_, settle::CONTRADICTED) => (Class::Blocked, Code::OrderContradicted),
         (_, settle::ROW_COUNT_MISMATCH) => (Class::Blocked, Code::RowCountMismatch),
         (_, settle::WITHOUT_BASE) => (Class::Poison, Code::UnchangedWithoutBase),
         // A malformed COPY stream is ours, not the record's.

@@ -6,11 +6,14 @@ use super::params::{Letters, Ranges, count};
 use super::stages::{Stage, has_partial, variant};
 use super::{Limits, session, sqlstate};
 use crate::batch::{Applied, Batch, Settled};
+use crate::config::Tripwire;
 use crate::fault::{Class, Code, Fault};
+use crate::record::Coordinates;
 use crate::sql::ledger;
-use crate::sql::merge::CREATE_COUNTER;
+use crate::sql::merge::CREATE_COUNTERS;
 use crate::sql::settle::{self, Backend};
 use crate::table::TableName;
+use crate::version::Version;
 use bytes::Bytes;
 use futures::SinkExt;
 use std::pin::pin;
@@ -54,7 +57,7 @@ impl Writer {
             target.open().await.map_err(|e| target.fault(&e, false))?;
         let doing = format!("opening a writer's session at {}", target.name());
         let settings = format!(
-            "{}; {}; {CREATE_COUNTER}",
+            "{}; {}; {CREATE_COUNTERS}",
             session::settings(limits),
             session::WRITER_SETTINGS
         );
@@ -127,7 +130,7 @@ impl Writer {
             && fault.sqlstate.as_deref() == Some(settle::ALREADY)
         {
             self.busy = false;
-            return Ok(Applied { ranges: Vec::new(), already: true });
+            return Ok(Applied { already: true, ..Applied::default() });
         }
         match result {
             Ok(known) => {
@@ -167,7 +170,9 @@ impl Writer {
             return Ok(Err(internal(doing, "a stage has no settle function")));
         };
         let stage = merging.and_then(|shape| self.stages.iter().find(|s| s.shape == *shape));
-        let explain = |error: &Error| explain(doing, error, stage);
+        let explain = |error: &Error| {
+            contradiction(batch, error).unwrap_or_else(|| explain(doing, error, stage))
+        };
 
         let copying = if batch.rows.is_empty() { None } else { stage };
         let sink = match copying {
@@ -195,6 +200,7 @@ impl Writer {
         let version = version.as_ref().map(<[u8; 37]>::as_slice);
         let at = batch.truncate.map(|t| t.at);
         let letters = Letters::of(&batch.letters);
+        let strict = batch.tripwire.map(|tripwire| tripwire == Tripwire::Stop);
 
         let flight = async {
             let begin =
@@ -208,7 +214,7 @@ impl Writer {
             let mut staged = pin!(staged);
             // The rows must be on their way before what follows them; their answer is waited for together with the rest.
             let letters = self.insert_letters(pipeline, table, &letters);
-            let params: [&(dyn ToSql + Sync); 14] = [
+            let params: [&(dyn ToSql + Sync); 16] = [
                 &pipeline,
                 &ranges.topics,
                 &ranges.topic_ids,
@@ -223,6 +229,8 @@ impl Writer {
                 &offered,
                 &version,
                 &at,
+                &ranges.lineages,
+                &strict,
             ];
             let settled = self.client.query_one(&settle, &params);
             let commit = self.client.batch_execute("COMMIT");
@@ -231,7 +239,9 @@ impl Writer {
         let (begun, staged, lettered, settled, committed) = limits.wait(doing, flight).await?;
         let settled = first_error([begun.err(), staged.err(), lettered.err()], settled);
         match settled.and_then(|row| committed.map(|()| row)) {
-            Ok(row) => Ok(read_counts(&row).map_err(|e| sqlstate::fault(doing, &e))),
+            Ok(row) => {
+                Ok(read_counts(&row, strict.is_some()).map_err(|e| sqlstate::fault(doing, &e)))
+            }
             Err(error) if error.as_db_error().is_none() => Err(explain(&error)),
             Err(error) => Ok(Err(explain(&error))),
         }
@@ -314,6 +324,26 @@ pub(super) fn explain(doing: &str, error: &Error, stage: Option<&Stage>) -> Faul
     fault.with_hint("drop the unique index, or make it partial over live rows")
 }
 
+/// The settle function found a row that contradicts the order; its detail names the row and the target's version.
+fn contradiction(batch: &Batch, error: &Error) -> Option<Fault> {
+    let db = error.as_db_error().filter(|db| db.code().code() == settle::CONTRADICTED)?;
+    let (row, version) = db.detail()?.split_once(':')?;
+    let row = batch.rows.get(row.parse::<usize>().ok()?)?;
+    let range = batch.ranges.get(usize::from(row.range))?;
+    let at = Coordinates {
+        topic: range.topic.clone(),
+        partition: range.partition,
+        offset: i64::try_from(row.version.parts().kafka_offset).ok()?,
+    };
+    let fault = crate::batch::contradicted(
+        &batch.shape.as_ref()?.table,
+        &at,
+        row.version,
+        Version::from_hex(version)?,
+    );
+    Some(fault.with_sqlstate(settle::CONTRADICTED))
+}
+
 /// The first thing that failed is the cause; what came after it only found the transaction aborted.
 fn first_error<T, const N: usize>(
     earlier: [Option<Error>; N],
@@ -325,16 +355,18 @@ fn first_error<T, const N: usize>(
     }
 }
 
-fn read_counts(row: &Row) -> Result<Applied, Error> {
+fn read_counts(row: &Row, times_count: bool) -> Result<Applied, Error> {
     let applied: Vec<i64> = row.try_get(0)?;
     let superseded: Vec<i64> = row.try_get(1)?;
+    let contradicted: i64 = row.try_get(2)?;
     let whole = |n: i64| u64::try_from(n).unwrap_or(0);
+    let contradicted = if times_count { whole(contradicted) } else { 0 };
     let ranges = applied
         .into_iter()
         .zip(superseded)
         .map(|(a, s)| Settled { applied: whole(a), superseded: whole(s) })
         .collect();
-    Ok(Applied { ranges, already: false })
+    Ok(Applied { ranges, contradicted, already: false })
 }
 
 pub(super) fn internal(doing: &str, what: &str) -> Fault {

@@ -242,7 +242,7 @@ async fn look(
 }
 
 fn decode(decoder: &mut TopicDecoder, record: &OwnedRecord) -> Decoded {
-    decoder.decode(&record.as_raw(), &mut Scratch::default(), &mut RowBuffer::default(), 0)
+    decoder.decode(&record.as_raw(), &mut Scratch::default(), &mut RowBuffer::default())
 }
 
 /// What stops the lane at this record, if its table lacks something.

@@ -1,5 +1,7 @@
 //! The bookkeeping schema `silversink`: its tables, and the statements on positions, letters and table owners.
 
+use super::epochs;
+
 /// Name of the schema (design section 15).
 pub const SCHEMA: &str = "silversink";
 
@@ -9,16 +11,20 @@ pub const LOCK_KEY: i64 = 0x0073_696c_7665_7200;
 /// Counts the objects of [`CREATE`] that exist; [`OBJECTS`] means nothing is to do.
 pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relkind = 'r' \
-    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'schema_change', 'source_schema')) \
+    AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'schema_change', 'source_schema', \
+    'source_epoch', 'source_epoch_start')) \
+  + (SELECT count(*) FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE n.nspname = 'silversink' AND c.relname = 'position' AND a.attname = 'lineage' AND NOT a.attisdropped) \
   + (SELECT count(*) FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
     WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 7;
+pub const OBJECTS: i64 = 10;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 8] = [
+pub const CREATE: [&str; 11] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -108,6 +114,9 @@ pub const CREATE: [&str; 8] = [
   column_types text[] NOT NULL,
   PRIMARY KEY (pipeline, topic, schema_name, table_name, fingerprint)
 )",
+    epochs::CREATE_EPOCH,
+    epochs::CREATE_START,
+    epochs::ADD_LINEAGE,
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
   OUT kafka_offset numeric) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
@@ -129,7 +138,7 @@ pub const CLAIM: &str = "INSERT INTO silversink.position AS p \
   ON CONFLICT ON CONSTRAINT position_pkey DO UPDATE SET owner_epoch = p.owner_epoch + 1, owner = excluded.owner, \
     schema_name = coalesce(excluded.schema_name, p.schema_name), \
     table_name = coalesce(excluded.table_name, p.table_name), claimed_at = now(), updated_at = now() \
-  RETURNING p.topic, p.topic_id, p.partition, p.owner_epoch, p.next_offset, p.leader_epoch";
+  RETURNING p.topic, p.topic_id, p.partition, p.owner_epoch, p.next_offset, p.leader_epoch, p.lineage::text";
 
 /// Rows of the same topic name and partition under another topic id, the latest first. `$1` pipeline, arrays `$2` topic,
 /// `$3` topic id, `$4` partition.
@@ -151,13 +160,14 @@ pub const TERMINATE_HOLDERS: &str = "SELECT count(*) FILTER (WHERE pg_catalog.pg
     OR b.application_name LIKE 'silversink%')) AS h";
 
 /// Sets the start of claimed partitions, fenced. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition, `$5`
-/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason. Counts start over where the start is new.
+/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason. Counts and lineages start over where the start is new.
 pub const BEGIN_AT: &str = "UPDATE silversink.position AS p SET next_offset = b.start, \
     start_offset = CASE WHEN b.fresh OR p.start_offset IS NULL THEN b.start ELSE p.start_offset END, \
     applied = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.applied END, \
     superseded = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.superseded END, \
     skipped = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.skipped END, \
     dead_lettered = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.dead_lettered END, \
+    lineage = CASE WHEN b.fresh OR p.start_offset IS NULL THEN NULL ELSE p.lineage END, \
     state = 'running', reason = b.reason, updated_at = now() \
   FROM unnest($2, $3, $4, $5, $6, $7, $8) AS b(topic, topic_id, part, epoch, start, fresh, reason) \
   WHERE p.pipeline = $1 AND p.topic = b.topic AND p.topic_id = b.topic_id AND p.partition = b.part \

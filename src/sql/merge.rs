@@ -5,6 +5,8 @@
 //!   statement does nothing but call `nextval` on a session-temporary sequence, which is not logged.
 //! - Two variants: `Fast` for whole rows and deletes, `Full` when a batch holds partial rows or bare tombstones. The
 //!   column-wise CASE of `Full` is only paid for by batches that need it.
+//! - The tripwire looks at superseded rows only, and first at the two source times: in a replay no superseded row is later
+//!   than its target, so it costs one comparison each.
 
 use super::{ident, stage};
 use crate::table::TableShape;
@@ -33,11 +35,15 @@ impl Variant {
 /// The session's counter of superseded rows.
 pub const COUNTER: &str = "pg_temp.silversink_superseded";
 
-/// `CREATE TEMPORARY SEQUENCE` of [`COUNTER`]. Cached values cost less, and stay without gaps: no other session sees it.
-pub const CREATE_COUNTER: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000";
+/// The session's counter of rows that contradict the order.
+pub const CONTRADICTIONS: &str = "pg_temp.silversink_contradicted";
 
-const COUNT: &str =
-    "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0 THEN DO NOTHING";
+/// `CREATE TEMPORARY SEQUENCE` of both. Cached values cost less, and stay without gaps: no other session sees them.
+pub const CREATE_COUNTERS: &str = "CREATE TEMPORARY SEQUENCE silversink_superseded CACHE 1000; \
+  CREATE TEMPORARY SEQUENCE silversink_contradicted CACHE 1000";
+
+const COUNTED: &str =
+    "pg_catalog.nextval('pg_temp.silversink_superseded'::pg_catalog.regclass) > 0";
 
 /// The MERGE from stage `number` into the shape's table.
 #[must_use]
@@ -80,9 +86,14 @@ pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
             version = names.version,
         ));
     }
-    when(format!("MATCHED AND {COUNT}"));
+    when(format!(
+        "MATCHED AND CASE WHEN {} THEN pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass) > 0 \
+         AND {COUNTED} ELSE false END THEN DO NOTHING",
+        contradicts(&names)
+    ));
+    when(format!("MATCHED AND {COUNTED} THEN DO NOTHING"));
     if full {
-        when(format!("NOT MATCHED AND s._kind = 't' AND {COUNT}"));
+        when(format!("NOT MATCHED AND s._kind = 't' AND {COUNTED} THEN DO NOTHING"));
         when("NOT MATCHED AND s._kind = 'p' AND s._needs_base THEN DO NOTHING".to_owned());
     }
     when(format!("NOT MATCHED THEN {}", insert(shape, &names)));
@@ -136,6 +147,35 @@ pub fn rows_of_stage(shape: &TableShape, number: u32) -> String {
         stage::name(number),
         ident::table(&shape.table),
         stage::same_key(shape)
+    )
+}
+
+/// The first staged row that contradicts the order: its index, a colon, and the target's version in hexadecimal.
+#[must_use]
+pub fn first_contradiction(shape: &TableShape, number: u32) -> String {
+    let names = Names::of(shape);
+    format!(
+        "SELECT s._row::pg_catalog.text || ':' || pg_catalog.encode(t.{version}, 'hex') FROM {stage} AS s JOIN {target} AS t \
+         ON {key} WHERE {contradicts} ORDER BY s._row LIMIT 1",
+        version = names.version,
+        stage = stage::name(number),
+        target = ident::table(&shape.table),
+        key = stage::same_key(shape),
+        contradicts = contradicts(&names),
+    )
+}
+
+/// A streamed change that came behind a streamed change of the same source epoch, is later by the source's clock, and has
+/// a lower version ([`Version::is_late_below`]): either its version or the target's is wrong.
+fn contradicts(names: &Names) -> String {
+    let (phase, offset) = (Version::PHASE_AT, Version::OFFSET_AT + 1);
+    format!(
+        "s._source_ts > t.{source_ts} AND s._version < t.{version} AND s._kind <> 't' \
+         AND pg_catalog.get_byte(s._version, {phase}) = 1 AND pg_catalog.get_byte(t.{version}, {phase}) = 1 \
+         AND pg_catalog.substr(s._version, 1, 4) = pg_catalog.substr(t.{version}, 1, 4) \
+         AND pg_catalog.substr(s._version, {offset}) > pg_catalog.substr(t.{version}, {offset})",
+        source_ts = names.source_ts,
+        version = names.version,
     )
 }
 

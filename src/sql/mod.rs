@@ -3,6 +3,7 @@
 pub mod alteration;
 pub mod catalogue;
 pub mod ddl;
+pub mod epochs;
 pub mod ident;
 pub mod ledger;
 pub mod merge;

@@ -9,7 +9,7 @@
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
 use super::ident;
-use super::merge::{self, COUNTER, Names, Variant};
+use super::merge::{self, CONTRADICTIONS, COUNTER, Names, Variant};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 
@@ -21,6 +21,9 @@ pub const ROW_COUNT_MISMATCH: &str = "SS002";
 pub const ALREADY: &str = "SS003";
 /// SQLSTATE raised when partial rows have no base (I9).
 pub const WITHOUT_BASE: &str = "SS004";
+
+/// SQLSTATE raised when a row contradicts the order; the detail is that of [`merge::first_contradiction`].
+pub const CONTRADICTED: &str = "SS005";
 
 /// The backend that will run the function; it is recorded beside the positions for whoever has to end it.
 #[derive(Clone, Debug)]
@@ -55,7 +58,7 @@ pub fn name(merging: Option<Merging<'_>>) -> String {
 #[must_use]
 pub fn call(merging: Option<Merging<'_>>) -> String {
     format!(
-        "SELECT v_applied, v_superseded FROM pg_temp.{}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        "SELECT v_applied, v_superseded, v_contradicted FROM pg_temp.{}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         name(merging)
     )
 }
@@ -68,7 +71,9 @@ pub fn drop(merging: Option<Merging<'_>>) -> String {
 
 /// `CREATE FUNCTION`. Parameters: `$1` pipeline, then one array entry per range: `$2` topic, `$3` topic id, `$4`
 /// partition, `$5` owner epoch, `$6` expected position, `$7` next position, `$8` changes, `$9` folded, `$10` skipped,
-/// `$11` dead-lettered; `$12` rows offered, `$13` truncate version, `$14` truncate time (microseconds since 2000).
+/// `$11` dead-lettered; `$12` rows offered, `$13` truncate version, `$14` truncate time (microseconds since 2000), `$15`
+/// lineages (one array entry per range, as JSON, null where nothing is known), `$16` whether a contradicted order stops the
+/// batch (null: is not looked for).
 #[must_use]
 pub fn create(merging: Option<Merging<'_>>, backend: &Backend) -> String {
     let mut body = String::from(DECLARE);
@@ -81,7 +86,7 @@ pub fn create(merging: Option<Merging<'_>>, backend: &Backend) -> String {
     body.push_str("END");
     format!(
         "CREATE FUNCTION pg_temp.{}(text, text[], uuid[], int4[], int8[], int8[], int8[], int8[], int8[], int8[], int8[], \
-         int8, bytea, int8, OUT v_applied int8[], OUT v_superseded int8[]) LANGUAGE plpgsql AS {}",
+         int8, bytea, int8, text[], boolean, OUT v_applied int8[], OUT v_superseded int8[], OUT v_contradicted int8) LANGUAGE plpgsql AS {}",
         name(merging),
         escape_literal(&body)
     )
@@ -95,9 +100,12 @@ DECLARE
   before int8;
   stale int8 := 0;
   baseless text;
+  sound int8;
+  contradiction text;
   part record;
 BEGIN
   v_superseded := $9;
+  v_contradicted := 0;
 ";
 
 const FENCE: &str = "
@@ -138,9 +146,17 @@ fn apply(m: Merging<'_>) -> String {
         "
   IF $12 > 0 THEN
     before := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass);
+    sound := pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass);
     {merge};
     GET DIAGNOSTICS written = ROW_COUNT;
     stale := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass) - before - 1;
+    v_contradicted := pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass) - sound - 1;
+    IF v_contradicted > 0 AND $16 THEN
+      contradiction := ({contradiction});
+      IF contradiction IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '{CONTRADICTED}', MESSAGE = 'silversink: the order is contradicted', DETAIL = contradiction;
+      END IF;
+    END IF;
     IF written + stale <> $12 THEN{baseless}
       -- A concurrent writer of the same row makes MERGE look twice, and the counter with it: count by what is stored.
       SELECT coalesce(pg_catalog.sum(b.n), 0) INTO stale FROM ({by_range}) AS b;
@@ -162,6 +178,7 @@ fn apply(m: Merging<'_>) -> String {
   END IF;
 ",
         stage = super::stage::name(m.stage),
+        contradiction = merge::first_contradiction(m.shape, m.stage),
     )
 }
 
@@ -200,9 +217,10 @@ fn advance(backend: &Backend) -> String {
   UPDATE silversink.position AS p
     SET next_offset = r.next, applied = p.applied + r.applied, superseded = p.superseded + r.superseded,
       skipped = p.skipped + r.skipped, dead_lettered = p.dead_lettered + r.letters,
+      lineage = coalesce(r.lineage::pg_catalog.jsonb, p.lineage),
       state = 'running', reason = NULL, backend_pid = {}, backend_start = {}, updated_at = pg_catalog.now()
-    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11)
-      AS r(topic, topic_id, part, next, applied, superseded, skipped, letters)
+    FROM unnest($2, $3, $4, $7, v_applied, v_superseded, $10, $11, $15)
+      AS r(topic, topic_id, part, next, applied, superseded, skipped, letters, lineage)
     WHERE p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part;
 ",
         backend.pid,

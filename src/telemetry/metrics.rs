@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use metrics_util::MetricKindMask;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +99,7 @@ pub struct TableMetrics {
     superseded: Counter,
     skipped: Counter,
     dead_lettered: Counter,
+    contradicted: Counter,
     batch_records: Histogram,
     batch_bytes: Histogram,
     merge_duration: Histogram,
@@ -119,6 +121,7 @@ impl TableMetrics {
             superseded: records("superseded"),
             skipped: records("skipped"),
             dead_lettered: records("dead_lettered"),
+            contradicted: counter!(names::ORDER_CONTRADICTED_TOTAL, of_table()),
             batch_records: histogram!(names::BATCH_RECORDS, of_table()),
             batch_bytes: histogram!(names::BATCH_BYTES, of_table()),
             merge_duration: histogram!(names::MERGE_DURATION_SECONDS, of_table()),
@@ -139,8 +142,18 @@ impl TableMetrics {
     }
 
     /// Records skipped by a named rule.
-    pub fn skipped(&self, records: u64) {
+    pub fn skipped(&self, rule: &'static str, records: u64) {
         self.skipped.increment(records);
+        counter!(
+            names::SKIPPED_RECORDS_TOTAL,
+            vec![self.table.clone(), Label::new(names::RULE, rule)]
+        )
+        .increment(records);
+    }
+
+    /// Changes that contradict the order.
+    pub fn contradicted(&self, changes: u64) {
+        self.contradicted.increment(changes);
     }
 
     /// Records dead-lettered for one cause.
@@ -211,6 +224,37 @@ impl PartitionMetrics {
             }
         }
     }
+}
+
+/// The epochs of sources, as far as this worker's partitions know.
+#[derive(Debug, Default)]
+pub struct SourceEpochs(BTreeMap<String, (u32, Held)>);
+
+impl SourceEpochs {
+    /// A source is in this epoch, or a higher one.
+    pub fn tell(&mut self, source: &str, epoch: u32) {
+        match self.0.get_mut(source) {
+            Some((known, held)) if *known < epoch => {
+                *known = epoch;
+                held.set(f64::from(epoch));
+            }
+            Some(_) => {}
+            None => {
+                let labels = vec![Label::new(names::SOURCE, source.to_owned())];
+                let held = Held::new(names::SOURCE_EPOCH, labels, f64::from(epoch));
+                self.0.insert(source.to_owned(), (epoch, held));
+            }
+        }
+    }
+}
+
+/// A source epoch was raised.
+pub fn source_epoch_raised(source: &str, reason: &'static str) {
+    counter!(
+        names::SOURCE_EPOCH_RAISED_TOTAL,
+        vec![Label::new(names::SOURCE, source.to_owned()), Label::new(names::REASON, reason)]
+    )
+    .increment(1);
 }
 
 /// Metrics of the worker as a whole.
@@ -305,8 +349,9 @@ mod tests {
             let mut table = TableMetrics::new(&orders());
             table.applied(3);
             table.superseded(2);
-            table.skipped(1);
+            table.skipped("heartbeat", 1);
             table.dead_lettered(Code::Undecodable, 4);
+            table.contradicted(5);
             table.batch(10, 2000, Duration::from_millis(20));
             table.fresh(1_700_000_000_500, Duration::from_millis(7));
             let mut partition = PartitionMetrics::new("shop.public.orders", 2);
@@ -321,8 +366,13 @@ mod tests {
             let _paused = paused(&orders(), Pause::Backpressure);
             let stopped = lane_stopped(&orders(), Code::ColumnMissing);
             drop(lane_stopped(&orders(), Code::TableMissing));
-            // It must still be there when the page is rendered.
-            Box::leak(Box::new(stopped));
+            source_epoch_raised("shop", "snapshot");
+            let mut epochs = SourceEpochs::default();
+            for epoch in [1, 3, 2] {
+                epochs.tell("shop", epoch);
+            }
+            // They must still be there when the page is rendered.
+            Box::leak(Box::new((stopped, epochs)));
         });
 
         let text = exporter.render();
@@ -332,6 +382,10 @@ mod tests {
             "silversink_records_total{table=\"silver.orders\",outcome=\"superseded\"} 2",
             "silversink_records_total{table=\"silver.orders\",outcome=\"skipped\"} 1",
             "silversink_records_total{table=\"silver.orders\",outcome=\"dead_lettered\"} 4",
+            "silversink_skipped_records_total{table=\"silver.orders\",rule=\"heartbeat\"} 1",
+            "silversink_order_contradicted_total{table=\"silver.orders\"} 5",
+            "silversink_source_epoch{source=\"shop\"} 3",
+            "silversink_source_epoch_raised_total{source=\"shop\",reason=\"snapshot\"} 1",
             "silversink_dlq_records_total{table=\"silver.orders\",class=\"undecodable\"} 4",
             "silversink_batch_records_bucket{table=\"silver.orders\",le=\"10\"} 1",
             "silversink_batch_bytes_bucket{table=\"silver.orders\",le=\"1024\"} 0",

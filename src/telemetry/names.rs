@@ -14,10 +14,15 @@ pub const OUTCOME: &str = "outcome";
 pub const CLASS: &str = "class";
 /// Label: stable cause of a stop, [`crate::fault::Code`].
 pub const CODE: &str = "code";
+/// Label: the rule that skipped a record: `heartbeat`, `transaction`, `schema_change`, `signal`, `notification`, `message`,
+/// `bootstrap`, `tombstone`, `tombstone_without_key`.
+pub const RULE: &str = "rule";
 /// Label: what is retried.
 pub const TARGET: &str = "target";
 /// Label: why a lane is paused.
 pub const REASON: &str = "reason";
+/// Label: a source, by its connector's topic prefix.
+pub const SOURCE: &str = "source";
 /// Label: what kind of event.
 pub const KIND: &str = "kind";
 /// Label: version of this program.
@@ -89,6 +94,9 @@ metrics! {
     /// Labels: [`TABLE`], [`OUTCOME`].
     RECORDS_TOTAL = Kind::Counter, Count, "silversink_records_total",
         "Records settled, by what became of them.";
+    /// Labels: [`TABLE`], [`RULE`].
+    SKIPPED_RECORDS_TOTAL = Kind::Counter, Count, "silversink_skipped_records_total",
+        "Records skipped, by the rule that says so; together the skipped ones of silversink_records_total.";
     /// Labels: [`TOPIC`], [`PARTITION`].
     CONSUMER_LAG_RECORDS = Kind::Gauge, Count, "silversink_consumer_lag_records",
         "High watermark minus the position in the destination.";
@@ -116,6 +124,15 @@ metrics! {
     /// Labels: [`TABLE`], [`CODE`].
     LANE_STOPPED = Kind::Gauge, Count, "silversink_lane_stopped",
         "1 while a lane is stopped and needs a person.";
+    /// Labels: [`SOURCE`].
+    SOURCE_EPOCH = Kind::Gauge, Count, "silversink_source_epoch",
+        "Highest epoch of a source in this worker's partitions.";
+    /// Labels: [`SOURCE`], [`REASON`].
+    SOURCE_EPOCH_RAISED_TOTAL = Kind::Counter, Count, "silversink_source_epoch_raised_total",
+        "Source epochs that this worker raised, because positions started over.";
+    /// Labels: [`TABLE`].
+    ORDER_CONTRADICTED_TOTAL = Kind::Counter, Count, "silversink_order_contradicted_total",
+        "Later changes with a lower version than their row.";
     /// No labels.
     ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions",
         "Partitions assigned to this worker.";

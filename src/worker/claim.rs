@@ -81,10 +81,16 @@ async fn grants(
                     begins.push(begin(claimed, start));
                 }
                 say(ask, &facts, start);
+                // From another offset lineages start anew; what is written down stays.
+                let goes_on = facts.stored.map(|stored| stored.next_offset) == Some(start.offset);
+                let lineages = if goes_on { claimed.lineages.clone() } else { Vec::new() };
                 Ok(Granted {
                     owner_epoch: claimed.owner_epoch,
                     offset: start.offset,
                     topic_id: claimed.topic_id,
+                    lineages,
+                    starts: claimed.starts.clone(),
+                    epochs: claimed.epochs.clone(),
                     log_end: log.1,
                     progressed: facts.stored.is_some_and(|stored| stored.next_offset > log.0),
                     mirror: facts.group.is_none_or(|g| !g.ours || g.offset != start.offset),

@@ -20,7 +20,7 @@ use crate::decode::slot::Scratch;
 use crate::fault::{Code, Fault};
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::letters::{Acknowledged, Letters};
-use crate::telemetry::metrics::{self, WorkerMetrics};
+use crate::telemetry::metrics::{self, SourceEpochs, WorkerMetrics};
 use crate::telemetry::names::{Commit, Rebalance};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -63,6 +63,7 @@ pub(super) struct Intake {
     /// The outages that lanes (or, without one, the claims) wait for.
     pub(super) waiting_for: BTreeMap<Option<LaneId>, Code>,
     pub(super) metrics: WorkerMetrics,
+    pub(super) source_epochs: SourceEpochs,
     pub(super) mirrored_at: Instant,
     pub(super) scratch: Scratch,
     pub(super) row: RowBuffer,
@@ -114,6 +115,7 @@ impl Intake {
             broker_trouble: false,
             waiting_for: BTreeMap::new(),
             metrics: WorkerMetrics::new(),
+            source_epochs: SourceEpochs::default(),
             mirrored_at: Instant::now(),
             scratch: Scratch::default(),
             row: RowBuffer::default(),

@@ -1,19 +1,31 @@
 //! What the intake thread holds for one lane: decoders, the open batch, the sealed batch, unacknowledged letters.
 
+use super::epochs::Sources;
 use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
-use crate::config::{Format, Limits, Table};
+use crate::config::{Limits, Table, Tripwire};
 use crate::core::{LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::TopicDecoder;
 use crate::fault::Fault;
+use crate::postgres::StartOver;
+use crate::route::Routed;
 use crate::table::TableName;
 use crate::telemetry::held::Condition;
 use crate::telemetry::metrics::{PartitionMetrics, TableMetrics};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// What has to be done before a record can be taken.
+#[derive(Clone, Debug)]
+pub(super) enum Need {
+    /// A plan, for the decoder of that number.
+    Plan(usize, PlanNeed),
+    /// A source epoch that is to be written down, for that partition.
+    Epoch(PartitionId, StartOver),
+}
 
 /// One lane: a Silver table and the topics that feed it.
 pub(super) struct Lane {
@@ -31,8 +43,14 @@ pub(super) struct Lane {
     /// The number that the open batch will get.
     pub(super) open_batch: u64,
     pub(super) sealed: Option<Arc<Batch>>,
-    /// The plan that a record asked for, and the decoder that wants it.
-    pub(super) need: Option<(usize, PlanNeed)>,
+    /// Records of the open batch that rules skipped.
+    pub(super) skips: Skips,
+    /// The same of the sealed batch.
+    pub(super) sealed_skips: Skips,
+    /// What a record needs before it can be taken.
+    pub(super) need: Option<Need>,
+    /// The epochs of the table's rows have been compared with the registry.
+    pub(super) epochs_checked: bool,
     /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
     pub(super) refused: Option<Fault>,
     /// The lane was stopped and is being tried again.
@@ -58,7 +76,15 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(id: LaneId, table: TableName, overrides: Table, batch_rows: usize) -> Self {
+    pub(super) fn new(
+        id: LaneId,
+        table: TableName,
+        overrides: Table,
+        batch_rows: usize,
+        tripwire: Tripwire,
+    ) -> Self {
+        let mut arena = Arena::default();
+        arena.set_tripwire(tripwire);
         Self {
             id,
             metrics: TableMetrics::new(&table),
@@ -71,10 +97,13 @@ impl Lane {
             topics: Vec::new(),
             decoders: Vec::new(),
             keyed: Vec::new(),
-            arena: Arena::default(),
+            arena,
             open_batch: 1,
             sealed: None,
+            skips: Skips::default(),
+            sealed_skips: Skips::default(),
             need: None,
+            epochs_checked: false,
             refused: None,
             retried: false,
             slots: Vec::new(),
@@ -101,14 +130,41 @@ impl Lane {
     }
 
     /// The decoder of a topic, made when the topic is new to the lane.
-    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, format: Format) -> usize {
+    pub(super) fn decoder_of(&mut self, topic: &Arc<str>, routed: &Routed) -> usize {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return at;
         }
         self.topics.push(Arc::clone(topic));
-        self.decoders.push(TopicDecoder::new(format, self.overrides.clone()));
+        self.decoders.push(
+            TopicDecoder::new(routed.format, self.overrides.clone())
+                .with_sources(routed.position, routed.merge_sources),
+        );
         self.keyed.push(false);
         self.topics.len() - 1
+    }
+}
+
+/// Records skipped, by rule. A lane meets a handful of rules.
+#[derive(Debug, Default)]
+pub(super) struct Skips(Vec<(&'static str, u64)>);
+
+impl Skips {
+    /// Counts one record.
+    pub(super) fn add(&mut self, rule: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((rule, 1)),
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Every rule with its count, forgotten afterwards.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.drain(..)
     }
 }
 
@@ -125,6 +181,8 @@ pub(super) struct Partition {
     pub(super) next: i64,
     pub(super) topic_id: Uuid,
     pub(super) owner_epoch: i64,
+    /// What is known of its sources.
+    pub(super) sources: Sources,
     /// End of the log when the partition was claimed.
     pub(super) log_end: i64,
     /// Present on `/metrics` while a start rule holds the partition back.

@@ -1,5 +1,6 @@
 //! Which partitions this worker has, and which lane each belongs to.
 
+use super::epochs::Sources;
 use super::intake::Intake;
 use super::lane::{Lane, Partition};
 use crate::core::{Input, LaneId, PartitionId};
@@ -113,7 +114,7 @@ impl Intake {
             self.stopped.get_or_insert(fault);
             return None;
         }
-        let decoder = lane_shell.decoder_of(&partition.topic, routed.format);
+        let decoder = lane_shell.decoder_of(&partition.topic, &routed);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;
         lane_shell.slots.push(id);
@@ -127,6 +128,7 @@ impl Intake {
             next: 0,
             topic_id: uuid::Uuid::nil(),
             owner_epoch: 0,
+            sources: Sources::default(),
             log_end: 0,
             stopped: None,
             metrics: None,
@@ -153,7 +155,13 @@ impl Intake {
             LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
         let batch_rows = overrides.batch_rows.unwrap_or(config.limits.batch_rows);
         self.core.limit_rows(id, batch_rows);
-        self.lanes.push(Lane::new(id, routed.table.clone(), overrides, batch_rows));
+        self.lanes.push(Lane::new(
+            id,
+            routed.table.clone(),
+            overrides,
+            batch_rows,
+            config.guard.tripwire,
+        ));
         self.lanes.len() - 1
     }
 

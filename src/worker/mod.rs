@@ -2,9 +2,10 @@
 //!
 //! [`intake`] is the one loop: [`taking`] decodes and folds a record, [`perform`] does what the core decides,
 //! [`outcomes`] hears what jobs answer, [`trouble`] tells people, [`membership`] knows whose partitions are whose, [`lane`] is what is held per lane.
-//! [`claim`], [`resolve`] and [`writers`] are the jobs on the runtime; every job answers with a [`report::Report`].
+//! [`claim`], [`resolve`], [`epochs`] and [`writers`] are the jobs on the runtime; every job answers with a [`report::Report`].
 
 mod claim;
+mod epochs;
 mod intake;
 mod lane;
 mod letters;
@@ -255,7 +256,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// Who we are in `silversink.position`: host and process, so that on-call can find us.
-fn owner_name() -> String {
+pub(crate) fn owner_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
     format!("{}/{}", if host.is_empty() { "localhost" } else { host }, std::process::id())

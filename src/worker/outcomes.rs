@@ -1,5 +1,6 @@
 //! What jobs and the dead-letter topic answer, turned into inputs for the core.
 
+use super::epochs::Sources;
 use super::intake::Intake;
 use super::letters;
 use super::report::{Inbox, Report, Resolution};
@@ -42,16 +43,25 @@ impl Intake {
                         continue;
                     }
                     let outcome = grant.map(|granted| {
+                        for (source, lineage) in &granted.lineages {
+                            self.source_epochs.tell(source, lineage.epoch);
+                        }
+                        for start in &granted.starts {
+                            self.source_epochs.tell(&start.source, start.epoch);
+                        }
                         let at = self.partition_mut(partition);
                         at.topic_id = granted.topic_id;
                         at.owner_epoch = granted.owner_epoch;
                         at.log_end = granted.log_end;
                         at.next = granted.offset;
+                        at.sources = Sources::new(granted.lineages, granted.starts, granted.epochs);
                         // Kafka holds our mark of just this position, unless it has to be written.
                         at.mirrored = Some(granted.offset);
                         at.confirmed = (!granted.mirror).then_some(granted.offset);
                         let (lane, decoder) = (at.lane, at.decoder);
                         self.lanes[lane].keyed[decoder] |= granted.progressed;
+                        self.lanes[lane].decoders[decoder]
+                            .set_topic_id(granted.topic_id.into_bytes());
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -67,6 +77,9 @@ impl Intake {
                 let outcome =
                     outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
                 self.inputs.push_back(Input::Planned { lane, outcome });
+            }
+            Report::EpochEntered { lane, partition, over, outcome } => {
+                self.epoch_entered(lane, partition, &over, outcome);
             }
             Report::Written { lane, batch, took, outcome } => {
                 let outcome =
@@ -87,6 +100,7 @@ impl Intake {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
             Resolution::TablePlan { plan, shape, floor } => {
+                lane.epochs_checked = true;
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
                     lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);

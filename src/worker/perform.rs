@@ -1,7 +1,9 @@
 //! Performs the core's actions: the only place where a decision becomes an effect.
 
 use super::claim::{self, Ask};
+use super::epochs;
 use super::intake::Intake;
+use super::lane::Need;
 use super::letters;
 use super::resolve::{self, Job};
 use super::writers::{self, Task};
@@ -91,6 +93,7 @@ impl Intake {
             let partition = self.partition_mut(*id);
             partition.accepting = true;
             partition.next = *offset;
+            partition.sources.rewind();
             let lane = partition.lane;
             self.lanes[lane].paused = None;
         }
@@ -146,6 +149,7 @@ impl Intake {
         let lane = &mut self.lanes[id.0 as usize];
         lane.arena.discard();
         lane.open_batch += 1;
+        lane.skips.clear();
         lane.letters.clear();
         lane.letter_bytes = 0;
         lane.refused = None;
@@ -162,7 +166,8 @@ impl Intake {
         let mut ranges: Vec<_> = stretches
             .iter()
             .map(|stretch| {
-                let partition = &self.partitions[stretch.partition.0 as usize];
+                let partition = &mut self.partitions[stretch.partition.0 as usize];
+                let lineage = partition.sources.seal(stretch.next);
                 SealedRange {
                     slot: partition.slot,
                     range: OffsetRange {
@@ -176,6 +181,7 @@ impl Intake {
                         folded: 0,
                         skipped: 0,
                         dead_lettered: 0,
+                        lineage,
                     },
                 }
             })
@@ -188,6 +194,7 @@ impl Intake {
         lane.open_batch = batch + 1;
         let bytes = lane.arena.held_bytes();
         let sealed = lane.arena.seal(batch, ranges);
+        lane.sealed_skips = std::mem::take(&mut lane.skips);
         lane.sealed_bytes = bytes;
         tracing::debug!(
             table = %lane.table,
@@ -223,24 +230,28 @@ impl Intake {
             self.input(Input::Planned { lane: id, outcome: Err(fault) });
             return;
         }
-        let Some((decoder, need)) = lane.need.clone() else {
+        let (shared, reports) = (Arc::clone(&self.shared), self.reports.clone());
+        match lane.need.clone() {
             // The need was discarded meanwhile; the record will ask again.
-            self.input(Input::Planned { lane: id, outcome: Ok(()) });
-            return;
-        };
-        let job = Job {
-            lane: id,
-            table: lane.table.clone(),
-            topic: Arc::clone(&lane.topics[decoder]),
-            overrides: lane.overrides.clone(),
-            decoder,
-            need,
-        };
+            None => return self.input(Input::Planned { lane: id, outcome: Ok(()) }),
+            Some(Need::Plan(decoder, need)) => {
+                let job = Job {
+                    lane: id,
+                    table: lane.table.clone(),
+                    topic: Arc::clone(&lane.topics[decoder]),
+                    overrides: lane.overrides.clone(),
+                    decoder,
+                    need,
+                    epochs_checked: lane.epochs_checked,
+                };
+                self.tasks.spawn_on(resolve::resolve(shared, reports, job), &self.runtime);
+            }
+            Some(Need::Epoch(partition, over)) => {
+                let job = epochs::enter(shared, reports, id, partition, over);
+                self.tasks.spawn_on(job, &self.runtime);
+            }
+        }
         self.under_way += 1;
-        self.tasks.spawn_on(
-            resolve::resolve(Arc::clone(&self.shared), self.reports.clone(), job),
-            &self.runtime,
-        );
     }
 
     fn resend_letters(&mut self, id: LaneId) {
@@ -263,6 +274,7 @@ impl Intake {
             let tp = self.topic_partition(stretch.partition);
             let partition = self.partition_mut(stretch.partition);
             partition.mirrored = Some(stretch.next);
+            partition.sources.settle(stretch.next);
             let lane = partition.lane;
             self.lanes[lane]
                 .condemned
@@ -361,7 +373,6 @@ impl Intake {
             return;
         };
         let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
-        let skipped = batch.ranges.iter().map(|range| range.skipped).sum();
         tracing::debug!(table = %lane.table, batch = number, took_ms = took.as_millis(), "batch committed");
         let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
         // Not when it is the last batch from before the stop.
@@ -371,7 +382,10 @@ impl Intake {
         }
         lane.metrics.applied(sum(|s| s.applied));
         lane.metrics.superseded(sum(|s| s.superseded));
-        lane.metrics.skipped(skipped);
+        for (rule, records) in lane.sealed_skips.drain() {
+            lane.metrics.skipped(rule, records);
+        }
+        lane.metrics.contradicted(applied.contradicted);
         lane.metrics.batch(batch.rows.len(), lane.sealed_bytes, took);
         if let Some(newest) = newest {
             let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;

@@ -5,7 +5,9 @@ use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
 use crate::decode::PlanNeed;
 use crate::decode::plan::Plan;
+use crate::epoch::{self, Entered, Epochs, Lineage};
 use crate::fault::Fault;
+use crate::postgres::StartOver;
 use crate::table::TableShape;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -22,6 +24,11 @@ pub(super) struct Granted {
     pub(super) progressed: bool,
     /// End of the log at the time of the claim.
     pub(super) log_end: i64,
+    /// What is known of the sources at that offset, and where their epochs start.
+    pub(super) lineages: Vec<(String, Lineage)>,
+    pub(super) starts: Vec<epoch::Start>,
+    /// The epochs of every source.
+    pub(super) epochs: Vec<(String, Epochs)>,
     /// The group offset in Kafka is not our mark of this position yet.
     pub(super) mirror: bool,
 }
@@ -53,6 +60,12 @@ pub(super) enum Report {
         decoder: usize,
         need: PlanNeed,
         outcome: Result<Resolution, Fault>,
+    },
+    EpochEntered {
+        lane: LaneId,
+        partition: PartitionId,
+        over: StartOver,
+        outcome: Result<(Entered, Epochs), Fault>,
     },
     Written {
         lane: LaneId,

@@ -26,6 +26,8 @@ pub(super) struct Job {
     pub(super) overrides: Table,
     pub(super) decoder: usize,
     pub(super) need: PlanNeed,
+    /// The epochs of the table's rows have been compared with the registry.
+    pub(super) epochs_checked: bool,
 }
 
 pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
@@ -66,6 +68,10 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 }
                 if let Some(row) = row {
                     remember(shared, &arrival, &row, &noticed).await?;
+                }
+                if !job.epochs_checked {
+                    let names = &shared.config.schema.bookkeeping;
+                    shared.destination.check_epochs(&shared.config.name, &job.table, names).await?;
                 }
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });

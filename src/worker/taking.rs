@@ -1,21 +1,21 @@
 //! Takes one record: decode, fold, or the reason why not. The hot path: nothing is allocated per record.
 
 use super::Shared;
-use super::lane::{Lane, Partition};
+use super::epochs;
+use super::lane::{Lane, Need, Partition};
 use super::letters::{self, Pending};
-use crate::batch::arena::Incoming;
-use crate::batch::{Kind, Truncate};
+use crate::batch::arena::{Folded, Incoming};
+use crate::batch::{Kind, Truncate, contradicted};
+use crate::config::Tripwire;
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
 use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::epoch::Placed;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::Letters;
 use crate::record::RawRecord;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-
-/// Source epochs are raised by the registry of lineages; a pipeline starts with this one.
-const FIRST_SOURCE_EPOCH: u32 = 0;
 
 /// What taking one record came to.
 pub(super) enum Taken {
@@ -69,9 +69,20 @@ impl Taking<'_> {
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
-        match lane.decoders[decoder].decode(raw, self.scratch, self.row, FIRST_SOURCE_EPOCH) {
+        match lane.decoders[decoder].decode(raw, self.scratch, self.row) {
             Decoded::Change(change) => {
                 let slot = partition.slot;
+                let source = lane.decoders[decoder].source(change.source);
+                let header = self.shared.config.guard.epoch_header.as_deref();
+                let version = match partition.sources.place(source, &change, raw, header) {
+                    Ok(Placed::In(epoch)) => change.version.in_epoch(epoch),
+                    Ok(Placed::StartsOver { current, signal }) => {
+                        let over =
+                            epochs::starts_over(partition, source, raw, &change, current, signal);
+                        return self.wait_for(at, Need::Epoch(id, over));
+                    }
+                    Err(fault) => return self.fail_lane(at, fault),
+                };
                 lane.keyed[decoder] |= raw.key.is_some();
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
@@ -79,29 +90,40 @@ impl Taking<'_> {
                     ChangeKind::Delete => Kind::Delete,
                     ChangeKind::Tombstone => Kind::Tombstone,
                     ChangeKind::Truncate => {
-                        let truncate = Truncate {
-                            version: change.version,
-                            at: change.deleted_at.unwrap_or_default(),
-                        };
+                        let truncate =
+                            Truncate { version, at: change.deleted_at.unwrap_or_default() };
                         lane.arena.truncate(slot, truncate);
                         return self.advance(at, raw.offset);
                     }
                 };
-                lane.arena.fold(Incoming {
+                let folded = lane.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
                     kind,
-                    version: change.version,
+                    version,
                     deleted_at: change.deleted_at,
                     source_ts: change.source_ts,
+                    own_time: change.own_time,
                     kept: &self.row.kept,
                     needs_base: change.needs_base,
                     slot,
                     offset: raw.offset,
                 });
+                match folded {
+                    Folded::RedundantTombstone => lane.skips.add("tombstone"),
+                    Folded::Contradicted(row) => {
+                        if self.shared.config.guard.tripwire == Tripwire::Stop {
+                            let fault = contradicted(&lane.table, &raw.coordinates(), version, row);
+                            return self.fail_lane(at, fault);
+                        }
+                        lane.metrics.contradicted(1);
+                    }
+                    Folded::Kept | Folded::Superseded => {}
+                }
                 self.advance(at, raw.offset)
             }
-            Decoded::Skip(_rule) => {
+            Decoded::Skip(rule) => {
+                lane.skips.add(rule);
                 lane.arena.skip(partition.slot);
                 self.advance(at, raw.offset)
             }
@@ -113,16 +135,19 @@ impl Taking<'_> {
             }
             // The record is fine, its table is not.
             Decoded::Poison(fault) => self.fail_lane(at, fault),
-            Decoded::NeedsPlan(need) => {
-                lane.need = Some((decoder, need));
-                // This record and all behind it are read again once the plan is there.
-                for id in lane.slots.clone() {
-                    self.partitions[id.0 as usize].accepting = false;
-                    self.lanes[self.partitions[id.0 as usize].lane].touched = true;
-                }
-                Taken::Refused
-            }
+            Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
         }
+    }
+
+    /// This record and all behind it are read again once there is what it needs.
+    fn wait_for(&mut self, at: usize, need: Need) -> Taken {
+        let lane = &mut self.lanes[self.partitions[at].lane];
+        lane.need = Some(need);
+        lane.touched = true;
+        for id in &lane.slots {
+            self.partitions[id.0 as usize].accepting = false;
+        }
+        Taken::Refused
     }
 
     /// Stops the lane of a partition: nothing more of it is taken, and what came before this record lands first.

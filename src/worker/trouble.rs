@@ -28,6 +28,9 @@ impl Intake {
         lane.stopped = None;
         lane.stopped = Some(metrics::lane_stopped(&lane.table, fault.code));
         if !again {
+            if fault.code == Code::OrderContradicted {
+                lane.metrics.contradicted(1);
+            }
             tracing::error!(
                 code = fault.code.as_str(),
                 table = %lane.table,

@@ -158,6 +158,7 @@ async fn futures_of_the_destination_may_move_between_threads() {
             ranges: vec![],
             truncate: None,
             letters: vec![],
+            tripwire: Some(silversink::config::Tripwire::Stop),
         };
         lane_free.write(PIPELINE, None, &batch).await.unwrap();
         lane_free.isolate(PIPELINE, &batch).await.unwrap();

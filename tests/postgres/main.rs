@@ -4,6 +4,7 @@
 
 mod claims;
 mod connecting;
+mod epochs;
 mod faults;
 mod plans;
 mod rows;

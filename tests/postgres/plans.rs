@@ -27,7 +27,7 @@ async fn merge_finds_its_rows_by_the_key_index_whatever_the_size() {
             "{}; {}; {}",
             WRITER_SETTINGS,
             stage::create(&shape, 1),
-            merge::CREATE_COUNTER
+            merge::CREATE_COUNTERS
         ))
         .await
         .unwrap();

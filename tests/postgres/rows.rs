@@ -103,6 +103,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         ranges,
         truncate: None,
         letters: vec![],
+        tripwire: Some(silversink::config::Tripwire::Stop),
     };
     let end = |v: &Vec<u8>| u32::try_from(v.len()).unwrap();
     for row in rows {
@@ -230,6 +231,7 @@ pub async fn claim(destination: &Destination, partitions: i32) -> Vec<OffsetRang
                 folded: 0,
                 skipped: 0,
                 dead_lettered: 0,
+                lineage: None,
             }
         })
         .collect()

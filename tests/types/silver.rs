@@ -149,9 +149,11 @@ impl Silver {
                 folded: 0,
                 skipped: 0,
                 dead_lettered: 0,
+                lineage: None,
             }],
             truncate: None,
             letters: vec![],
+            tripwire: None,
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {
@@ -245,7 +247,7 @@ impl Table {
         let mut scratch = Scratch::default();
         let mut row = RowBuffer::default();
         loop {
-            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0) {
+            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row) {
                 Decoded::NeedsPlan(need) => {
                     let texts = [&need.key, &need.value].map(|id| self.text(id));
                     let schema =

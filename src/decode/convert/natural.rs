@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn propagated_source_types_sharpen_the_type() {
         let with = |ty: &str, length| FieldType {
-            source_column: Some(SourceColumn { ty: ty.into(), length, scale: None }),
+            source_column: Some(SourceColumn { ty: ty.into(), length, scale: None, name: None }),
             ..field(Wire::String, Semantic::None)
         };
         assert_eq!(natural_type(&with("VARCHAR", Some(120))).as_deref(), Some("varchar(120)"));

@@ -1,10 +1,12 @@
 //! What a JSON record without schema is, by the names of its fields.
 
 use super::walk::{Name, undecodable};
+use crate::decode::schema::describe::is_signal_name;
 use crate::fault::Fault;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// What the names say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,38 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
         Recognised::NotTableData("signal")
     } else {
         Recognised::Row
+    })
+}
+
+/// Whether an envelope is of the table through which Debezium is given signals: by the table's name and its columns.
+#[must_use]
+pub fn is_signal(envelope: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Envelope<'r> {
+        #[serde(borrow)]
+        source: Source<'r>,
+        #[serde(borrow)]
+        before: Option<Row<'r>>,
+        #[serde(borrow)]
+        after: Option<Row<'r>>,
+    }
+    #[derive(Deserialize)]
+    struct Source<'r> {
+        #[serde(borrow)]
+        table: Cow<'r, str>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Row<'r> {
+        #[serde(borrow, rename = "id")]
+        _id: Cow<'r, str>,
+        #[serde(borrow, rename = "type")]
+        _type: Option<Cow<'r, str>>,
+        #[serde(borrow, rename = "data")]
+        _data: Option<Cow<'r, str>>,
+    }
+    serde_json::from_slice::<Envelope<'_>>(envelope).is_ok_and(|envelope| {
+        is_signal_name(&envelope.source.table) && envelope.before.or(envelope.after).is_some()
     })
 }
 
@@ -167,6 +201,23 @@ mod tests {
             of(r#"{"op":"m","ts_ms":1,"source":{},"message":{}}"#, r#"{"prefix":"a"}"#),
             rule("message")
         );
+    }
+
+    #[test]
+    fn the_signal_table_is_known_by_its_name_and_its_columns() {
+        let of = |table: &str, row: &str| {
+            is_signal(
+                format!(
+                    r#"{{"before":null,"after":{row},"source":{{"table":"{table}"}},"op":"c"}}"#
+                )
+                .as_bytes(),
+            )
+        };
+        let row = r#"{"id":"a","type":"execute-snapshot","data":null}"#;
+        assert!(of("debezium_signal", row) && of("DEBEZIUM_SIGNALS", row));
+        assert!(!of("orders", row));
+        assert!(!of("traffic_signal", r#"{"id":"a","type":"red","data":null,"at":1}"#));
+        assert!(!of("traffic_signal", r#"{"id":7,"type":"red","data":null}"#));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One pass over a JSON payload: columns, facts and the before image into their places, the rest skipped.
 
-use super::token;
-use crate::decode::envelope::{Fact, Facts, Image};
+use super::{maxwell, token};
+use crate::decode::facts::{Fact, Facts, Image};
+use crate::decode::schema::describe::DOCUMENT;
 use crate::decode::slot::{Scratch, Slot};
 use crate::fault::{Code, Fault};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -13,12 +14,18 @@ use std::borrow::Cow;
 pub enum Role {
     /// A row or a key: every field is a column.
     Row,
+    /// The row inside an envelope; it may be one text instead, a document.
+    Image,
     /// Debezium's envelope.
     Envelope,
     /// The envelope's `source`.
     Source,
     /// A row with `__op` and friends among its columns.
     Flattened,
+    /// Maxwell's record.
+    Maxwell,
+    /// Maxwell's record key: the row's key columns behind a prefix, beside database and table.
+    MaxwellKey,
 }
 
 /// A walk and what it needs.
@@ -75,12 +82,35 @@ impl<'r> Walk<'_, 'r> {
         map: &mut M,
     ) -> Result<(), M::Error> {
         let fact = match role {
-            Role::Row => return self.column(role, name, hint, map),
+            Role::Row | Role::Image => return self.column(role, name, hint, map),
             Role::Flattened => match Fact::of_flattened(name) {
                 Some(fact) => Some(fact),
                 None => return self.column(role, name, hint, map),
             },
             Role::Source => Fact::of_source(name),
+            Role::MaxwellKey => {
+                return match name.strip_prefix(maxwell::KEY_PREFIX) {
+                    Some(column) => self.column(role, column, hint, map),
+                    None if maxwell::KEY_NAMES.contains(&name) => {
+                        map.next_value::<IgnoredAny>().map(drop)
+                    }
+                    None => self.column(role, name, hint, map),
+                };
+            }
+            Role::Maxwell => match name {
+                "data" => {
+                    self.row.fill(Slot::Absent);
+                    self.facts.after =
+                        map.next_value_seed(Object { walk: self, role: Role::Row })?;
+                    return Ok(());
+                }
+                "old" => {
+                    self.facts.before =
+                        Image::At(map.next_value::<&'r RawValue>()?.get().as_bytes());
+                    return Ok(());
+                }
+                _ => maxwell::fact_of(name),
+            },
             Role::Envelope => match name {
                 "before" => {
                     let before = map.next_value::<&'r RawValue>()?.get();
@@ -94,7 +124,7 @@ impl<'r> Walk<'_, 'r> {
                 "after" => {
                     self.row.fill(Slot::Absent);
                     self.facts.after =
-                        map.next_value_seed(Object { walk: self, role: Role::Row })?;
+                        map.next_value_seed(Object { walk: self, role: Role::Image })?;
                     return Ok(());
                 }
                 "source" => {
@@ -164,10 +194,38 @@ impl<'de> DeserializeSeed<'de> for Object<'_, '_, 'de> {
     }
 }
 
+impl<'r> Object<'_, '_, 'r> {
+    /// An image that is one text: the only column that can hold it is the one for documents.
+    fn document<E: Error>(self, slot: Slot<'r>) -> Result<bool, E> {
+        if self.role != Role::Image {
+            return Err(E::custom("a text where an object should be"));
+        }
+        match self.walk.names.iter().position(|name| **name == *DOCUMENT) {
+            Some(place) => {
+                if let Some(place) = self.walk.row.get_mut(place) {
+                    *place = slot;
+                }
+            }
+            None => self.walk.unknown = Some(DOCUMENT.to_owned()),
+        }
+        Ok(true)
+    }
+}
+
 impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
     type Value = bool;
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an object or null")
+    }
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<bool, E> {
+        self.document(Slot::Text(text))
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
+        let scratch = &mut self.walk.scratch.text;
+        let place = u32::try_from(scratch.len()).ok().zip(u32::try_from(text.len()).ok());
+        let Some((at, len)) = place else { return Err(E::custom("too long a text")) };
+        scratch.push_str(text);
+        self.document(Slot::Unescaped { at, len })
     }
     fn visit_unit<E>(self) -> Result<bool, E> {
         Ok(false)

@@ -1,10 +1,12 @@
 //! The columns that a record schema implies for a table that is to be created.
 
 use super::RecordSchema;
+use super::append;
 use crate::config;
+use crate::config::BigintUnsignedHandlingMode;
 use crate::decode::convert::natural_type;
-use crate::decode::schema::Field;
 use crate::decode::schema::describe::{KeyWalk, ValueWalk};
+use crate::decode::schema::{Field, Wire};
 use crate::fault::{Code, Fault};
 use crate::table::ProposedColumn;
 
@@ -16,7 +18,8 @@ pub fn propose(
     schema: &RecordSchema,
     overrides: &config::Table,
 ) -> Result<Vec<ProposedColumn>, Fault> {
-    let key = key_names(schema, overrides)?;
+    let key = if overrides.append { Vec::new() } else { key_names(schema, overrides)? };
+    let of_key = || schema.key.iter().map(|f| f.name.as_str()).filter(|name| !name.is_empty());
     let place = |name: &str| key.iter().position(|k| *k == name);
     let mut columns = Vec::with_capacity(schema.row.len());
     let mut add = |name: &str,
@@ -33,10 +36,11 @@ pub fn propose(
     }
     let in_row = |name: &str| schema.row.iter().any(|f| f.name == name);
     // Key columns that are not in the row: all of them without a schema of it, or the source identifier of a merged topic.
-    for name in key.iter().filter(|name| !in_row(name)) {
-        let field = schema.key.iter().find(|f| f.name == **name);
-        let configured = overrides.column_types.get(*name).cloned();
-        add(name, configured.or_else(|| natural_type(&field?.ty)), field)?;
+    let beside = if overrides.append { of_key().collect() } else { key.clone() };
+    for name in beside.into_iter().filter(|name| !in_row(name)) {
+        let field = schema.key.iter().find(|f| f.name == name);
+        let configured = overrides.column_types.get(name).cloned();
+        add(name, configured.or_else(|| sql_type(field?, overrides)), field)?;
     }
     if matches!(schema.value_walk, ValueWalk::Untyped) {
         if overrides.column_types.is_empty() {
@@ -47,6 +51,9 @@ pub fn propose(
         {
             add(name, Some(sql_type.clone()), None)?;
         }
+    }
+    if overrides.append {
+        columns.extend(append::columns());
     }
     Ok(columns)
 }
@@ -93,7 +100,14 @@ fn no_types() -> Fault {
 
 /// The configured type of a field's column, else its natural one.
 pub(super) fn sql_type(field: &Field, overrides: &config::Table) -> Option<String> {
-    overrides.column_types.get(&field.name).cloned().or_else(|| natural_type(&field.ty))
+    let configured = overrides.column_types.get(&field.name).cloned();
+    let unsigned = || {
+        let source = field.ty.source_column.as_ref()?;
+        let is_long = overrides.bigint_unsigned_handling_mode == BigintUnsignedHandlingMode::Long;
+        (is_long && field.ty.wire == Wire::Int64 && source.ty.starts_with("BIGINT UNSIGNED"))
+            .then(|| "numeric(20,0)".to_owned())
+    };
+    configured.or_else(unsigned).or_else(|| natural_type(&field.ty))
 }
 
 /// A proposed column for a field.

@@ -2,9 +2,9 @@
 
 use super::avro_text::{self, AvroType, Kind};
 use super::connect_text::{self, ConnectSchema};
-use super::{Field, FieldType, Form, Wire};
+use super::{Field, FieldType, Form, Semantic, Wire};
 use crate::decode::avro::{Group, Node, Step};
-use crate::decode::envelope::Fact;
+use crate::decode::facts::Fact;
 use crate::fault::{Code, Fault};
 
 /// What is known of the schema of a key or a value.
@@ -127,10 +127,29 @@ fn form_of(name: Option<&str>, has: &dyn Fn(&str) -> bool) -> Form {
     }
 }
 
-/// The table through which Debezium is given signals arrives like any other.
+/// Columns of the table through which Debezium is given signals ("Sending signals to a Debezium connector").
+const SIGNAL: [&str; 3] = ["id", "type", "data"];
+
+/// The signal table arrives like any other.
 fn is_signal(name: Option<&str>, row: &[Field]) -> bool {
-    name.is_some_and(|n| n.contains("signal"))
-        && row.iter().map(|f| f.name.as_str()).eq(["id", "type", "data"])
+    name.is_some_and(is_signal_name) && row.iter().map(|f| f.name.as_str()).eq(SIGNAL)
+}
+
+/// Whether a schema or table of this name may be the signal table: nothing else tells it from a table of these columns.
+#[must_use]
+pub fn is_signal_name(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("signal")
+}
+
+/// The one column of a row whose image is a JSON text: MongoDB's documents have no schema.
+pub const DOCUMENT: &str = "document";
+
+fn document(ty: FieldType) -> Field {
+    Field { name: DOCUMENT.to_owned(), ty }
+}
+
+fn is_document(ty: &FieldType) -> bool {
+    ty.wire == Wire::String && ty.semantic == Semantic::Json
 }
 
 fn is_metadata(name: &str) -> bool {
@@ -190,12 +209,17 @@ fn of_connect(schema: ConnectSchema) -> Result<RecordSchema, Fault> {
     let form = form_of(name, &|field| fields.iter().any(|f| f.name == field));
     let (form, row) = match form {
         Form::Envelope => {
-            let after = fields.into_iter().find(|f| f.name == "after").map(|f| f.ty.wire);
-            let Some(Wire::Struct(row)) = after else { return Err(unusable("after is no struct")) };
+            let after = fields.into_iter().find(|f| f.name == "after").map(|f| f.ty);
+            let row = match after {
+                Some(FieldType { wire: Wire::Struct(row), .. }) => row,
+                Some(after) if is_document(&after) => vec![document(after)],
+                _ => return Err(unusable("after is no struct")),
+            };
             (if is_signal(name, &row) { Form::NotTableData("signal") } else { Form::Envelope }, row)
         }
         Form::Flattened => {
-            (Form::Flattened, fields.into_iter().filter(|f| !is_metadata(&f.name)).collect())
+            let row: Vec<Field> = fields.into_iter().filter(|f| !is_metadata(&f.name)).collect();
+            (if is_signal(name, &row) { Form::NotTableData("signal") } else { form }, row)
         }
         other => (other, Vec::new()),
     };
@@ -212,6 +236,12 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
     match form {
         Form::Envelope => {
             let after = fields.iter().find(|(n, _)| n == "after").map(|(_, ty)| ty);
+            if let Some(after) = after
+                && let ty = after.field_type()?
+                && is_document(&ty)
+            {
+                return Ok(of_documents(fields, null, after, ty));
+            }
             let (row, row_null) =
                 after.and_then(record).ok_or_else(|| unusable("after is no record"))?;
             let after = columns.group(row, row_null, &|_| false)?;
@@ -241,10 +271,30 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
         }
         Form::Flattened => {
             let datum = columns.group(fields, null, &is_metadata)?;
-            Ok(columns.into_schema(Form::Flattened, datum, None))
+            let signal = is_signal(name, &columns.fields);
+            let form = if signal { Form::NotTableData("signal") } else { Form::Flattened };
+            Ok(columns.into_schema(form, datum, None))
         }
         other => Ok(RecordSchema::new(other, Vec::new(), ValueWalk::None)),
     }
+}
+
+/// An envelope whose images are JSON texts. What was before is not needed: a delete has its key.
+fn of_documents(
+    fields: &AvroFields,
+    null: Option<usize>,
+    after: &AvroType,
+    ty: FieldType,
+) -> RecordSchema {
+    let step = |(name, field): &(String, AvroType)| match (name.as_str(), record(field)) {
+        ("after", _) => Step::Document(field.node(), 0),
+        ("source", Some((source, null))) => Step::Source(facts(source, null, &Fact::of_source)),
+        (name, _) => Fact::of_envelope(name)
+            .map_or_else(|| Step::Skip(field.node()), |fact| Step::Fact(field.node(), fact)),
+    };
+    let columns = Columns { fields: vec![document(ty)], nodes: vec![after.node()] };
+    let datum = Group { null, steps: fields.iter().map(step).collect() };
+    columns.into_schema(Form::Envelope, datum, None)
 }
 
 /// Debezium gives both images the same schema; when it ever does not, the before image is not read.

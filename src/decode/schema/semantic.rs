@@ -87,6 +87,7 @@ pub fn source_column(parameters: &dyn Parameters) -> Option<SourceColumn> {
         ty: parameters.parameter("__debezium.source.column.type")?.to_uppercase(),
         length: number(parameters, "__debezium.source.column.length"),
         scale: number(parameters, "__debezium.source.column.scale"),
+        name: parameters.parameter("__debezium.source.column.name").map(str::to_owned),
     })
 }
 

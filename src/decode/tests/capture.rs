@@ -134,7 +134,7 @@ impl Worker {
     /// Decodes as far as it goes, installing the plans that are asked for.
     pub fn decode(&mut self, record: &OwnedRecord) -> Decoded {
         loop {
-            match self.decoder.decode(&record.as_raw(), &mut self.scratch, &mut self.row, 1) {
+            match self.decoder.decode(&record.as_raw(), &mut self.scratch, &mut self.row) {
                 Decoded::NeedsPlan(need) => self.provide(&need),
                 decoded => return decoded,
             }

@@ -1,6 +1,7 @@
 //! Whole records through the decoder.
 
 mod capture;
+mod facts;
 mod oracle;
 mod rules;
 mod shop;

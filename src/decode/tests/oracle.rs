@@ -1,7 +1,7 @@
 //! What the apache-avro crate writes, this decoder reads.
 
 use crate::decode::avro::Sink;
-use crate::decode::envelope::Facts;
+use crate::decode::facts::Facts;
 use crate::decode::plan::{SchemaText, describe};
 use crate::decode::schema::describe::ValueWalk;
 use crate::decode::slot::{NestedReader, Slot};

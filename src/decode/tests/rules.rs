@@ -59,7 +59,7 @@ fn lsn_stands_in_for_a_missing_sequence() {
     assert_eq!(
         parts,
         VersionParts {
-            source_epoch: 1,
+            source_epoch: 0,
             commit_position: 0,
             phase: 1,
             change_position: 77,
@@ -76,8 +76,7 @@ fn other_connectors_have_their_own_order() {
         );
         worker().change(&json(9, r#"{"id":1}"#, &value)).change.version.parts()
     };
-    let by_offset =
-        VersionParts { source_epoch: 1, phase: 1, kafka_offset: 9, ..VersionParts::default() };
+    let by_offset = VersionParts { phase: 1, kafka_offset: 9, ..VersionParts::default() };
     for connector in ["mysql", "mariadb", "mongodb", "something"] {
         assert_eq!(parts(connector, "r", r#","pos":4,"file":"b.1""#), by_offset, "{connector}");
     }
@@ -113,7 +112,7 @@ fn no_value_has_three_spellings() {
         assert_eq!(done.change.kind, ChangeKind::Tombstone, "{value:?}");
         assert_eq!(
             done.change.version.parts(),
-            VersionParts { source_epoch: 1, phase: 1, kafka_offset: 7, ..VersionParts::default() }
+            VersionParts { phase: 1, kafka_offset: 7, ..VersionParts::default() }
         );
         assert_eq!(fields(&done.body), [Some(3_i32.to_be_bytes().to_vec()), None, None]);
         assert_eq!(done.change.deleted_at, Some(1_700_000_000_000_000 - 946_684_800_000_000));
@@ -155,11 +154,25 @@ fn a_row_whose_columns_are_named_like_a_message_is_a_row() {
 }
 
 #[test]
-fn an_unknown_op_and_a_missing_image_are_poison() {
+fn an_unknown_op_stops_the_lane() {
+    let after = r#"{"id":1,"body":"a","rank":2}"#;
+    let envelope = |op| envelope(op, "null", after, "");
+    let flattened = |op: &str| format!(r#"{{"id":1,"body":"a","rank":2,"__op":"{op}"}}"#);
+    for value in [envelope("x"), envelope(""), flattened("x")] {
+        match worker().decode(&json(0, r#"{"id":1}"#, &value)) {
+            Decoded::Poison(fault) => {
+                assert_eq!((fault.class, fault.code), (Class::Blocked, Code::OpUnknown), "{value}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_op_and_a_missing_image_are_poison() {
     let after = r#"{"id":1,"body":"a","rank":2}"#;
     for value in [
-        envelope("x", "null", after, ""),
-        envelope("", "null", after, ""),
+        envelope("u", "null", after, "").replace(r#""op":"u","#, r#""op":null,"#),
         envelope("u", "null", "null", ""),
         r#"{"before":null,"op":"c","source":{}}"#.to_owned(),
     ] {
@@ -225,8 +238,7 @@ fn flattened_records_use_what_position_they_have() {
         let value = format!(r#"{{"id":1,"body":"a","rank":2{extra}}}"#);
         worker().change(&json(4, r#"{"id":1}"#, &value)).change.version.parts()
     };
-    let by_offset =
-        VersionParts { source_epoch: 1, phase: 1, kafka_offset: 4, ..VersionParts::default() };
+    let by_offset = VersionParts { phase: 1, kafka_offset: 4, ..VersionParts::default() };
     assert_eq!(parts(""), by_offset);
     assert_eq!(parts(r#","__lsn":5"#), by_offset, "a position without op has no phase");
     assert_eq!(parts(r#","__op":"r""#), by_offset, "an op without position is no order");

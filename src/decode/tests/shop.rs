@@ -170,7 +170,7 @@ fn versions_hold_the_positions_of_the_source() {
     let (_, first) = &decoded[0];
     let parts = first.change.version.parts();
     // op r, sequence [null,"180258439834672"], source.ts_us 1795246189233921.
-    assert_eq!((parts.source_epoch, parts.commit_position, parts.phase), (1, 0, 0));
+    assert_eq!((parts.source_epoch, parts.commit_position, parts.phase), (0, 0, 0));
     assert_eq!((parts.change_position, parts.kafka_offset), (180_258_439_834_672, 0));
     assert_eq!(first.change.source_ts, Some(1_795_246_189_233_921 - 946_684_800_000_000));
     // op u, sequence ["180258440134688","180258440134992"].

@@ -97,7 +97,7 @@ fn mangle(capture: &Capture, pick: usize, changes: &[(usize, u8)]) {
     let mut row = crate::decode::RowBuffer::default();
     let pristine = &capture.records[pick % capture.records.len()];
     decoder.change(pristine);
-    let _ = decoder.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0);
+    let _ = decoder.decoder.decode(&record.as_raw(), &mut scratch, &mut row);
 }
 
 proptest! {
@@ -120,7 +120,7 @@ proptest! {
         let mut row = crate::decode::RowBuffer::default();
         for (k, v) in [(key.clone(), value.clone()), (key.clone().map(framed), value.clone().map(framed)), (AVRO.records[0].key.clone(), value.map(framed))] {
             let record = record(1, k.as_deref(), v.as_deref());
-            let _ = worker.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0);
+            let _ = worker.decoder.decode(&record.as_raw(), &mut scratch, &mut row);
         }
     }
 

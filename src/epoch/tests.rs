@@ -1,0 +1,295 @@
+//! Histories of one source, record by record, and the epoch that each record must get.
+
+use super::*;
+use proptest::prelude::*;
+
+const SOURCE: &str = "yard";
+
+/// A row of an initial snapshot at `position`.
+fn row(position: u64) -> Sighting {
+    Sighting {
+        read: true,
+        incremental: false,
+        commit_position: None,
+        change_position: position,
+        source_ts: Some(1_000),
+    }
+}
+
+/// A streamed change behind commit `commit`, at a time.
+fn change(commit: u64, at: i64) -> Sighting {
+    Sighting {
+        read: false,
+        incremental: false,
+        commit_position: Some(commit.into()),
+        change_position: commit + 1,
+        source_ts: Some(at),
+    }
+}
+
+/// A change of the first transaction.
+fn first(at: i64) -> Sighting {
+    Sighting { commit_position: None, ..change(0, at) }
+}
+
+/// Some partitions, and what is written down for them.
+#[derive(Default)]
+struct Partitions {
+    epochs: Epochs,
+    trackers: Vec<Tracker>,
+    offsets: Vec<i64>,
+    raised: Vec<(u32, Signal)>,
+}
+
+impl Partitions {
+    /// Reads a record as the worker does: what starts over is written down, and the record read again.
+    fn read_of(&mut self, source: &str, partition: usize, seen: &Sighting) -> u32 {
+        if self.trackers.len() <= partition {
+            self.trackers.resize(partition + 1, Tracker::default());
+            self.offsets.resize(partition + 1, 0);
+        }
+        let offset = self.offsets[partition];
+        self.offsets[partition] += 1;
+        let tracker = &mut self.trackers[partition];
+        match tracker.place(source, offset, Some(seen)) {
+            Placed::In(epoch) => epoch,
+            Placed::StartsOver { current, signal } => {
+                let entered = self.epochs.enter(current, signal, seen.source_ts);
+                if entered.raised {
+                    self.raised.push((entered.number, signal));
+                }
+                tracker.enter(source, offset, entered.number);
+                assert_eq!(
+                    tracker.place(source, offset, Some(seen)),
+                    Placed::In(entered.number),
+                    "read again"
+                );
+                entered.number
+            }
+        }
+    }
+
+    fn read(&mut self, partition: usize, seen: &Sighting) -> u32 {
+        self.read_of(SOURCE, partition, seen)
+    }
+
+    fn all(&mut self, partition: usize, seen: &[Sighting]) -> Vec<u32> {
+        seen.iter().map(|seen| self.read(partition, seen)).collect()
+    }
+}
+
+#[test]
+fn a_snapshot_after_the_stream_starts_over() {
+    let mut log = Partitions::default();
+    let history =
+        [row(100), row(100), first(1), change(110, 2), change(120, 3), row(200), row(200)];
+    assert_eq!(log.all(0, &history), [0, 0, 0, 0, 0, 1, 1]);
+    assert_eq!(log.raised, [(1, Signal::Snapshot { position: 200 })]);
+    assert_eq!(log.all(0, &[first(9), change(210, 10), row(300)]), [1, 1, 2]);
+}
+
+#[test]
+fn an_interrupted_snapshot_starts_over_with_the_next_one() {
+    let mut log = Partitions::default();
+    assert_eq!(log.all(0, &[row(100), row(100), row(150), row(150), first(5)]), [0, 0, 1, 1, 1]);
+}
+
+#[test]
+fn fresh_offsets_without_a_snapshot_start_over() {
+    let mut log = Partitions::default();
+    assert_eq!(log.all(0, &[change(110, 2), change(120, 3), first(9), first(9)]), [0, 0, 1, 1]);
+    assert_eq!(log.raised, [(1, Signal::FreshOffsets)]);
+}
+
+#[test]
+fn positions_that_fall_at_a_later_time_start_over() {
+    let mut log = Partitions::default();
+    assert_eq!(
+        log.all(0, &[change(110, 2), change(120, 3), change(5, 4), change(6, 5)]),
+        [0, 0, 1, 1]
+    );
+    assert_eq!(log.raised, [(1, Signal::PositionsFell)]);
+}
+
+#[test]
+fn what_a_connector_repeats_after_a_crash_is_no_new_lineage() {
+    let mut log = Partitions::default();
+    let once = [row(100), first(1), first(1), change(110, 2), change(120, 3), change(130, 3)];
+    log.all(0, &once);
+    // From the first transaction on, from the middle, and with its commit position filled in.
+    for again in [&once[1..], &once[3..], &once[5..]] {
+        assert!(log.all(0, again).iter().all(|epoch| *epoch == 0));
+    }
+    assert_eq!(log.read(0, &Sighting { commit_position: Some(100), ..first(1) }), 0);
+    assert_eq!(log.raised, []);
+}
+
+#[test]
+fn incremental_and_blocking_snapshots_belong_to_their_lineage() {
+    let mut log = Partitions::default();
+    log.all(0, &[row(100), change(110, 2)]);
+    let incremental = Sighting { incremental: true, ..row(105) };
+    let blocking = Sighting { commit_position: Some(110), ..row(111) };
+    assert_eq!(log.all(0, &[incremental, blocking, change(112, 3)]), [0, 0, 0]);
+}
+
+#[test]
+fn sources_that_share_a_partition_have_lineages_of_their_own() {
+    let mut log = Partitions::default();
+    assert_eq!(log.read_of("a", 0, &change(1_000, 5)), 0);
+    assert_eq!(log.read_of("b", 0, &change(10, 6)), 0);
+    assert_eq!(log.read_of("a", 0, &change(20, 7)), 1);
+    assert_eq!(log.read_of("b", 0, &change(11, 8)), 0);
+    assert_eq!(log.trackers[0].highest(4), 1);
+}
+
+#[test]
+fn partitions_join_the_epoch_that_the_first_one_raised() {
+    let mut log = Partitions::default();
+    for partition in 0..4 {
+        log.all(partition, &[row(100), change(110, 2), change(120, 3)]);
+    }
+    // One sees the snapshot, one only the first transaction, one only that positions fell.
+    assert_eq!(log.all(0, &[row(20), first(10)]), [1, 1]);
+    assert_eq!(log.read(1, &first(10)), 1);
+    assert_eq!(log.read(2, &change(25, 11)), 1);
+    // The last one comes to it when a further epoch is there already.
+    assert_eq!(log.read(0, &row(7)), 2);
+    assert_eq!(log.all(3, &[row(20), change(26, 12), row(7)]), [1, 1, 2]);
+    assert_eq!(log.raised.len(), 2);
+}
+
+#[test]
+fn a_partition_without_snapshot_rows_joins_by_time() {
+    let mut epochs = Epochs::new(vec![
+        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
+    ]);
+    assert_eq!(epochs.enter(0, Signal::PositionsFell, Some(150)).number, 1);
+    assert_eq!(epochs.enter(0, Signal::PositionsFell, Some(250)).number, 2);
+    assert_eq!(epochs.enter(1, Signal::FreshOffsets, Some(250)).number, 2);
+    assert_eq!(
+        epochs.enter(2, Signal::FreshOffsets, Some(250)),
+        Entered { number: 3, raised: true }
+    );
+    assert_eq!(epochs.highest(), 3);
+}
+
+#[test]
+fn what_is_written_down_comes_before_what_the_record_tells() {
+    let start = |offset, epoch| Start { source: SOURCE.to_owned(), offset, epoch };
+    let mut tracker = Tracker::new(Vec::new(), vec![start(7, 2), start(3, 1)]);
+    let history = [change(110, 2), change(120, 3), row(20), row(20), change(21, 9)];
+    let epochs: Vec<_> =
+        (1..).zip(&history).map(|(at, seen)| tracker.place(SOURCE, at, Some(seen))).collect();
+    assert_eq!(epochs, [0, 0, 1, 1, 1].map(Placed::In));
+    assert_eq!(tracker.place(SOURCE, 7, Some(&change(22, 10))), Placed::In(2));
+    assert_eq!((tracker.highest(0), Tracker::default().highest(9)), (2, 0));
+}
+
+#[test]
+fn lineages_that_were_stored_find_a_signal_that_fell_into_a_restart() {
+    let mut before = Tracker::default();
+    for (at, seen) in (0..).zip([row(100), change(110, 2), change(120, 3)]) {
+        before.place(SOURCE, at, Some(&seen));
+    }
+    let text = stored::to_text(before.lineages()).unwrap();
+    let mut after = Tracker::new(stored::from_text(&text).unwrap(), Vec::new());
+    let signal = Signal::PositionsFell;
+    assert_eq!(
+        after.place(SOURCE, 3, Some(&change(5, 4))),
+        Placed::StartsOver { current: 0, signal }
+    );
+    // Without them nothing tells.
+    assert_eq!(Tracker::default().place(SOURCE, 3, Some(&change(5, 4))), Placed::In(0));
+}
+
+#[test]
+fn a_partition_that_was_empty_begins_where_its_source_is() {
+    let epochs = Epochs::new(vec![
+        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
+        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+    ]);
+    let mut empty = Tracker::default();
+    empty.learn(SOURCE, epochs.clone());
+    let place = |seen: &Sighting| empty.clone().place_at(SOURCE, 0, Some(seen), seen.source_ts);
+    let begins =
+        |snapshot| Placed::StartsOver { current: 0, signal: Signal::FirstSeen { snapshot } };
+    assert_eq!(place(&change(3, 250)), begins(None));
+    assert_eq!(place(&Sighting { source_ts: Some(1), ..row(9) }), begins(Some(9)));
+    assert_eq!(place(&change(3, 99)), Placed::In(0));
+    assert_eq!(empty.clone().place_at("other", 0, None, Some(250)), Placed::In(0));
+
+    let mut known = epochs.clone();
+    assert_eq!(
+        known.enter(0, Signal::FirstSeen { snapshot: None }, Some(250)),
+        Entered { number: 2, raised: false }
+    );
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: Some(9) }, Some(250)).number, 1);
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: None }, None).number, 2);
+    assert_eq!(known, epochs);
+    empty.enter(SOURCE, 0, 2);
+    assert_eq!(empty.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(2));
+    // Replayed from before a start that is written down: it was in epoch 0 there.
+    let start = Start { source: SOURCE.to_owned(), offset: 7, epoch: 2 };
+    let mut seen_before = Tracker::new(Vec::new(), vec![start]);
+    seen_before.learn(SOURCE, epochs);
+    assert_eq!(seen_before.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(0));
+}
+
+#[test]
+fn a_header_knows_best() {
+    let mut tracker = Tracker::default();
+    let mut epochs = Epochs::default();
+    assert_eq!(tracker.place_declared(SOURCE, 0, Some(&change(110, 2)), 0), Placed::In(0));
+    // A signal of the data is not asked.
+    assert_eq!(tracker.place_declared(SOURCE, 1, Some(&change(5, 4)), 0), Placed::In(0));
+    let signal = Signal::Header { epoch: 7 };
+    assert_eq!(
+        tracker.place_declared(SOURCE, 2, Some(&change(6, 5)), 7),
+        Placed::StartsOver { current: 0, signal }
+    );
+    assert_eq!(epochs.enter(0, signal, None), Entered { number: 7, raised: true });
+    assert_eq!(epochs.enter(0, signal, None), Entered { number: 7, raised: false });
+    tracker.enter(SOURCE, 2, 7);
+    assert_eq!(tracker.place_declared(SOURCE, 2, Some(&change(6, 5)), 7), Placed::In(7));
+    // A late record of an older epoch keeps its own, and says nothing about the current one.
+    assert_eq!(tracker.place_declared(SOURCE, 3, Some(&change(900, 1)), 0), Placed::In(0));
+    assert_eq!(tracker.place_declared(SOURCE, 4, Some(&change(7, 6)), 7), Placed::In(7));
+}
+
+#[test]
+fn the_stored_form_stays_readable() {
+    let mut tracker = Tracker::default();
+    tracker.place(SOURCE, 0, Some(&row(100)));
+    tracker.place(SOURCE, 1, Some(&Sighting { commit_position: Some(u128::MAX), ..change(0, 7) }));
+    assert_eq!(
+        stored::to_text(tracker.lineages()).unwrap(),
+        r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7}}"#
+    );
+    assert_eq!(
+        stored::from_text(r#"{"":{"epoch":3}}"#).unwrap(),
+        [(String::new(), Lineage::new(3))]
+    );
+    assert_eq!(stored::to_text(&[]), None);
+}
+
+proptest! {
+    #[test]
+    fn a_lineage_comes_back_as_it_was(
+        seen in proptest::collection::vec((any::<bool>(), any::<bool>(), any::<Option<u128>>(), any::<u64>(), any::<Option<i64>>()), 0..8),
+        sources in proptest::collection::vec("[a-z\"\\\\ ]{0,4}", 1..3),
+    ) {
+        let mut tracker = Tracker::default();
+        for (at, (read, incremental, commit_position, change_position, source_ts)) in (0..).zip(seen) {
+            let seen = Sighting { read, incremental, commit_position, change_position, source_ts };
+            for source in &sources {
+                tracker.place(source, at, Some(&seen));
+            }
+        }
+        let mut lineages = tracker.lineages().to_vec();
+        lineages.sort_by(|a, b| a.0.cmp(&b.0));
+        let read = stored::to_text(&lineages).map(|text| stored::from_text(&text).unwrap());
+        prop_assert_eq!(read.unwrap_or_default(), lineages);
+    }
+}

@@ -1,0 +1,11 @@
+//! What is not the plain case of one keyed PostgreSQL table in one topic: other topics, other keys, other sources.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod made;
+mod mariadb;
+mod maxwell;
+mod noise;
+mod rig;
+mod shared;
+mod written;
