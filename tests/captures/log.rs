@@ -13,12 +13,21 @@ pub struct Item {
     /// Place of its table in the rig.
     pub lane: usize,
     pub what: What,
-    /// What it tells of its source's positions, and the source's name.
-    pub seen: Option<(String, Sighting)>,
+    /// What it tells of its source; tombstones tell nothing.
+    pub seen: Option<Seen>,
     /// Where it was captured.
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
+}
+
+/// What a record tells of its source.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub source: String,
+    pub sighting: Option<Sighting>,
+    /// The source's own time.
+    pub source_ts: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -40,6 +49,7 @@ pub struct Decoded {
     pub version: VersionParts,
     pub deleted_at: Option<i64>,
     pub source_ts: Option<i64>,
+    pub own_time: bool,
     pub needs_base: bool,
     pub body: Vec<u8>,
     pub key: Vec<u8>,

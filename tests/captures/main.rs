@@ -7,7 +7,6 @@ mod log;
 mod order;
 mod rig;
 mod scenarios;
-mod sightings;
 mod silver;
 mod sources;
 mod suite;

@@ -82,7 +82,9 @@ impl Order {
             }
             let (limit, longest) = match self.limit {
                 Some(limit) => (limit, total),
-                None => *rng.choice(&[(1, 15), (7, 150), (1000, total), (usize::MAX, total)]).unwrap(),
+                None => {
+                    *rng.choice(&[(1, 15), (7, 150), (1000, total), (usize::MAX, total)]).unwrap()
+                }
             };
             world.limit = limit;
             let count = *rng.choice(&[1, 3, 12, total / 20 + 1, total / 5 + 1]).unwrap();
@@ -143,7 +145,7 @@ pub fn edges(stretch: &Stretch) -> Vec<i64> {
     let mut edges = vec![0];
     let (mut last, mut position) = (None, None);
     for (offset, item) in (0..).zip(&stretch.items) {
-        let Some((_, seen)) = &item.seen else { continue };
+        let Some(seen) = item.seen.as_ref().and_then(|s| s.sighting) else { continue };
         let kind = (seen.read, seen.incremental, seen.commit_position.is_none());
         if last != Some(kind) || seen.commit_position < position {
             edges.extend([offset - 1, offset, offset + 1]);

@@ -1,8 +1,7 @@
 //! One encoding of a scenario on a database of its own: decoded, applied once as it arrived, and ready for other orders.
 
-use crate::log::{Decoded as Row, Item, What};
+use crate::log::{Decoded as Row, Item, Seen, What};
 use crate::scenarios;
-use crate::sightings::Sightings;
 use crate::silver::{Resolved, Silver, decoder};
 use crate::told::Told;
 use crate::verdict::Judge;
@@ -51,12 +50,7 @@ pub struct Rig {
 impl Rig {
     /// Applies the records as they arrived, with the DDL that they ask for; then decodes them again for the tables as
     /// they are at the end.
-    pub async fn open(
-        scenario: &str,
-        encoding: &str,
-        types: Option<&ColumnTypes>,
-        sightings: &Sightings,
-    ) -> Self {
+    pub async fn open(scenario: &str, encoding: &str, types: Option<&ColumnTypes>) -> Self {
         let capture = scenarios::open(scenario);
         let records = capture.records(encoding).unwrap();
         let silver = Silver::new(capture.schemas(encoding).unwrap()).await;
@@ -67,8 +61,10 @@ impl Rig {
         if source_types {
             silver.readback.execute(scenarios::SOURCE_TYPES).await.unwrap();
         }
-        let mut overrides: Vec<Table> =
-            tables.iter().map(|table| overrides(scenario, &capture, encoding, types, table)).collect();
+        let mut overrides: Vec<Table> = tables
+            .iter()
+            .map(|table| overrides(scenario, &capture, encoding, types, table))
+            .collect();
         for (table, overrides) in tables.iter().zip(&mut overrides).filter(|_| source_types) {
             let given = &mut overrides.column_types;
             let source = scenarios::source_types(&capture, &table.name).into_iter();
@@ -81,7 +77,7 @@ impl Rig {
         ];
         let operator = scenarios::has_operator(scenario);
         let (arrival, stopped) =
-            live(&silver, &lanes, &mut writers, &overrides, &records, sightings, operator).await;
+            live(&silver, &lanes, &mut writers, &overrides, &records, operator).await;
         for lane in &mut lanes {
             lane.shape = silver.shape(&lane.table).await.unwrap();
         }
@@ -92,7 +88,7 @@ impl Rig {
             overrides.iter().map(|overrides| Reader::new(overrides, false)).collect();
         let mut items: Vec<Arc<Item>> = Vec::new();
         let mut cut = false;
-        for (at, record) in records.iter().enumerate() {
+        for record in &records {
             let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) else {
                 continue;
             };
@@ -102,8 +98,7 @@ impl Rig {
             if reader.stopped.is_some() {
                 continue;
             }
-            let seen = sightings.of(at);
-            match reader.item(&silver, &lanes[lane], lane, record, seen, None).await {
+            match reader.item(&silver, &lanes[lane], lane, record, None).await {
                 Ok(item) => items.push(Arc::new(item)),
                 // Its type has become another since: no plan for the table of today reads it.
                 Err(fault)
@@ -176,7 +171,6 @@ async fn live(
     writers: &mut [Writer],
     overrides: &[Table],
     records: &[OwnedRecord],
-    sightings: &Sightings,
     operator: bool,
 ) -> (Counts, BTreeMap<String, (i64, Fault)>) {
     let mut readers: Vec<Reader> =
@@ -190,7 +184,7 @@ async fn live(
     let empty = |((lane, number), ())| crate::log::Stretch { lane, number, items: Vec::new() };
     let stretches = partitions.into_iter().map(empty).collect();
     let mut world = World::start(silver, lanes, &mut writers[..1], stretches).await;
-    for (at, record) in records.iter().enumerate() {
+    for record in records {
         let Some(lane) = lanes.iter().position(|lane| lane.topic == record.at.topic) else {
             continue;
         };
@@ -198,8 +192,7 @@ async fn live(
         if reader.stopped.is_some() {
             continue;
         }
-        let seen = sightings.of(at);
-        match reader.item(silver, &lanes[lane], lane, record, seen, Some(&mut world)).await {
+        match reader.item(silver, &lanes[lane], lane, record, Some(&mut world)).await {
             Ok(item) => {
                 let partition = world.append(&Arc::new(item));
                 world.read(partition, 1).await;
@@ -236,12 +229,12 @@ impl Reader {
         of: &Lane,
         lane: usize,
         record: &OwnedRecord,
-        seen: Option<crate::sightings::Seen>,
         mut world: Option<&mut World<'_>>,
     ) -> Result<Item, Fault> {
         let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
+        let mut seen = None;
         let what = loop {
-            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row, 0) {
+            match self.decoder.decode(&record.as_raw(), &mut scratch, &mut row) {
                 Decoded::NeedsPlan(need) => {
                     if let Some(world) = &mut world {
                         world.flush(0, lane).await;
@@ -277,6 +270,13 @@ impl Reader {
                 },
                 Decoded::Change(change) => {
                     self.keyed |= record.key.is_some();
+                    if change.kind != ChangeKind::Tombstone {
+                        seen = Some(Seen {
+                            source: self.decoder.source(change.source).to_owned(),
+                            sighting: change.sighting,
+                            source_ts: change.source_ts.filter(|_| change.own_time),
+                        });
+                    }
                     let version = change.version.parts();
                     assert_eq!(version.kafka_offset, record.at.offset.cast_unsigned());
                     let kind = match change.kind {
@@ -296,6 +296,7 @@ impl Reader {
                         version,
                         deleted_at: change.deleted_at,
                         source_ts: change.source_ts,
+                        own_time: change.own_time,
                         needs_base: change.needs_base,
                         body: row.body,
                         key: row.key,

@@ -60,9 +60,8 @@ impl Silver {
 
     /// Empties the tables and the bookkeeping: the next order starts from nothing.
     pub async fn empty(&self, tables: &[TableName]) {
-        let mut list = String::from(
-            "silversink.position, silversink.dead_letter, silversink.truncate_floor",
-        );
+        let mut list =
+            String::from("silversink.position, silversink.dead_letter, silversink.truncate_floor");
         for table in tables {
             list.push_str(&format!(", \"{}\".\"{}\"", table.schema, table.name));
         }

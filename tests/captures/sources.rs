@@ -1,20 +1,19 @@
-//! Source epochs as the destination keeps them: shared epochs, starts and lineages by partition.
+//! Source epochs as the destination keeps them: shared epochs, and starts and lineages by partition.
 
-use silversink::epoch::{Epochs, Lineage, Placed, Sighting, Start, Tracker};
+use crate::log::Seen;
+use silversink::epoch::{Epochs, Lineage, Placed, Signal, Tracker};
 use std::collections::BTreeMap;
 
 /// The epochs of every source, by name.
 #[derive(Debug, Default)]
 pub struct Sources(BTreeMap<String, Epochs>);
 
-/// What is written down for one partition, and the tracker that reads it.
+/// What is known of the sources in one partition.
 #[derive(Debug, Default)]
 pub struct Place {
     tracker: Tracker,
-    starts: Vec<Start>,
+    /// As they are stored with the position.
     lineages: Vec<(String, Lineage)>,
-    /// Where the last record was placed: one that tells nothing, such as a tombstone, belongs there too.
-    current: u32,
 }
 
 impl Place {
@@ -28,34 +27,35 @@ impl Place {
         if !from_stored {
             self.lineages.clear();
         }
-        self.current = self.lineages.iter().map(|(_, lineage)| lineage.epoch).max().unwrap_or(0);
-        self.tracker = Tracker::new(self.lineages.clone(), self.starts.clone());
+        self.tracker.rewind(self.lineages.clone());
+    }
+
+    /// Where a record belongs. One that tells nothing, such as a tombstone, belongs to the highest epoch so far.
+    pub fn of(&mut self, offset: i64, seen: Option<&Seen>) -> Placed {
+        match seen {
+            None => Placed::In(self.tracker.highest(offset)),
+            Some(Seen { source, sighting, source_ts }) => {
+                self.tracker.place_at(source, offset, sighting.as_ref(), *source_ts)
+            }
+        }
+    }
+
+    /// From this offset on the source is in this epoch.
+    pub fn enter(&mut self, source: &str, offset: i64, epoch: u32) {
+        self.tracker.enter(source, offset, epoch);
+    }
+
+    /// Another partition has entered an epoch.
+    pub fn learn(&mut self, source: &str, epochs: Epochs) {
+        self.tracker.learn(source, epochs);
     }
 }
 
 impl Sources {
-    /// The epoch of the record at this offset.
-    pub fn place(
-        &mut self,
-        place: &mut Place,
-        offset: i64,
-        seen: Option<&(String, Sighting)>,
-    ) -> u32 {
-        let Some((source, sighting)) = seen else { return place.current };
-        loop {
-            match place.tracker.place(source, offset, Some(sighting)) {
-                Placed::In(epoch) => {
-                    place.current = epoch;
-                    return epoch;
-                }
-                Placed::StartsOver { current, signal } => {
-                    let epochs = self.0.entry(source.clone()).or_default();
-                    let entered = epochs.enter(current, signal, sighting.source_ts);
-                    let start = Start { source: source.clone(), offset, epoch: entered.number };
-                    place.starts.push(start);
-                    place.tracker.enter(source, offset, entered.number);
-                }
-            }
-        }
+    /// Positions of the source start over in a partition: the epoch that it enters, and all of the source's.
+    pub fn enter(&mut self, seen: &Seen, current: u32, signal: Signal) -> (u32, Epochs) {
+        let epochs = self.0.entry(seen.source.clone()).or_default();
+        let entered = epochs.enter(current, signal, seen.source_ts);
+        (entered.number, epochs.clone())
     }
 }

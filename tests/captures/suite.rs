@@ -4,7 +4,6 @@ use crate::log::{What, as_captured};
 use crate::order::{Order, as_it_arrived, edges, replay};
 use crate::rig::Rig;
 use crate::scenarios;
-use crate::sightings::Sightings;
 use crate::untold::{Untold, pinned};
 use crate::verdict::{Differences, Line};
 use crate::worker::World;
@@ -47,8 +46,6 @@ struct Tally {
 
 /// Every order of every encoding of a scenario.
 pub async fn scenario(name: &str) {
-    let plain = scenarios::open(name).records("json-plain").unwrap();
-    let sightings = Sightings::read(&plain);
     let mut types = None;
     let mut untold = Untold::default();
     let mut complaints = Vec::new();
@@ -56,7 +53,7 @@ pub async fn scenario(name: &str) {
         let started = Instant::now();
         let wanted = scenarios::is_schemaless(name, &encoding);
         let given = types.as_ref().filter(|_| wanted);
-        let mut rig = Rig::open(name, &encoding, given, &sightings).await;
+        let mut rig = Rig::open(name, &encoding, given).await;
         types.get_or_insert_with(|| rig.column_types());
         let arrival = rig.judge.differences(&rig.silver.readback).await;
         for line in &arrival {
@@ -195,15 +192,16 @@ async fn compare(rig: &mut Rig, expected: &Differences, what: &str, tally: &mut 
     tally.wrong += wrong.len() as u64;
     if let Some(first) = wrong.first() {
         let count = wrong.len();
-        tally.complaints.push(format!("{}: {what}: {count} wrong rows: {:.200}", rig.name, first.text));
+        tally
+            .complaints
+            .push(format!("{}: {what}: {count} wrong rows: {:.200}", rig.name, first.text));
     }
 }
 
 /// The suite sees what it is there for: a wrong expectation, and a guard without the commit position.
 pub async fn planted() {
     let name = "snapshot-edge-slot-first";
-    let plain = scenarios::open(name).records("json-plain").unwrap();
-    let mut rig = Rig::open(name, "avro", None, &Sightings::read(&plain)).await;
+    let mut rig = Rig::open(name, "avro", None).await;
     let effort = Effort { seeds: 2, offsets: Some(0), limits: &[usize::MAX] };
     let sound = rig.judge.differences(&rig.silver.readback).await;
     assert!(sound.is_empty(), "{sound:?}");
@@ -213,8 +211,7 @@ pub async fn planted() {
     arrivals(&mut rig, &sound, effort, &mut tally).await;
     assert_eq!(tally.wrong, 2, "one row in each of two orders: {:?}", tally.complaints);
 
-    let plain = scenarios::open("snapshot-edge").records("json-plain").unwrap();
-    let mut rig = Rig::open("snapshot-edge", "avro", None, &Sightings::read(&plain)).await;
+    let mut rig = Rig::open("snapshot-edge", "avro", None).await;
     for item in &mut rig.items {
         if let What::Change(change) = &mut Arc::get_mut(item).unwrap().what {
             // Only the position of the change itself is left.

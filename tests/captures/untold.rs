@@ -59,6 +59,17 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("schema-change", "parcels: has no table in Silver", UNREADABLE),
     ("schema-change-lag", "cases: has no table in Silver", UNREADABLE),
     ("schema-change-lag", "boxes: has no table in Silver", UNREADABLE),
+    (
+        "mariadb",
+        "orders.span: is NULL, should not be",
+        "time.precision.mode=connect has no time beyond a day",
+    ),
+    ("types", "every_type: no column *", "the connector does not send columns of this type"),
+    ("types", "every_type.*: is another value", LOST),
+    ("types", "every_type.*: is NULL, should not be", LOST),
+    ("types", "every_type.*: should be NULL", LOST),
+    ("types", "dead letter: lab.public.every_type: value_out_of_range", REFUSED),
+    ("types", "every_type: not in Silver", REFUSED),
     ("types", "big: has no table in Silver", "only the first connector captures it"),
     (
         "mariadb",
@@ -66,14 +77,34 @@ const REASONS: &[(&str, &str, &str)] = &[
         "a column was renamed, and these rows were not sent again",
     ),
     ("mariadb", "customers.since: is another value", "year 0 is sent as 1900 or 2000"),
-    ("mariadb", "customers.kind: is another value", "a label with a comma is sent with a backslash"),
-    ("mariadb", "customers.created: is another value", "time.precision.mode=connect has milliseconds"),
-    ("mariadb", "orders.zero_date: is NULL, should not be", "a date that does not exist is sent as NULL"),
-    ("mariadb", "orders.zero_dt: is another value", "a date that does not exist is sent as 1970-01-01"),
+    (
+        "mariadb",
+        "customers.kind: is another value",
+        "a label with a comma is sent with a backslash",
+    ),
+    (
+        "mariadb",
+        "customers.created: is another value",
+        "time.precision.mode=connect has milliseconds",
+    ),
+    (
+        "mariadb",
+        "orders.zero_date: is NULL, should not be",
+        "a date that does not exist is sent as NULL",
+    ),
+    (
+        "mariadb",
+        "orders.zero_dt: is another value",
+        "a date that does not exist is sent as 1970-01-01",
+    ),
 ];
 
-const NOT_SENT_AGAIN: &str = "rows that were not sent again after a column with a default was added";
+const NOT_SENT_AGAIN: &str =
+    "rows that were not sent again after a column with a default was added";
 const UNREADABLE: &str = "without a schema nobody can tell one type of a column from the next";
+const LOST: &str = "lost or changed by the connector: differences.md, tests/convert_postgres";
+const REFUSED: &str =
+    "a value that its column cannot hold is refused, not guessed: tests/convert_postgres";
 const NO_PLACEHOLDER: &str = "its type has no placeholder: an unchanged value arrives as NULL";
 const TRAILING_ZEROS: &str = "trailing zeros of a numeric without scale do not travel";
 

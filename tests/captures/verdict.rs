@@ -189,8 +189,7 @@ impl Checked {
             ground_truth::verify(readback, &self.table, &names, &self.truth, usize::MAX).await;
         let verdict = verdict.unwrap();
         assert_eq!(verdict.difference_count == 0, verdict.is_equal(), "{}", self.table);
-        let mut found: Differences =
-            verdict.differences.iter().map(line).collect();
+        let mut found: Differences = verdict.differences.iter().map(line).collect();
         if verdict.untold != self.ghosts {
             let text = format!(
                 "{} live rows that the topic does not tell to be gone, should be {}",

@@ -3,8 +3,9 @@
 use crate::log::{Item, Stretch, What, version_at};
 use crate::silver::{PIPELINE, Silver};
 use crate::sources::{Place, Sources};
-use silversink::batch::arena::{Arena, Incoming, SealedRange};
+use silversink::batch::arena::{Arena, Folded, Incoming, SealedRange};
 use silversink::batch::{Applied, Batch, DeadLetterRow, OffsetRange, Truncate};
+use silversink::epoch::Placed;
 use silversink::fault::{Class, Fault};
 use silversink::postgres::{BeginAt, ClaimAsk, Writer};
 use silversink::record::Coordinates;
@@ -216,9 +217,8 @@ impl<'a> World<'a> {
     }
 
     pub fn find(&self, topic: &str, number: i32) -> usize {
-        let same = |p: &Partition| {
-            p.stretch.number == number && self.lanes[p.stretch.lane].topic == topic
-        };
+        let same =
+            |p: &Partition| p.stretch.number == number && self.lanes[p.stretch.lane].topic == topic;
         self.partitions.iter().position(same).unwrap()
     }
 
@@ -249,7 +249,31 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The source epoch of the next record of a partition; a new one is written down first.
+    fn epoch(&mut self, at: usize) -> u32 {
+        let offset = self.next(at);
+        let partition = &mut self.partitions[at];
+        let item = Arc::clone(&partition.stretch.items[usize::try_from(offset).unwrap()]);
+        loop {
+            match (self.partitions[at].place.of(offset, item.seen.as_ref()), &item.seen) {
+                (Placed::In(epoch), _) => return epoch,
+                (Placed::StartsOver { .. }, None) => panic!("nothing tells of a new epoch"),
+                (Placed::StartsOver { current, signal }, Some(seen)) => {
+                    let (epoch, epochs) = self.sources.enter(seen, current, signal);
+                    self.partitions[at].place.enter(&seen.source, offset, epoch);
+                    for partition in &mut self.partitions {
+                        partition.place.learn(&seen.source, epochs.clone());
+                    }
+                }
+            }
+        }
+    }
+
     fn take(&mut self, at: usize) {
+        let epoch = match self.partitions[at].condemned.contains_key(&self.next(at)) {
+            true => 0,
+            false => self.epoch(at),
+        };
         let partition = &mut self.partitions[at];
         let offset = partition.next;
         let item = &partition.stretch.items[usize::try_from(offset).unwrap()];
@@ -268,7 +292,6 @@ impl<'a> World<'a> {
         if let Some(fault) = partition.condemned.get(&offset) {
             return letter(open, fault);
         }
-        let epoch = self.sources.place(&mut partition.place, offset, item.seen.as_ref());
         match &item.what {
             What::Skip => open.arena.skip(slot),
             What::Letter(fault) => letter(open, fault),
@@ -277,18 +300,22 @@ impl<'a> World<'a> {
                 open.arena.truncate(slot, Truncate { version, at: *at });
             }
             What::Change(change) => {
-                open.arena.fold(Incoming {
+                let folded = open.arena.fold(Incoming {
                     body: &change.body,
                     key: &change.key,
                     kind: change.kind,
                     version: version_at(change.version, epoch, offset),
                     deleted_at: change.deleted_at,
                     source_ts: change.source_ts,
+                    own_time: change.own_time,
                     kept: &change.kept,
                     needs_base: change.needs_base,
                     slot,
                     offset,
                 });
+                if let Folded::Contradicted(row) = folded {
+                    panic!("{}-{}@{offset} is below {row}, but later", self.lanes[lane].topic, at);
+                }
             }
         }
     }
@@ -312,6 +339,7 @@ impl<'a> World<'a> {
                     folded: 0,
                     skipped: 0,
                     dead_lettered: 0,
+                    lineage: None,
                 },
             })
             .collect();
