@@ -56,6 +56,25 @@ impl Version {
         }
     }
 
+    /// The lowest version above this one.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let mut bytes = self.0;
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Self(bytes);
+            }
+        }
+        *self
+    }
+
+    /// Whether both stand at one position of the source, so that only their Kafka offsets differ.
+    #[must_use]
+    pub fn same_position(&self, other: &Self) -> bool {
+        self.0[..Self::OFFSET_AT] == other.0[..Self::OFFSET_AT]
+    }
+
     /// The stored form.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {

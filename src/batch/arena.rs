@@ -7,9 +7,14 @@
 //! - Deletes and partial rows do not carry every column, so what they cover is kept as [`Layer`]s and merged column by
 //!   column when the batch is sealed (I9). Whole rows, the common case, never have layers.
 //! - The order among layers is the version, never the order of arrival, so a late older record cannot win.
+//! - A partial row whose base is not what the batch has below it says so ([`super::Base`]): after a delete another life of
+//!   the key begins, and after a change of the key the base is the row of the old key. What the batch itself can tell is
+//!   put together here; the rest is looked up by the write.
 
 use super::layer::{Layer, append, merge};
-use super::{Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, StagedRow, Truncate};
+use super::{
+    Base, Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, OldKey, StagedRow, Truncate,
+};
 use crate::config::Tripwire;
 use crate::table::TableShape;
 use crate::version::{Version, VersionParts};
@@ -43,6 +48,8 @@ pub struct Incoming<'a> {
     pub kept: &'a ColumnSet,
     /// `Partial` only: some of them are placeholders.
     pub needs_base: bool,
+    /// `Partial` that needs a base only: the encoded key that the row had before this change.
+    pub old_key: Option<&'a [u8]>,
     /// The partition it came from.
     pub slot: Slot,
     /// Its offset there.
@@ -64,12 +71,12 @@ pub enum Folded {
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     hash: u64,
     key: Range<u32>,
-    top: Layer,
-    /// Older layers, in no order; empty whenever `top` is whole.
-    below: Vec<Layer>,
+    pub(super) top: Layer,
+    /// Older layers, in no order; empty whenever `top` is whole, unless a changed key may want the row from before it.
+    pub(super) below: Vec<Layer>,
 }
 
 /// How far one partition has come inside the open batch.
@@ -94,11 +101,13 @@ pub struct SealedRange {
 #[derive(Debug, Default)]
 pub struct Arena {
     shape: Option<Arc<TableShape>>,
-    bytes: Vec<u8>,
-    keys: Vec<u8>,
-    entries: Vec<Entry>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) keys: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
     /// Layers below the tops of entries.
     layers: usize,
+    /// Layers that came here by a change of their key.
+    pub(super) moves: usize,
     index: HashTable<u32>,
     /// Prefix of its key and place of each entry, in key order; complete when it is as long as `entries`.
     order: Vec<(u64, u32)>,
@@ -106,12 +115,13 @@ pub struct Arena {
     truncate: Option<Truncate>,
     floor: Option<Truncate>,
     letters: Vec<DeadLetterRow>,
+    closed: Vec<(Vec<u8>, Version)>,
     /// Key of the last delete event of each partition, to recognise the tombstone behind it across batches.
     last_delete: Vec<Option<(i64, u64)>>,
     tripwire: Tripwire,
     /// Some time in the open batch is not the source's own.
     foreign_time: bool,
-    hasher: FixedState,
+    pub(super) hasher: FixedState,
 }
 
 impl Arena {
@@ -175,6 +185,11 @@ impl Arena {
         self.letters.push(row);
     }
 
+    /// A whole row of the batch closes the holes of its key below it.
+    pub fn close_holes(&mut self, key: &[u8], version: Version) {
+        self.closed.push((key.to_vec(), version));
+    }
+
     /// Folds one truncate of the whole table in.
     pub fn truncate(&mut self, slot: Slot, truncate: Truncate) {
         self.progress(slot).changes += 1;
@@ -192,16 +207,10 @@ impl Arena {
         if change.kind == Kind::Delete {
             self.remember_delete(change.slot, change.offset, hash);
         }
-        let mut deleted_at = change.deleted_at;
-        if let Some(floor) = self.floor
-            && change.version < floor.version
-        {
-            deleted_at = deleted_at.or(Some(floor.at));
-        }
-        self.place(&change, hash, deleted_at)
+        self.place(&change, hash)
     }
 
-    fn place(&mut self, change: &Incoming<'_>, hash: u64, deleted_at: Option<i64>) -> Folded {
+    fn place(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
         let found = self.find(hash, change.key);
         let mut superseded = Folded::Superseded;
         if let Some(at) = found {
@@ -224,11 +233,17 @@ impl Arena {
             }
         }
         self.foreign_time |= !change.own_time && change.kind != Kind::Tombstone;
-        let layer = Layer {
+        let base = change.old_key.map(|key| {
+            self.moves += 1;
+            let key = append(&mut self.keys, key);
+            let old = OldKey { key, at: change.version, live: None };
+            Box::new(Base { from: change.version, old: Some(old) })
+        });
+        let mut layer = Layer {
             body: append(&mut self.bytes, change.body),
             kind: change.kind,
             version: change.version,
-            deleted_at,
+            deleted_at: change.deleted_at,
             source_ts: change.source_ts,
             slot: change.slot,
             offset: change.offset,
@@ -237,9 +252,16 @@ impl Arena {
             } else {
                 ColumnSet::default()
             },
-            needs_base: change.needs_base,
+            needs_base: change.needs_base.then_some((change.slot, change.offset)),
+            base,
             origin: (change.slot, change.offset),
         };
+        if let Some(floor) = self.floor
+            && layer.version < floor.version
+            && layer.kind != Kind::Tombstone
+        {
+            layer.truncate(floor.at);
+        }
         let Some(at) = found else {
             let key = append(&mut self.keys, change.key);
             self.insert(Entry { hash, key, top: layer, below: Vec::new() });
@@ -248,9 +270,11 @@ impl Arena {
         let entry = &mut self.entries[at];
         if layer.version > entry.top.version {
             let folded = entry.top.slot;
-            if layer.kind == Kind::Whole {
+            if layer.kind == Kind::Whole && (self.moves == 0 || entry.top.kind != Kind::Delete) {
                 entry.top = layer;
-                entry.below.clear();
+                if self.moves == 0 {
+                    entry.below.clear();
+                }
             } else {
                 let older = std::mem::replace(&mut entry.top, layer);
                 entry.below.push(older);
@@ -278,7 +302,7 @@ impl Arena {
         }
         let Some(at) = self.find(hash, change.key) else {
             self.progress(change.slot).changes += 1;
-            return self.place(change, hash, change.deleted_at);
+            return self.place(change, hash);
         };
         let top = &self.entries[at].top;
         let live = top.deleted_at.is_none() && !matches!(top.kind, Kind::Delete | Kind::Tombstone);
@@ -293,7 +317,7 @@ impl Arena {
         };
         self.progress(change.slot).changes += 1;
         let delete = Incoming { kind: Kind::Delete, version: Version::new(parts), ..*change };
-        self.place(&delete, hash, change.deleted_at)
+        self.place(&delete, hash)
     }
 
     fn remember_delete(&mut self, slot: Slot, offset: i64, key: u64) {
@@ -304,7 +328,7 @@ impl Arena {
         self.last_delete[at] = Some((offset, key));
     }
 
-    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
         self.index
             .find(hash, |at| {
                 let entry = &self.entries[*at as usize];
@@ -327,6 +351,7 @@ impl Arena {
         self.keys.clear();
         self.entries.clear();
         self.layers = 0;
+        self.moves = 0;
         self.order.clear();
         self.index.clear();
         self.progress.clear();
@@ -334,6 +359,7 @@ impl Arena {
         self.truncate = None;
         self.letters.clear();
         self.foreign_time = false;
+        self.closed.clear();
     }
 
     /// Closes the batch: merges layers, sorts by key, hands everything over and starts anew.
@@ -358,6 +384,10 @@ impl Arena {
         let mut rows = self.rows_in_key_order();
         for row in &mut rows {
             row.range = place[usize::from(row.range)];
+            row.origin.0 = place[usize::from(row.origin.0)];
+            if let Some(needs) = &mut row.needs_base {
+                needs.0 = place[usize::from(needs.0)];
+            }
         }
         let capacity = (self.bytes.len(), self.keys.len());
         let batch = Batch {
@@ -370,6 +400,7 @@ impl Arena {
             truncate: self.truncate.take(),
             letters: std::mem::take(&mut self.letters),
             tripwire: (!std::mem::take(&mut self.foreign_time)).then_some(self.tripwire),
+            closed: std::mem::take(&mut self.closed),
         };
         self.index.clear();
         self.progress.clear();
@@ -398,22 +429,25 @@ impl Arena {
 
     fn rows_in_key_order(&mut self) -> Vec<StagedRow> {
         self.sort_ahead();
+        // What came before the truncate in this batch was folded without knowing of it.
+        if let Some(floor) = self.truncate.and(self.floor) {
+            for layer in self.entries.iter_mut().flat_map(Entry::layers_mut) {
+                if layer.version < floor.version {
+                    layer.truncate(floor.at);
+                }
+            }
+        }
+        let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
+        self.resolve_moves(columns);
         let entries = std::mem::take(&mut self.entries);
         self.layers = 0;
         self.entries.reserve(entries.len());
         let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-        let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
         let mut rows = Vec::with_capacity(entries.len());
         for (_, at) in self.order.drain(..) {
             let entry = entries[at as usize].take().expect("each entry stands once in the order");
             let key = entry.key.clone();
-            let mut top = merge(&mut self.bytes, columns, entry.top, entry.below);
-            // What came before the truncate in this batch was folded without knowing of it.
-            if let Some(floor) = self.truncate.and(self.floor)
-                && top.version < floor.version
-            {
-                top.deleted_at = top.deleted_at.or(Some(floor.at));
-            }
+            let top = merge(&mut self.bytes, columns, entry.top, entry.below);
             rows.push(StagedRow {
                 body: top.body,
                 key,
@@ -422,12 +456,22 @@ impl Arena {
                 deleted_at: top.deleted_at,
                 source_ts: top.source_ts,
                 range: top.slot,
-                offset: if top.origin.0 == top.slot { top.origin.1 } else { top.offset },
+                origin: top.origin,
                 kept: top.kept,
                 needs_base: top.needs_base,
+                base: top.base,
             });
         }
         rows
+    }
+}
+
+impl Entry {
+    pub(super) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.top).chain(&self.below)
+    }
+    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
+        std::iter::once(&mut self.top).chain(&mut self.below)
     }
 }
 
@@ -444,7 +488,7 @@ impl MaxByVersion for Option<Truncate> {
     }
 }
 
-fn slice<'a>(buffer: &'a [u8], range: &Range<u32>) -> &'a [u8] {
+pub(super) fn slice<'a>(buffer: &'a [u8], range: &Range<u32>) -> &'a [u8] {
     &buffer[range.start as usize..range.end as usize]
 }
 

@@ -4,8 +4,11 @@ use super::*;
 use crate::table::{Bookkeeping, Column, ColumnType, TableName};
 use proptest::prelude::*;
 
+#[path = "arena_histories.rs"]
+mod histories;
 #[path = "arena_model.rs"]
 mod model;
+use histories::*;
 use model::*;
 
 fn shape() -> Arc<TableShape> {
@@ -44,13 +47,12 @@ fn fold(arena: &mut Arena, change: &Change) -> Folded {
         source_ts: Some(change.offset),
         own_time: false,
         kept: &kept,
-        needs_base: change.kind == Kind::Partial && change.marked,
+        needs_base: change.needs_base(),
+        old_key: change.old.map(|key| encoded(&[Some(key)])).as_deref(),
         slot: change.slot,
         offset: change.offset,
     })
 }
-
-const SLOTS: Slot = 3;
 
 fn seal(arena: &mut Arena) -> Batch {
     let range = |slot: Slot| OffsetRange {
@@ -86,8 +88,8 @@ fn check_counts(batch: &Batch, records: &[Change]) {
         assert_eq!(range.changes + range.skipped, mine, "{range:?}");
     }
     let from_winner = |row: &StagedRow| {
-        let slot = batch.ranges[usize::from(row.range)].partition;
-        records.iter().any(|change| i32::from(change.slot) == slot && change.offset == row.offset)
+        let slot = batch.ranges[usize::from(row.origin.0)].partition;
+        records.iter().any(|change| (i32::from(change.slot), change.offset) == (slot, row.origin.1))
     };
     assert!(batch.rows.iter().all(from_winner));
 }
@@ -98,37 +100,36 @@ fn arena() -> Arena {
     arena
 }
 
-fn kinds(tombstones: bool) -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        3 => Just(Kind::Whole),
-        3 => Just(Kind::Partial),
-        2 => Just(Kind::Delete),
-        if tombstones { 2 } else { 0 } => Just(Kind::Tombstone),
-    ]
+/// Folds records and applies the batch; what has no base is taken out and the rest read again, as the worker does. Every
+/// record that is taken out must be one that `quarantined` holds.
+fn land(
+    arena: &mut Arena,
+    table: &mut Table,
+    floor: &mut Option<Version>,
+    records: &[Change],
+    quarantined: &[(Slot, i64)],
+) {
+    let mut left = records.to_vec();
+    loop {
+        left.iter().for_each(|change| {
+            fold(arena, change);
+        });
+        let batch = seal(arena);
+        check_counts(&batch, &left);
+        let Err(refused) = apply_batch(table, &batch, floor) else { return };
+        for (slot, offset) in refused {
+            let at = (Slot::try_from(slot).expect("few slots"), offset);
+            assert!(quarantined.contains(&at), "{at:?} has a base");
+            left.retain(|change| (change.slot, change.offset) != at);
+        }
+        arena.discard();
+    }
 }
 
-/// Changes whose rank is their place in the history; each key lives in one partition when `homed`.
-fn histories(tombstones: bool, homed: bool) -> impl Strategy<Value = Vec<Change>> {
-    let change = (
-        0..4_u8,
-        kinds(tombstones),
-        any::<[Option<u8>; 3]>(),
-        1..8_u8,
-        prop::bool::weighted(0.1),
-        0..SLOTS,
-    );
-    prop::collection::vec(change, 1..24).prop_map(move |changes| {
-        let mut next = [0; SLOTS as usize];
-        let changes = changes.into_iter().enumerate().map(
-            |(rank, (key, kind, values, kept, marked, slot))| {
-                let slot = if homed { Slot::from(key) % SLOTS } else { slot };
-                let offset = next[usize::from(slot)];
-                next[usize::from(slot)] += 1;
-                Change { key, kind, values, kept, marked, rank: rank as u64 + 1, slot, offset }
-            },
-        );
-        changes.collect()
-    })
+/// Applies a history change by change; tells which changes have no base.
+fn one_by_one(table: &mut Table, history: &[Change], floor: Option<Version>) -> Vec<(Slot, i64)> {
+    let without_base = history.iter().filter(|change| !apply_one(table, change, floor));
+    without_base.map(|change| (change.slot, change.offset)).collect()
 }
 
 proptest! {
@@ -137,7 +138,7 @@ proptest! {
     /// The order of arrival does not matter inside a batch, nor do repetitions: the order is the version.
     #[test]
     fn a_batch_equals_its_changes_one_by_one_in_version_order(
-        history in histories(false, false),
+        history in histories(false, false, false),
         repeated in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         order in any::<u64>(),
     ) {
@@ -145,22 +146,19 @@ proptest! {
         arrival.extend(repeated.iter().map(|at| *at.get(&history)));
         fastrand::Rng::with_seed(order).shuffle(&mut arrival);
 
-        let mut arena = arena();
-        arrival.iter().for_each(|change| { fold(&mut arena, change); });
-        let batch = seal(&mut arena);
-        check_counts(&batch, &arrival);
-
         let (mut folded, mut expected) = (Table::new(), Table::new());
-        apply_batch(&mut folded, &batch, false);
-        history.iter().for_each(|change| apply_one(&mut expected, change, None));
+        let quarantined = one_by_one(&mut expected, &history, None);
+        land(&mut arena(), &mut folded, &mut None, &arrival, &quarantined);
         prop_assert_eq!(folded, expected);
     }
 
     /// Wherever the batches are cut, whatever the table holds already, and however often a stretch is read again.
     #[test]
     fn batches_equal_their_changes_one_by_one(
-        history in histories(true, true),
-        cuts in prop::collection::vec(1..8_usize, 1..24),
+        (history, cuts) in any::<bool>().prop_flat_map(|tombstones| (
+            histories(tombstones, true, !tombstones),
+            prop::collection::vec(1..8_usize, 1..24),
+        )),
         rewinds in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..3),
     ) {
         let mut stretches = Vec::new();
@@ -180,11 +178,8 @@ proptest! {
         let (mut arena, mut folded, mut expected) = (arena(), Table::new(), Table::new());
         for stretch in stretches {
             let records = &history[stretch];
-            records.iter().for_each(|change| { fold(&mut arena, change); });
-            let batch = seal(&mut arena);
-            check_counts(&batch, records);
-            apply_batch(&mut folded, &batch, false);
-            records.iter().for_each(|change| apply_one(&mut expected, change, None));
+            let quarantined = one_by_one(&mut expected, records, None);
+            land(&mut arena, &mut folded, &mut None, records, &quarantined);
             prop_assert_eq!(&folded, &expected);
         }
     }
@@ -193,36 +188,43 @@ proptest! {
     /// compared: of two truncates the batch keeps the later one.
     #[test]
     fn a_truncate_marks_what_is_below_it_and_nothing_else(
-        history in histories(false, false),
+        history in histories(false, false, false),
         truncates in prop::collection::vec(0..24_u64, 1..3),
         order in any::<u64>(),
         cut in any::<prop::sample::Index>(),
-        truncate_first in any::<bool>(),
     ) {
         let at = |rank: u64| Truncate {
             version: Version::new(VersionParts { commit_position: rank.into(), phase: 2, ..VersionParts::default() }),
             at: 0,
         };
         let mut expected = Table::new();
-        for change in &history {
-            let floor = truncates.iter().map(|rank| at(*rank).version).max();
-            apply_one(&mut expected, change, floor);
-        }
+        let highest = truncates.iter().map(|rank| at(*rank).version).max();
+        let mut quarantined = one_by_one(&mut expected, &history, highest);
 
         let mut arrival: Vec<_> = history.iter().map(Ok).chain(truncates.iter().map(Err)).collect();
         fastrand::Rng::with_seed(order).shuffle(&mut arrival);
         // Only rows that carry every column survive any order of arrival across batches.
         let whole = history.iter().all(|change| change.kind == Kind::Whole);
         let cut = if whole { cut.index(arrival.len()) } else { 0 };
-        let (mut arena, mut folded) = (arena(), Table::new());
+        let (mut arena, mut folded, mut floor) = (arena(), Table::new(), None);
         for part in [&arrival[..cut], &arrival[cut..]] {
-            for arrived in part {
-                match arrived {
-                    Ok(change) => { fold(&mut arena, change); }
-                    Err(rank) => arena.truncate(0, at(**rank)),
+            let mut part = part.to_vec();
+            loop {
+                for arrived in &part {
+                    match arrived {
+                        Ok(change) => { fold(&mut arena, change); }
+                        Err(rank) => arena.truncate(0, at(**rank)),
+                    }
                 }
+                let Err(refused) = apply_batch(&mut folded, &seal(&mut arena), &mut floor) else { break };
+                for (slot, offset) in refused {
+                    let is_refused = |change: &&Change| i32::from(change.slot) == slot && change.offset == offset;
+                    let known = quarantined.iter().position(|at| (i32::from(at.0), at.1) == (slot, offset));
+                    quarantined.swap_remove(known.expect("it has a base"));
+                    part.retain(|arrived| !arrived.as_ref().is_ok_and(is_refused));
+                }
+                arena.discard();
             }
-            apply_batch(&mut folded, &seal(&mut arena), truncate_first);
         }
         let marks = |table: Table| -> Vec<_> {
             table.into_iter().map(|(k, row)| (k, row.image, row.version, row.deleted_at.is_some())).collect()
@@ -238,6 +240,7 @@ fn change(kind: Kind, rank: u64, offset: i64) -> Change {
         values: [Some(1), Some(2), Some(3)],
         kept: 0,
         marked: false,
+        old: None,
         rank,
         slot: 0,
         offset,
@@ -262,7 +265,7 @@ fn a_tombstone_alone_is_the_delete() {
     assert_eq!(fold(&mut arena, &change(Kind::Tombstone, 0, 6)), Folded::Kept);
     let batch = seal(&mut arena);
     let row = &batch.rows[0];
-    assert_eq!((row.kind, row.deleted_at, row.offset), (Kind::Whole, Some(1_006), 4));
+    assert_eq!((row.kind, row.deleted_at, row.origin.1), (Kind::Whole, Some(1_006), 4));
     assert_eq!(row.version.parts().commit_position, 1);
 }
 
@@ -296,7 +299,7 @@ fn a_placeholder_below_an_absent_column_still_needs_its_base() {
     fold(&mut arena, &Change { kept: 0b001, marked: true, ..change(Kind::Partial, 1, 0) });
     fold(&mut arena, &Change { kept: 0b011, marked: false, ..change(Kind::Partial, 2, 1) });
     let batch = seal(&mut arena);
-    assert!(batch.rows[0].needs_base && batch.rows[0].kept.contains(1));
+    assert!(batch.rows[0].needs_base == Some((2, 0)) && batch.rows[0].kept.contains(1));
     assert!(!batch.rows[0].kept.contains(2), "the older change gives it");
 }
 
@@ -306,7 +309,7 @@ fn a_placeholder_that_an_older_change_fills_needs_no_base() {
     fold(&mut arena, &change(Kind::Whole, 1, 0));
     fold(&mut arena, &Change { kept: 0b101, marked: true, ..change(Kind::Partial, 2, 1) });
     let row = &seal(&mut arena).rows[0];
-    assert_eq!((row.kind, row.needs_base, row.kept.is_empty()), (Kind::Whole, false, true));
+    assert_eq!((row.kind, row.needs_base, row.kept.is_empty()), (Kind::Whole, None, true));
 }
 
 #[test]
@@ -337,6 +340,7 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
                 own_time: false,
                 kept: &ColumnSet::default(),
                 needs_base: false,
+                old_key: None,
                 slot: 0,
                 offset: change.offset,
             });
@@ -389,6 +393,7 @@ fn incoming<'a>(
         own_time: false,
         kept,
         needs_base: change.kind == Kind::Partial,
+        old_key: None,
         slot: change.slot,
         offset: change.offset,
     }
@@ -428,5 +433,5 @@ fn a_row_is_blamed_on_the_record_that_its_data_came_from() {
 
     // The delete carries no data: what PostgreSQL refuses is the update below it.
     assert!(batch.rows[0].deleted_at.is_some());
-    assert_eq!(batch.rows[0].offset, 10);
+    assert_eq!(batch.rows[0].origin.1, 10);
 }

@@ -1,7 +1,7 @@
 //! The changes of one key that do not carry every column, and how they become one row (I9).
 
 use super::arena::Slot;
-use super::{ColumnSet, Kind};
+use super::{Base, ColumnSet, Kind};
 use crate::version::Version;
 use std::ops::Range;
 
@@ -16,13 +16,23 @@ pub(super) struct Layer {
     pub(super) slot: Slot,
     pub(super) offset: i64,
     pub(super) kept: ColumnSet,
-    pub(super) needs_base: bool,
+    /// The record that has placeholders without a value under them.
+    pub(super) needs_base: Option<(Slot, i64)>,
+    pub(super) base: Option<Box<Base>>,
     /// The record that the body came from: the one to blame when PostgreSQL refuses the row.
     pub(super) origin: (Slot, i64),
 }
 
 /// Where each field of a row stands that was put together from several bodies; `None` while its body is still one piece.
 type Fields = Option<Vec<Range<u32>>>;
+
+impl Layer {
+    /// Below a truncate: stored as deleted, so that no reader sees it, and therefore without need of a base.
+    pub(super) fn truncate(&mut self, at: i64) {
+        self.deleted_at = self.deleted_at.or(Some(at));
+        (self.needs_base, self.base) = (None, None);
+    }
+}
 
 /// Applies the layers of a key one by one, oldest first. `bytes` holds their bodies; a row that was put together from
 /// several is written once, at the end, however many layers it has.
@@ -43,14 +53,25 @@ pub(super) fn merge(
     for next in layers {
         state = merge_two(bytes, columns, &mut fields, state, next);
     }
-    if let Some(fields) = fields {
-        let start = to_u32(bytes.len());
-        for field in fields {
-            bytes.extend_from_within(field.start as usize..field.end as usize);
-        }
-        state.body = start..to_u32(bytes.len());
-    }
+    write(bytes, fields, &mut state);
     state
+}
+
+/// The row with `older` as its base, whatever became of that one.
+pub(super) fn lay_over(bytes: &mut Vec<u8>, columns: usize, older: &Layer, newer: Layer) -> Layer {
+    let mut fields = None;
+    let mut row = overlay(bytes, columns, &mut fields, older, newer);
+    write(bytes, fields, &mut row);
+    row
+}
+
+fn write(bytes: &mut Vec<u8>, fields: Fields, row: &mut Layer) {
+    let Some(fields) = fields else { return };
+    let start = to_u32(bytes.len());
+    for field in fields {
+        bytes.extend_from_within(field.start as usize..field.end as usize);
+    }
+    row.body = start..to_u32(bytes.len());
 }
 
 fn merge_two(
@@ -67,17 +88,42 @@ fn merge_two(
             kind: older.kind,
             kept: older.kept,
             needs_base: older.needs_base,
+            base: older.base,
             origin: older.origin,
             ..newer
         },
-        (Kind::Partial, Kind::Whole | Kind::Partial) => {
+        (Kind::Partial, Kind::Whole | Kind::Partial) if !begins_a_life(&newer, &older) => {
             overlay(bytes, columns, fields, &older, newer)
+        }
+        (Kind::Partial, _) => {
+            *fields = None;
+            above(&older, newer)
         }
         (Kind::Whole, _) | (_, Kind::Delete | Kind::Tombstone) => {
             *fields = None;
             newer
         }
     }
+}
+
+/// Whether a partial row stands at the start of another life of its key than the older change: by a change of the key, or
+/// because the older one ended a life and the insert between them is not here (dead-lettered, or of another batch).
+fn begins_a_life(newer: &Layer, older: &Layer) -> bool {
+    let moved = newer.base.as_ref().is_some_and(|base| base.old.is_some());
+    moved || newer.needs_base.is_some() && older.deleted_at.is_some()
+}
+
+/// A partial row for which neither the older change nor what came before it is a base (I9).
+fn above(older: &Layer, newer: Layer) -> Layer {
+    if newer.needs_base.is_none() || newer.base.is_some() {
+        return newer;
+    }
+    let from = match older.kind {
+        // It has no position at the source, so no version tells what came after it.
+        Kind::Tombstone => newer.version,
+        Kind::Whole | Kind::Partial | Kind::Delete => older.version.successor(),
+    };
+    Layer { base: Some(Box::new(Base { from, old: None })), ..newer }
 }
 
 /// Column by column: what the newer row does not give comes from the older one.
@@ -104,7 +150,8 @@ fn overlay(
     Layer {
         kind: if whole { Kind::Whole } else { Kind::Partial },
         // The older change is the base of the newer one; what it lacks itself is asked of the target.
-        needs_base: !whole && older.needs_base,
+        needs_base: older.needs_base.filter(|_| !whole),
+        base: if whole { None } else { older.base.clone() },
         kept,
         ..newer
     }

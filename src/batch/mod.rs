@@ -3,7 +3,9 @@
 //! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
 
 pub mod arena;
+pub mod holes;
 mod layer;
+mod moved;
 
 use crate::config::Tripwire;
 use crate::fault::{Code, Fault};
@@ -99,12 +101,38 @@ pub struct StagedRow {
     pub source_ts: Option<i64>,
     /// Index into [`Batch::ranges`]: the partition that the winning change came from.
     pub range: u16,
-    /// Offset of the change that the row's data came from: the one to blame when PostgreSQL refuses the row.
-    pub offset: i64,
+    /// The change that the row's data came from, the one to blame when PostgreSQL refuses the row: index into
+    /// [`Batch::ranges`], and offset.
+    pub origin: (u16, i64),
     /// `Partial` only: columns that keep the target's value.
     pub kept: ColumnSet,
-    /// `Partial` only: some kept column was a placeholder (not merely absent), so a base row must exist (I9).
-    pub needs_base: bool,
+    /// `Partial` only: the change, as in `origin`, whose kept columns are placeholders and not merely absent, so that a base
+    /// row must exist (I9).
+    pub needs_base: Option<(u16, i64)>,
+    /// `Partial` only: what is known of the base beside that; most have nothing.
+    pub base: Option<Box<Base>>,
+}
+
+/// What the base of a partial row must be (I9). Without one it is the Silver row of the same key, live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The row of the same key is a base only from this version on: below it is another life of the key.
+    pub from: Version,
+    /// The row came here by a change of its key: below `from` the base is the row of the key that it had.
+    pub old: Option<OldKey>,
+}
+
+/// The row that a changed key left behind, as a base. It counts in two states only: as the change itself left it, marked
+/// deleted; or, when the batch holds that delete, as it stood before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldKey {
+    /// Where the old key stands in [`Batch::keys`].
+    pub key: Range<u32>,
+    /// Version of the change. The delete has the same source position, for both come from one WAL record; their Kafka
+    /// offsets differ.
+    pub at: Version,
+    /// The batch holds the delete: the live row is the base when its version is in this range.
+    pub live: Option<Range<Version>>,
 }
 
 /// A stretch of one partition that a batch settles: `[from, next)`.
@@ -156,6 +184,8 @@ pub struct DeadLetterRow {
     pub fingerprint: String,
     /// Key for people, if it could be read, as JSON text.
     pub key: Option<String>,
+    /// Encoded key, if key and version could be read: the letter leaves a hole there (I9).
+    pub row_key: Option<Vec<u8>>,
     /// Version, if it could be read.
     pub version: Option<Version>,
     /// The reason, no row value in it.
@@ -187,6 +217,8 @@ pub struct Batch {
     pub truncate: Option<Truncate>,
     /// Dead letters of this stretch, acknowledged.
     pub letters: Vec<DeadLetterRow>,
+    /// Keys with holes that a whole row of this batch closes, up to its version.
+    pub closed: Vec<(Vec<u8>, Version)>,
     /// What to do about a row that contradicts the order; `None` when some time in the batch is not the source's own, so
     /// that nothing follows from it.
     pub tripwire: Option<Tripwire>,
@@ -214,6 +246,11 @@ impl Batch {
     #[must_use]
     pub fn key(&self, row: &StagedRow) -> &[u8] {
         &self.keys[row.key.start as usize..row.key.end as usize]
+    }
+    /// The encoded key that the row had before its key changed.
+    #[must_use]
+    pub fn old_key(&self, old: &OldKey) -> &[u8] {
+        &self.keys[old.key.start as usize..old.key.end as usize]
     }
 }
 

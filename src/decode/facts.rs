@@ -159,6 +159,12 @@ impl<'r> Facts<'r> {
         self.slots.get(fact as usize).unwrap_or(&Slot::Absent)
     }
 
+    /// Whether the op is `c`, or not told.
+    #[must_use]
+    pub fn may_create(&self, scratch: &Scratch) -> bool {
+        !matches!(self.text(Fact::Op, scratch), Ok(Some("u" | "r")))
+    }
+
     /// A fact that is text; `None` when it is absent or null.
     ///
     /// # Errors

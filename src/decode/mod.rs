@@ -12,6 +12,7 @@ pub mod facts;
 pub mod identify;
 pub mod json;
 pub mod keytext;
+mod oldkey;
 pub mod plan;
 pub mod readable;
 pub mod row;

@@ -87,8 +87,6 @@ pub(super) struct TablePlan {
     pub key: Vec<KeySource>,
     /// The row's fields in the order of their slots.
     pub fields: usize,
-    /// Some column beside the key is NOT NULL, so a delete of an unseen row needs values from the before image.
-    pub deletes_need_row: bool,
     /// The key holds an identifier of the source table, so several may share the topic.
     pub tells_source: bool,
     /// The key of a table to which every change is appended; empty for every other table.
@@ -231,8 +229,6 @@ pub fn compile_after(
     if !compiler.mismatches.is_empty() {
         return Err(compiler.mismatches);
     }
-    let deletes_need_row =
-        columns.iter().zip(&shape.columns).any(|(s, c)| c.not_null && matches!(s, Source::Row(_)));
     let names: Box<[Box<str>]> = row.iter().map(|f| f.name.as_str().into()).collect();
     let value = match &schema.value_walk {
         ValueWalk::None => ValuePlan::None,
@@ -258,6 +254,6 @@ pub fn compile_after(
     };
     let tells_source = key_columns(&shape).any(|c| sources::is_identifier(&c.name));
     let fields = row.len();
-    let table = TablePlan { columns, key, fields, deletes_need_row, tells_source, append, shape };
+    let table = TablePlan { columns, key, fields, tells_source, append, shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
 }

@@ -1,10 +1,10 @@
 //! Slots -> the encoded row: one field per column of the table, the key's fields, and which columns are kept.
 
-use super::convert::{Staging, staging};
 use super::plan::{KeySource, Nested, Place, Reading, Source, TablePlan};
 use super::slot::{Scratch, Slot};
 use crate::batch::ColumnSet;
 use crate::fault::{Code, Fault};
+use crate::version::Version;
 use std::ops::Range;
 
 /// One row in PostgreSQL's binary form.
@@ -17,6 +17,10 @@ pub struct RowBuffer {
     pub key: Vec<u8>,
     /// Columns that keep the target's value.
     pub kept: ColumnSet,
+    /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
+    pub old_key: Vec<u8>,
+    /// Version of the change, once the key is encoded: what a record that fails later is remembered by.
+    pub version: Option<Version>,
     /// Where each key field stands in `key`.
     fields: Vec<Range<usize>>,
 }
@@ -55,6 +59,8 @@ impl RowBuffer {
         self.body.clear();
         self.key.clear();
         self.kept.clear();
+        self.old_key.clear();
+        self.version = None;
         self.fields.clear();
     }
 
@@ -110,6 +116,24 @@ impl RowBuffer {
         Ok(())
     }
 
+    /// Encodes the key that the row had before; its slots stand where those of the key do.
+    ///
+    /// # Errors
+    /// As [`RowBuffer::put_key`].
+    pub(super) fn put_old_key(
+        &mut self,
+        table: &TablePlan,
+        slots: Slots<'_, '_>,
+    ) -> Result<(), Fault> {
+        for (place, source) in table.key.iter().enumerate() {
+            let Some((reading, slot)) = key_slot(source, slots) else {
+                return Err(key_missing(table, place));
+            };
+            reading.encode(&slot, slots.scratch, &mut self.old_key)?;
+        }
+        Ok(())
+    }
+
     fn put_key_field(&mut self, place: usize) {
         let field = self.fields.get(place).and_then(|range| self.key.get(range.clone()));
         self.body.extend_from_slice(field.unwrap_or(&NOT_GIVEN));
@@ -157,34 +181,16 @@ impl RowBuffer {
         Ok(kept)
     }
 
-    /// Encodes the key's columns and, where the table says NOT NULL, what an old image has for the others: enough to insert
-    /// a marked row. The old image of a delete may be invented by Debezium, so what cannot be encoded is left out.
-    pub(super) fn put_stub(&mut self, table: &TablePlan, slots: Option<Slots<'_, '_>>) {
-        for (source, column) in table.columns.iter().zip(&table.shape.columns) {
+    /// Encodes the key's columns alone: enough to insert a marked row, as no other column may be NOT NULL.
+    pub(super) fn put_stub(&mut self, table: &TablePlan) {
+        for source in &table.columns {
             match source {
                 Source::Key(place) => self.put_key_field(*place),
-                Source::Row(reading) if column.not_null => {
-                    let start = self.body.len();
-                    let encoded = slots.is_some_and(|slots| {
-                        let slot = slots.of_row(reading);
-                        !reading.is_unavailable(&slot, slots.scratch)
-                            && reading.encode(&slot, slots.scratch, &mut self.body).is_ok()
-                    });
-                    // An invented empty text is no value of an enum, a date or an inet: the server would refuse the cast.
-                    let no_cast = staging(&column.ty) == Staging::Text
-                        && self.body.get(start..) == Some(&[0; 4]);
-                    if !encoded || no_cast {
-                        self.body.truncate(start);
-                        self.body.extend_from_slice(&NOT_GIVEN);
-                    }
-                }
                 Source::Absent
                 | Source::Gone
                 | Source::Row(_)
                 | Source::RecordKey(_)
-                | Source::Place(_) => {
-                    self.body.extend_from_slice(&NOT_GIVEN);
-                }
+                | Source::Place(_) => self.body.extend_from_slice(&NOT_GIVEN),
             }
         }
     }

@@ -52,6 +52,8 @@ pub struct Change {
     pub source: u16,
     /// What it tells of its source's positions.
     pub sighting: Option<Sighting>,
+    /// The base is the row of another key: [`RowBuffer::old_key`].
+    pub moved: bool,
 }
 
 /// What became of a record.

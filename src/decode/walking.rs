@@ -7,6 +7,7 @@ use super::identify::{Half, Id};
 use super::json::maxwell::{self, Type};
 use super::json::token;
 use super::json::walk::{Role, Walk, undecodable};
+use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{Placed, RowBuffer, Slots};
 use super::slot::{Scratch, Slot};
@@ -99,6 +100,7 @@ impl<'r> Walking<'_, 'r> {
             needs_base: false,
             source,
             sighting,
+            moved: false,
         };
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
@@ -126,20 +128,24 @@ impl<'r> Walking<'_, 'r> {
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at());
-                let by_row = self.table.deletes_need_row || self.key_is_in_row();
-                let whole = flattened || self.role == Role::Maxwell;
-                let old = whole || (by_row && self.read_before(facts.before, row_slots));
+                if !flattened && self.role != Role::Maxwell && self.key_is_in_row() {
+                    self.read_before(facts.before, row_slots);
+                }
                 self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
-                row.put_stub(self.table, old.then_some(slots));
+                row.put_stub(self.table);
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
+                row.version = Some(version);
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
+                if kept.unavailable && facts.may_create(self.scratch) {
+                    change.moved = oldkey::read(self.record, self.table, self.scratch, row)?;
+                }
             }
         }
         Ok(Decoded::Change(change))
@@ -205,7 +211,7 @@ impl<'r> Walking<'_, 'r> {
             }
             result => result?,
         }
-        row.put_stub(self.table, None);
+        row.put_stub(self.table);
         Ok(Decoded::Change(Change {
             kind: ChangeKind::Tombstone,
             version: envelope::offset_version(self.record.offset)?,
@@ -216,6 +222,7 @@ impl<'r> Walking<'_, 'r> {
             needs_base: false,
             source: SourceNames::UNKNOWN,
             sighting: None,
+            moved: false,
         }))
     }
 
@@ -362,10 +369,10 @@ impl<'r> Walking<'_, 'r> {
         }
     }
 
-    /// Reads the before image into the row's slots; `false` when there is none, or none that can be read.
-    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) -> bool {
+    /// Reads the before image into the row's slots; they stay absent when there is none, or none that can be read.
+    fn read_before(&mut self, before: Image<'r>, row: &mut [Slot<'r>]) {
         row.fill(Slot::Absent);
-        let Image::At(bytes) = before else { return false };
+        let Image::At(bytes) = before else { return };
         let mut facts = Facts::default();
         let read = match &self.plan.value {
             ValuePlan::Avro { before: Some(group), .. } => {
@@ -377,11 +384,9 @@ impl<'r> Walking<'_, 'r> {
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };
-        let read = read.unwrap_or(false);
-        if !read {
+        if !read.unwrap_or(false) {
             row.fill(Slot::Absent);
         }
-        read
     }
 }
 

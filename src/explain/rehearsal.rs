@@ -116,6 +116,7 @@ fn batch_of(
         own_time: change.own_time,
         kept: &row.kept,
         needs_base: change.needs_base,
+        old_key: change.moved.then_some(&row.old_key),
         slot: 0,
         offset: record.at.offset,
     });

@@ -111,6 +111,26 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// The holes that dead letters left in a table: encoded key and version (I9).
+    ///
+    /// # Errors
+    /// Transient when the server is away.
+    pub async fn holes(&self, table: &TableName) -> Result<Vec<(Vec<u8>, Version)>, Fault> {
+        let doing = format!("reading the holes of {table}");
+        let client = self.client().await?;
+        let name = [(&table.schema as _, Type::TEXT), (&table.name as _, Type::TEXT)];
+        let rows = self.ask(&doing, client.query_typed(ledger::HOLES, &name)).await?;
+        let hole = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get::<_, Vec<u8>>(1)?));
+        let holes = rows.iter().map(hole).collect::<Result<Vec<_>, _>>();
+        let holes = holes.map_err(|e| sqlstate::fault(&doing, &e))?;
+        Ok(holes
+            .into_iter()
+            .filter_map(|(key, version)| Some((key, Version::from_bytes(&version)?)))
+            .collect())
+    }
+}
+
 /// Commits or rolls back, and waits for it, so that no connection returns to the pool with a transaction on it.
 pub(super) async fn finish<T>(
     tx: deadpool_postgres::Transaction<'_>,

@@ -33,7 +33,6 @@ struct Relation {
 
 struct Attribute {
     column: Column,
-    has_default: bool,
 }
 
 impl Destination {
@@ -156,7 +155,6 @@ fn attribute(row: &Row) -> Result<Attribute, tokio_postgres::Error> {
             generated: row.try_get(8)?,
             identity_always: row.try_get(9)?,
         },
-        has_default: row.try_get(10)?,
     })
 }
 
@@ -258,15 +256,25 @@ impl Findings<'_> {
     }
 
     fn required(&mut self, data: &[Attribute], key: &[String]) {
-        for Attribute { column, has_default } in data {
-            if column.not_null && !has_default && !column.generated && !key.contains(&column.name) {
-                self.warnings.push(format!(
-                    "table {} has column {:?} NOT NULL: a delete of a row that it never had cannot be recorded and becomes a \
-                     dead letter",
-                    self.table, column.name
-                ));
-            }
+        let required = |c: &&Column| c.not_null && !c.generated && !key.contains(&c.name);
+        let columns: Vec<_> = data.iter().map(|a| &a.column).filter(required).collect();
+        if columns.is_empty() {
+            return;
         }
+        let names: Vec<_> = columns.iter().map(|c| format!("{:?}", c.name)).collect();
+        let drops: Vec<_> = columns
+            .iter()
+            .map(|c| format!("ALTER COLUMN {} DROP NOT NULL", ident::quote(&c.name)))
+            .collect();
+        self.refuse(
+            Code::ConstraintUnsupported,
+            &format!(
+                "has NOT NULL beside its key, on {}: a delete of a row that it never had could not be recorded, for the \
+                 event has the key alone",
+                names.join(", ")
+            ),
+            format!("ALTER TABLE {} {};", ident::table(self.table), drops.join(", ")),
+        );
     }
 
     fn constraint(&mut self, name: &str, kind: &str) {

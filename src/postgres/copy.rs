@@ -1,7 +1,9 @@
 //! COPY BINARY frames of a batch's rows, chunk by chunk (PostgreSQL manual, "COPY", section "Binary Format").
 
 use crate::batch::{Batch, Kind, StagedRow};
+use crate::sql::merge::Variant;
 use crate::sql::stage;
+use crate::version::Version;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
 
@@ -16,25 +18,25 @@ pub(super) struct Frames<'b> {
     rows: Range<usize>,
     /// Fields per row.
     fields: i16,
-    /// Words of kept bits, when the COPY lists them.
-    words: Option<usize>,
+    variant: Variant,
+    /// Words of kept bits.
+    words: usize,
     buffer: BytesMut,
     started: bool,
     done: bool,
 }
 
 impl<'b> Frames<'b> {
-    /// `partial` must be what the COPY statement was made with. `None` when the table has more columns than a frame can
+    /// `variant` must be what the COPY statement was made with. `None` when the table has more columns than a frame can
     /// count (PostgreSQL's own limit is 1,600).
-    pub(super) fn new(batch: &'b Batch, rows: Range<usize>, partial: bool) -> Option<Self> {
+    pub(super) fn new(batch: &'b Batch, rows: Range<usize>, variant: Variant) -> Option<Self> {
         let shape = batch.shape.as_ref()?;
-        let words = partial.then(|| stage::kept_words(shape));
-        let fields = shape.columns.len() + stage::BOOKKEEPING.len() + words.map_or(0, |n| n + 1);
         Some(Self {
             batch,
             rows,
-            fields: i16::try_from(fields).ok()?,
-            words,
+            fields: i16::try_from(stage::fields(shape, variant)).ok()?,
+            variant,
+            words: stage::kept_words(shape),
             buffer: BytesMut::new(),
             started: false,
             done: false,
@@ -56,12 +58,32 @@ impl<'b> Frames<'b> {
         out.put_i32(4);
         // A batch of more than 2^31 rows cannot exist: `StagedRow::body` is addressed by 32 bits.
         out.put_u32(u32::try_from(index).unwrap_or(u32::MAX));
-        if let Some(words) = self.words {
+        if self.variant != Variant::Fast {
             out.put_i32(1);
-            out.put_u8(u8::from(row.kind == Kind::Partial && row.needs_base));
-            for word in 0..words {
+            out.put_u8(u8::from(row.kind == Kind::Partial && row.needs_base.is_some()));
+            version(out, row.base.as_ref().map(|base| &base.from));
+            for word in 0..self.words {
                 out.put_i32(8);
                 out.put_i64(row.kept.word(word));
+            }
+        }
+        if self.variant == Variant::Moved {
+            self.put_old_key(row);
+        }
+    }
+
+    fn put_old_key(&mut self, row: &StagedRow) {
+        let old = row.base.as_ref().and_then(|base| base.old.as_ref());
+        let out = &mut self.buffer;
+        version(out, old.map(|old| &old.at));
+        let live = old.and_then(|old| old.live.as_ref());
+        version(out, live.map(|live| &live.start));
+        version(out, live.map(|live| &live.end));
+        match old {
+            Some(old) => out.put_slice(self.batch.old_key(old)),
+            None => {
+                let places = self.batch.shape.as_ref().map_or(0, |shape| shape.key.len());
+                (0..places).for_each(|_| out.put_i32(-1));
             }
         }
     }
@@ -92,9 +114,16 @@ impl Iterator for Frames<'_> {
     }
 }
 
-fn field(out: &mut BytesMut, bytes: &[u8; crate::version::Version::LEN]) {
+fn field(out: &mut BytesMut, bytes: &[u8; Version::LEN]) {
     out.put_i32(37);
     out.put_slice(bytes);
+}
+
+fn version(out: &mut BytesMut, version: Option<&Version>) {
+    match version {
+        Some(version) => field(out, version.as_bytes()),
+        None => out.put_i32(-1),
+    }
 }
 
 fn nullable(out: &mut BytesMut, microseconds: Option<i64>) {
@@ -113,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_length_of_a_version_is_the_one_that_is_written() {
-        assert_eq!(crate::version::Version::LEN, 37);
+        assert_eq!(Version::LEN, 37);
         assert_eq!(HEADER.len(), 19);
     }
 }

@@ -5,7 +5,8 @@ use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
-use crate::sql::merge;
+use crate::sql::merge::Variant;
+use crate::sql::{base, floor, merge};
 use std::ops::Range;
 use tokio_postgres::Error;
 
@@ -99,10 +100,11 @@ impl Writer {
         batch: &Batch,
         rows: Range<usize>,
     ) -> Result<Verdict, Fault> {
-        let merge = merge::merge(&stage.shape, stage.number, variant(batch));
-        let without_base = merge::rows_without_base(&stage.shape, stage.number);
+        let variant = variant(batch);
+        let merge = merging(stage, batch, variant);
+        let without_base = base::rows_without_base(&stage.shape, stage.number);
         let work = async {
-            let sink = match self.client.copy_in(stage.copy(batch)).await {
+            let sink = match self.client.copy_in(stage.copy(variant)).await {
                 Ok(sink) => sink,
                 Err(error) => {
                     self.client.batch_execute(TO_SAVEPOINT).await?;
@@ -110,7 +112,7 @@ impl Writer {
                 }
             };
             let (staged, merged, baseless, back) = futures::join!(
-                send(sink, batch, rows),
+                send(sink, batch, rows, variant),
                 self.client.batch_execute(&merge),
                 self.client.query_typed_one(&without_base, &[]),
                 self.client.batch_execute(TO_SAVEPOINT),
@@ -133,4 +135,20 @@ impl Writer {
             }
         }
     }
+}
+
+/// What the settle function does with staged rows, as statements.
+pub(super) fn merging(stage: &Stage, batch: &Batch, variant: Variant) -> String {
+    let shape = &stage.shape;
+    let mut statements = Vec::new();
+    if let Some(truncate) = &batch.truncate {
+        let (version, at) = floor::literals(truncate);
+        statements.push(floor::raise(&shape.table, &version, &at));
+    }
+    statements.extend(floor::apply(shape, stage.number, variant));
+    if variant == Variant::Moved {
+        statements.push(base::carry_over(shape, stage.number));
+    }
+    statements.push(merge::merge(shape, stage.number, variant));
+    statements.join("; ")
 }

@@ -24,6 +24,7 @@ mod session;
 mod sqlstate;
 mod stages;
 mod status;
+mod truncate;
 mod writer;
 
 pub use alter::{LARGEST_REWRITE, Origin};

@@ -1,5 +1,6 @@
 //! What a batch would do to one row: staged and merged for real, looked at before and after, and taken back.
 
+use super::isolate::merging;
 use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
@@ -71,11 +72,12 @@ impl Writer {
     }
 
     async fn run(&self, stage: &Stage, batch: &Batch) -> Result<Rehearsal, Error> {
-        let sql = merge::merge(&stage.shape, stage.number, variant(batch));
+        let variant = variant(batch);
+        let sql = merging(stage, batch, variant);
         let look = merge::rows_of_stage(&stage.shape, stage.number);
         self.client.batch_execute("BEGIN").await?;
-        let sink = self.client.copy_in(stage.copy(batch)).await?;
-        send(sink, batch, 0..batch.rows.len()).await?;
+        let sink = self.client.copy_in(stage.copy(variant)).await?;
+        send(sink, batch, 0..batch.rows.len(), variant).await?;
         let before = self.look(&look).await?;
         self.client.batch_execute("SAVEPOINT silversink_rehearse").await?;
         let after = match self.client.batch_execute(&sql).await {

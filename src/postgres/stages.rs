@@ -2,7 +2,7 @@
 
 use super::sqlstate;
 use super::writer::Writer;
-use crate::batch::{Batch, Kind};
+use crate::batch::{Batch, Kind, StagedRow};
 use crate::fault::Fault;
 use crate::sql::merge::Variant;
 use crate::sql::settle::{self, Backend, Merging};
@@ -16,11 +16,16 @@ use tokio_postgres::{Client, Error, Statement};
 pub(super) struct Stage {
     pub(super) shape: Arc<TableShape>,
     pub(super) number: u32,
-    copy: Statement,
-    copy_partial: Statement,
-    fast: Statement,
-    full: Option<Statement>,
+    fast: Forms,
+    full: Option<Forms>,
+    moved: Option<Forms>,
     pub(super) key_constraints: Vec<String>,
+}
+
+/// The statements of one variant.
+struct Forms {
+    copy: Statement,
+    settle: Statement,
 }
 
 impl Writer {
@@ -49,11 +54,16 @@ impl Writer {
             }
         };
         let Some(stage) = self.stages.get_mut(index) else { return Ok(Ok(index)) };
-        if variant == Variant::Full && stage.full.is_none() {
-            let made = make_settle(&self.client, Some(stage.merging(Variant::Full)), &self.backend);
-            match known(doing, self.limits.wait(doing, made).await?)? {
-                Ok(statement) => stage.full = Some(statement),
+        if stage.forms(variant).is_none() {
+            let made = make_forms(&self.client, stage.merging(variant), &self.backend);
+            let forms = match known(doing, self.limits.wait(doing, made).await?)? {
+                Ok(forms) => forms,
                 Err(fault) => return Ok(Err(fault)),
+            };
+            match variant {
+                Variant::Fast => stage.fast = forms,
+                Variant::Full => stage.full = Some(forms),
+                Variant::Moved => stage.moved = Some(forms),
             }
         }
         Ok(Ok(index))
@@ -70,9 +80,10 @@ impl Writer {
         };
         let old = self.stages.swap_remove(index);
         let sql = format!(
-            "{}; {}; {}",
+            "{}; {}; {}; {}",
             settle::drop(Some(old.merging(Variant::Fast))),
             settle::drop(Some(old.merging(Variant::Full))),
+            settle::drop(Some(old.merging(Variant::Moved))),
             stage::drop(old.number)
         );
         self.limits
@@ -99,15 +110,21 @@ impl Stage {
         Merging { shape: &self.shape, stage: self.number, variant }
     }
 
-    pub(super) fn settle(&self, variant: Variant) -> Option<&Statement> {
+    fn forms(&self, variant: Variant) -> Option<&Forms> {
         match variant {
             Variant::Fast => Some(&self.fast),
             Variant::Full => self.full.as_ref(),
+            Variant::Moved => self.moved.as_ref(),
         }
     }
 
-    pub(super) fn copy(&self, batch: &Batch) -> &Statement {
-        if has_partial(batch) { &self.copy_partial } else { &self.copy }
+    pub(super) fn settle(&self, variant: Variant) -> Option<&Statement> {
+        self.forms(variant).map(|forms| &forms.settle)
+    }
+
+    /// The COPY of a variant; [`Writer::stage`] has made it.
+    pub(super) fn copy(&self, variant: Variant) -> &Statement {
+        &self.forms(variant).unwrap_or(&self.fast).copy
     }
 }
 
@@ -118,14 +135,8 @@ async fn make_stage(
     backend: &Backend,
 ) -> Result<Stage, Error> {
     client.batch_execute(&stage::create(shape, number)).await?;
-    let copy = client.prepare(&stage::copy(shape, number, false)).await?;
-    let copy_partial = client.prepare(&stage::copy(shape, number, true)).await?;
-    let fast = make_settle(
-        client,
-        Some(Merging { shape, stage: number, variant: Variant::Fast }),
-        backend,
-    )
-    .await?;
+    let merging = Merging { shape, stage: number, variant: Variant::Fast };
+    let fast = make_forms(client, merging, backend).await?;
     let rows = client
         .query_typed(
             catalogue::KEY_CONSTRAINTS,
@@ -133,15 +144,17 @@ async fn make_stage(
         )
         .await?;
     let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(Stage {
-        shape: Arc::clone(shape),
-        number,
-        copy,
-        copy_partial,
-        fast,
-        full: None,
-        key_constraints,
-    })
+    Ok(Stage { shape: Arc::clone(shape), number, fast, full: None, moved: None, key_constraints })
+}
+
+async fn make_forms(
+    client: &Client,
+    merging: Merging<'_>,
+    backend: &Backend,
+) -> Result<Forms, Error> {
+    let copy = stage::copy(merging.shape, merging.stage, merging.variant);
+    let copy = client.prepare(&copy).await?;
+    Ok(Forms { copy, settle: make_settle(client, Some(merging), backend).await? })
 }
 
 async fn make_settle(
@@ -162,11 +175,14 @@ fn known<T>(doing: &str, result: Result<T, Error>) -> Result<Result<T, Fault>, F
     }
 }
 
-pub(super) fn has_partial(batch: &Batch) -> bool {
-    batch.rows.iter().any(|row| row.kind == Kind::Partial)
-}
-
+/// The least that a batch needs.
 pub(super) fn variant(batch: &Batch) -> Variant {
-    let plain = batch.rows.iter().all(|row| matches!(row.kind, Kind::Whole | Kind::Delete));
-    if plain { Variant::Fast } else { Variant::Full }
+    let moved = |row: &StagedRow| row.base.as_ref().is_some_and(|base| base.old.is_some());
+    if batch.rows.iter().all(|row| matches!(row.kind, Kind::Whole | Kind::Delete)) {
+        Variant::Fast
+    } else if batch.rows.iter().any(moved) {
+        Variant::Moved
+    } else {
+        Variant::Full
+    }
 }

@@ -3,14 +3,14 @@
 use super::connect::{Connection, Target};
 use super::copy::Frames;
 use super::params::{Letters, Ranges, count};
-use super::stages::{Stage, has_partial, variant};
-use super::{Limits, session, sqlstate};
-use crate::batch::{Applied, Batch, Settled};
+use super::stages::{Stage, variant};
+use super::{Limits, session, sqlstate, truncate};
+use crate::batch::{Applied, Batch, Settled, Truncate};
 use crate::config::Tripwire;
 use crate::fault::{Class, Code, Fault};
 use crate::record::Coordinates;
 use crate::sql::ledger;
-use crate::sql::merge::CREATE_COUNTERS;
+use crate::sql::merge::{CREATE_COUNTERS, Variant};
 use crate::sql::settle::{self, Backend};
 use crate::table::TableName;
 use crate::version::Version;
@@ -125,20 +125,39 @@ impl Writer {
             return Err(internal(&doing, "a batch without a table holds rows or a truncate"));
         }
         self.busy = true;
-        let result = self.transact(&doing, pipeline, table, batch, &ranges).await;
-        if let Ok(Err(fault)) = &result
-            && fault.sqlstate.as_deref() == Some(settle::ALREADY)
-        {
-            self.busy = false;
-            return Ok(Applied { already: true, ..Applied::default() });
-        }
-        match result {
-            Ok(known) => {
-                self.busy = false;
-                known
+        let result = self.truncate_and_transact(&doing, pipeline, table, batch, &ranges).await;
+        // An error of the outer kind leaves the session in an unknown state, and the writer busy.
+        let known = result?;
+        self.busy = false;
+        match known {
+            Err(fault) if fault.sqlstate.as_deref() == Some(settle::ALREADY) => {
+                Ok(Applied { already: true, ..Applied::default() })
             }
-            Err(unknown) => Err(unknown),
+            known => known,
         }
+    }
+
+    /// As [`Writer::transact`], with the truncate ahead of the batch where it is too large for one statement.
+    async fn truncate_and_transact(
+        &mut self,
+        doing: &str,
+        pipeline: &str,
+        table: Option<&TableName>,
+        batch: &Batch,
+        ranges: &Ranges<'_>,
+    ) -> Result<Result<Applied, Fault>, Fault> {
+        let (Some(truncate), Some(shape)) = (&batch.truncate, &batch.shape) else {
+            return self.transact(doing, pipeline, table, batch, None, ranges).await;
+        };
+        if !self.is_large(doing, shape).await? {
+            match self.transact(doing, pipeline, table, batch, Some(truncate), ranges).await? {
+                Err(fault) if fault.sqlstate.as_deref() == Some(truncate::TIMED_OUT) => {}
+                known => return Ok(known),
+            }
+        }
+        tracing::info!(table = %shape.table, "a truncate marks many rows: step by step, ahead of its batch");
+        self.truncate_ahead(doing, pipeline, shape, ranges, truncate).await?;
+        self.transact(doing, pipeline, table, batch, None, ranges).await
     }
 
     /// The outer error means that the transaction's end is unknown; the inner one that it was rolled back.
@@ -148,11 +167,12 @@ impl Writer {
         pipeline: &str,
         table: Option<&TableName>,
         batch: &Batch,
+        truncate: Option<&Truncate>,
         ranges: &Ranges<'_>,
     ) -> Result<Result<Applied, Fault>, Fault> {
         let limits = self.limits;
         let merging = match &batch.shape {
-            Some(shape) if !batch.rows.is_empty() || batch.truncate.is_some() => Some(shape),
+            Some(shape) if !batch.rows.is_empty() || truncate.is_some() => Some(shape),
             _ => None,
         };
         let variant = variant(batch);
@@ -180,7 +200,7 @@ impl Writer {
                 let work = async {
                     futures::join!(
                         self.client.batch_execute("BEGIN"),
-                        self.client.copy_in(stage.copy(batch))
+                        self.client.copy_in(stage.copy(variant))
                     )
                 };
                 let (begun, sink) = limits.wait(doing, work).await?;
@@ -196,9 +216,9 @@ impl Writer {
         };
         let begins = sink.is_none();
         let offered = count(batch.rows.len() as u64)?;
-        let version = batch.truncate.map(|t| *t.version.as_bytes());
+        let version = truncate.map(|t| *t.version.as_bytes());
         let version = version.as_ref().map(<[u8; 37]>::as_slice);
-        let at = batch.truncate.map(|t| t.at);
+        let at = truncate.map(|t| t.at);
         let letters = Letters::of(&batch.letters);
         let strict = batch.tripwire.map(|tripwire| tripwire == Tripwire::Stop);
 
@@ -207,13 +227,19 @@ impl Writer {
                 async { if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) } };
             let staged = async {
                 match sink {
-                    Some(sink) => send(sink, batch, 0..batch.rows.len()).await,
+                    Some(sink) => send(sink, batch, 0..batch.rows.len(), variant).await,
                     None => Ok(()),
                 }
             };
             let mut staged = pin!(staged);
             // The rows must be on their way before what follows them; their answer is waited for together with the rest.
-            let letters = self.insert_letters(pipeline, table, &letters);
+            let letters = async {
+                let (letters, holes) = futures::join!(
+                    self.insert_letters(pipeline, table, &letters),
+                    self.keep_holes(table, batch)
+                );
+                letters.and(holes)
+            };
             let params: [&(dyn ToSql + Sync); 16] = [
                 &pipeline,
                 &ranges.topics,
@@ -283,6 +309,35 @@ impl Writer {
             .map(|_| ())
     }
 
+    /// Opens the holes of the batch's letters and closes those below its whole rows, in this order.
+    async fn keep_holes(&self, table: Option<&TableName>, batch: &Batch) -> Result<(), Error> {
+        let opened =
+            batch.letters.iter().filter_map(|l| Some((l.row_key.as_deref()?, l.version.as_ref()?)));
+        let closed = batch.closed.iter().map(|(key, version)| (key.as_slice(), version));
+        let Some(table) = table else { return Ok(()) };
+        let change = async |sql: &str, holes: Vec<(&[u8], &Version)>| {
+            if holes.is_empty() {
+                return Ok(());
+            }
+            let (keys, versions): (Vec<&[u8]>, Vec<&[u8]>) = holes
+                .into_iter()
+                .map(|(key, version)| (key, version.as_bytes().as_slice()))
+                .unzip();
+            let params: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&table.schema, Type::TEXT),
+                (&table.name, Type::TEXT),
+                (&keys, Type::BYTEA_ARRAY),
+                (&versions, Type::BYTEA_ARRAY),
+            ];
+            self.client.execute_typed(sql, &params).await.map(|_| ())
+        };
+        let (opened, closed) = futures::join!(
+            change(ledger::OPEN_HOLES, opened.collect()),
+            change(ledger::CLOSE_HOLES, closed.collect())
+        );
+        opened.and(closed)
+    }
+
     pub(super) async fn rollback(&self, doing: &str) -> Result<(), Fault> {
         self.limits
             .wait(doing, self.client.batch_execute("ROLLBACK"))
@@ -296,9 +351,10 @@ pub(super) async fn send(
     sink: CopyInSink<Bytes>,
     batch: &Batch,
     rows: std::ops::Range<usize>,
+    variant: Variant,
 ) -> Result<(), Error> {
     let mut sink = pin!(sink);
-    if let Some(frames) = Frames::new(batch, rows, has_partial(batch)) {
+    if let Some(frames) = Frames::new(batch, rows, variant) {
         for chunk in frames {
             sink.feed(chunk).await?;
         }

@@ -12,7 +12,7 @@ pub const LOCK_KEY: i64 = 0x0073_696c_7665_7200;
 pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relkind = 'r' \
     AND c.relname IN ('position', 'dead_letter', 'silver_table', 'truncate_floor', 'schema_change', 'source_schema', \
-    'source_epoch', 'source_epoch_start')) \
+    'source_epoch', 'source_epoch_start', 'hole')) \
   + (SELECT count(*) FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relname = 'position' AND a.attname = 'lineage' AND NOT a.attisdropped) \
@@ -20,11 +20,11 @@ pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c
     WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 10;
+pub const OBJECTS: i64 = 11;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 11] = [
+pub const CREATE: [&str; 12] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -117,6 +117,13 @@ pub const CREATE: [&str; 11] = [
     epochs::CREATE_EPOCH,
     epochs::CREATE_START,
     epochs::ADD_LINEAGE,
+    "CREATE TABLE IF NOT EXISTS silversink.hole (
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  key bytea NOT NULL,
+  version bytea NOT NULL,
+  PRIMARY KEY (schema_name, table_name, key)
+)",
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
   OUT kafka_offset numeric) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
@@ -173,6 +180,13 @@ pub const BEGIN_AT: &str = "UPDATE silversink.position AS p SET next_offset = b.
   WHERE p.pipeline = $1 AND p.topic = b.topic AND p.topic_id = b.topic_id AND p.partition = b.part \
     AND p.owner_epoch = b.epoch";
 
+/// Locks the positions that are still ours, in key order. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition,
+/// `$5` owner epoch.
+pub const HOLD_POSITIONS: &str = "SELECT 1 FROM unnest($2, $3, $4, $5) AS a(topic, topic_id, part, epoch) \
+  JOIN silversink.position AS p ON p.pipeline = $1 AND p.topic = a.topic AND p.topic_id = a.topic_id \
+    AND p.partition = a.part \
+  WHERE p.owner_epoch = a.epoch ORDER BY p.topic, p.topic_id, p.partition FOR UPDATE OF p";
+
 /// Records the state of one partition, fenced.
 pub const MARK_STATE: &str = "UPDATE silversink.position SET state = $6, reason = $7, updated_at = now() \
   WHERE pipeline = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND owner_epoch = $5";
@@ -218,6 +232,19 @@ pub const REMEMBER_SOURCE_SCHEMA: &str = "INSERT INTO silversink.source_schema (
 /// Row schemas of a topic that fed a table, oldest first. `$1` pipeline, `$2` topic, `$3` schema, `$4` table.
 pub const SOURCE_SCHEMAS: &str = "SELECT key_columns, column_names, column_types FROM silversink.source_schema \
   WHERE pipeline = $1 AND topic = $2 AND schema_name = $3 AND table_name = $4 ORDER BY seen";
+/// Records the holes that dead letters leave (I9). `$1` schema, `$2` table, arrays `$3` encoded key, `$4` version.
+pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole AS h (schema_name, table_name, key, version) \
+  SELECT DISTINCT ON (u.key) $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) \
+    ORDER BY u.key, u.version DESC \
+  ON CONFLICT ON CONSTRAINT hole_pkey DO UPDATE SET version = excluded.version WHERE h.version < excluded.version";
+
+/// Removes the holes that whole rows close. Parameters as in [`OPEN_HOLES`].
+pub const CLOSE_HOLES: &str = "DELETE FROM silversink.hole AS h USING unnest($3, $4) AS u(key, version) \
+  WHERE h.schema_name = $1 AND h.table_name = $2 AND h.key = u.key AND h.version <= u.version";
+
+/// The holes of a table.
+pub const HOLES: &str =
+    "SELECT key, version FROM silversink.hole WHERE schema_name = $1 AND table_name = $2";
 
 /// Positions of a pipeline.
 pub const POSITIONS: &str = "SELECT topic, topic_id, partition, next_offset, leader_epoch, owner_epoch, owner, \

@@ -3,12 +3,12 @@
 //! # Decisions
 //! - A superseded row must leave no trace in WAL, and still has to be counted. The last `WHEN MATCHED` branch of the
 //!   statement does nothing but call `nextval` on a session-temporary sequence, which is not logged.
-//! - Two variants: `Fast` for whole rows and deletes, `Full` when a batch holds partial rows or bare tombstones. The
-//!   column-wise CASE of `Full` is only paid for by batches that need it.
+//! - Two forms: that of `Fast` for whole rows and deletes, the full one when a batch holds partial rows or bare tombstones.
+//!   Its column-wise CASE is only paid for by batches that need it.
 //! - The tripwire looks at superseded rows only, and first at the two source times: in a replay no superseded row is later
 //!   than its target, so it costs one comparison each.
 
-use super::{ident, stage};
+use super::{base, ident, stage};
 use crate::table::TableShape;
 use crate::version::Version;
 
@@ -17,8 +17,10 @@ use crate::version::Version;
 pub enum Variant {
     /// Kinds `w` and `d` only.
     Fast,
-    /// Any kind.
+    /// Any kind, but no row whose key changed.
     Full,
+    /// Anything.
+    Moved,
 }
 
 impl Variant {
@@ -28,6 +30,7 @@ impl Variant {
         match self {
             Self::Fast => "fast",
             Self::Full => "full",
+            Self::Moved => "moved",
         }
     }
 }
@@ -49,7 +52,7 @@ const COUNTED: &str =
 #[must_use]
 pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
     let names = Names::of(shape);
-    let full = variant == Variant::Full;
+    let full = variant != Variant::Fast;
     let newer = format!("s._version > t.{}", names.version);
     let mut sql = format!(
         "MERGE INTO {} AS t USING {} AS s ON {}",
@@ -70,7 +73,7 @@ pub fn merge(shape: &TableShape, number: u32, variant: Variant) -> String {
         names.set_bookkeeping()
     ));
     if full {
-        when(format!("MATCHED AND {} THEN DO NOTHING", no_base(&names)));
+        when(format!("MATCHED AND {} THEN DO NOTHING", base::is_missing(&names)));
         when(format!(
             "MATCHED AND s._kind = 'p' AND {newer} THEN UPDATE SET {}",
             set(shape, &names, true)
@@ -115,21 +118,6 @@ pub fn superseded_by_range(shape: &TableShape, number: u32) -> String {
         key = stage::same_key(shape),
         version = names.version,
         tombstone = tombstone_applies(&names),
-    )
-}
-
-/// Indexes of staged partial rows that the MERGE left alone because they have no base (I9), separated by commas, or NULL.
-#[must_use]
-pub fn rows_without_base(shape: &TableShape, number: u32) -> String {
-    let names = Names::of(shape);
-    format!(
-        "SELECT pg_catalog.string_agg(s._row::pg_catalog.text, ',' ORDER BY s._row) FROM {} AS s LEFT JOIN {} AS t ON {} \
-         WHERE (t.{} IS NULL AND s._kind = 'p' AND s._needs_base) OR ({})",
-        stage::name(number),
-        ident::table(&shape.table),
-        stage::same_key(shape),
-        names.version,
-        no_base(&names),
     )
 }
 
@@ -179,15 +167,6 @@ fn contradicts(names: &Names) -> String {
     )
 }
 
-/// A live partial row over a deleted target: the row was inserted again in between and that insert is not here, so the
-/// deleted row's values are of another life of the key and no base (I9).
-fn no_base(names: &Names) -> String {
-    format!(
-        "s._kind = 'p' AND s._needs_base AND s._version > t.{} AND t.{} IS NOT NULL AND s._deleted_at IS NULL",
-        names.version, names.deleted_at
-    )
-}
-
 /// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset.
 fn tombstone_applies(names: &Names) -> String {
     let at = Version::OFFSET_AT + 1;
@@ -217,18 +196,13 @@ fn set(shape: &TableShape, names: &Names, partial: bool) -> String {
         let name = ident::quote(&column.name);
         let value = stage::value(shape, index);
         parts.push(if partial {
-            format!("{name} = CASE WHEN {} THEN t.{name} ELSE {value} END", kept(index))
+            format!("{name} = CASE WHEN {} THEN t.{name} ELSE {value} END", stage::kept(index))
         } else {
             format!("{name} = {value}")
         });
     }
     parts.push(names.set_bookkeeping());
     parts.join(", ")
-}
-
-fn kept(index: usize) -> String {
-    let bit = (1_u64 << (index % 64)).cast_signed();
-    format!("(s._kept{} & ({bit})::pg_catalog.int8) <> 0", index / 64)
 }
 
 fn insert(shape: &TableShape, names: &Names) -> String {

@@ -1,9 +1,11 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
 pub mod alteration;
+pub mod base;
 pub mod catalogue;
 pub mod ddl;
 pub mod epochs;
+pub mod floor;
 pub mod ident;
 pub mod ledger;
 pub mod merge;

@@ -3,13 +3,14 @@
 //! # Decisions
 //! - It is a session-temporary function, so that every check that must prevent the COMMIT is made where the COMMIT is,
 //!   and the server never waits for the client while it holds a lock on a shared row (I6).
-//! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it.
+//! - Positions are locked first: a successor's claim then waits for a running flight instead of racing it. Next comes the
+//!   table's lock ([`floor`]), then rows in key order: one order for every writer.
 //! - `unnest` of several arrays is a form of the grammar and may not be qualified.
 //! - Parameters are written as `$n` and every column is qualified, so that no column name of the user can be taken for a
 //!   variable. The body is an escaped literal, not dollar-quoted: a name could hold the closing tag.
 
-use super::ident;
-use super::merge::{self, CONTRADICTIONS, COUNTER, Names, Variant};
+use super::merge::{self, CONTRADICTIONS, COUNTER, Variant};
+use super::{base, floor};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 
@@ -79,8 +80,9 @@ pub fn create(merging: Option<Merging<'_>>, backend: &Backend) -> String {
     let mut body = String::from(DECLARE);
     body.push_str(FENCE);
     if let Some(m) = merging {
+        body.push_str(&lock(m));
         body.push_str(&apply(m));
-        body.push_str(&truncate(m.shape));
+        body.push_str(&mark(m.shape));
     }
     body.push_str(&advance(backend));
     body.push_str("END");
@@ -128,23 +130,50 @@ const FENCE: &str = "
   END IF;
 ";
 
+/// Takes the table's lock, raises the floor where the batch has a truncate, and applies the floor to what is staged.
+fn lock(m: Merging<'_>) -> String {
+    let table = &m.shape.table;
+    format!(
+        "
+  IF $13 IS NULL THEN
+    PERFORM {shared};
+  ELSE
+    PERFORM {alone};
+    {raise};
+  END IF;
+  IF {exists} THEN
+    {apply};
+  END IF;
+",
+        shared = floor::lock_shared(table),
+        alone = floor::lock_alone(table),
+        raise = floor::raise(table, "$13", &floor::time("$14")),
+        exists = floor::exists(table),
+        apply = floor::apply(m.shape, m.stage, m.variant).join(";\n    "),
+    )
+}
+
 fn apply(m: Merging<'_>) -> String {
     let merge = merge::merge(m.shape, m.stage, m.variant);
     let by_range = merge::superseded_by_range(m.shape, m.stage);
     let baseless = match m.variant {
         Variant::Fast => String::new(),
-        Variant::Full => format!(
+        Variant::Full | Variant::Moved => format!(
             "
       baseless := ({});
       IF baseless IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'SS004', MESSAGE = 'silversink: partial rows without a base', DETAIL = baseless;
       END IF;",
-            merge::rows_without_base(m.shape, m.stage)
+            base::rows_without_base(m.shape, m.stage)
         ),
+    };
+    let carry_over = match m.variant {
+        Variant::Fast | Variant::Full => String::new(),
+        Variant::Moved => format!("\n    {};", base::carry_over(m.shape, m.stage)),
     };
     format!(
         "
-  IF $12 > 0 THEN
+  IF $12 > 0 THEN{carry_over}
     before := pg_catalog.nextval('{COUNTER}'::pg_catalog.regclass);
     sound := pg_catalog.nextval('{CONTRADICTIONS}'::pg_catalog.regclass);
     {merge};
@@ -182,32 +211,16 @@ fn apply(m: Merging<'_>) -> String {
     )
 }
 
-fn truncate(shape: &TableShape) -> String {
-    let names = Names::of(shape);
+fn mark(shape: &TableShape) -> String {
     format!(
         "
   IF $13 IS NOT NULL THEN
-    UPDATE {table} AS t
-      SET {deleted_at} = {at}, {applied_at} = pg_catalog.now()
-      WHERE t.{version} < $13 AND t.{deleted_at} IS NULL;
-    INSERT INTO silversink.truncate_floor AS f (schema_name, table_name, version, truncated_at)
-      VALUES ({schema_name}, {table_name}, $13, {at})
-      ON CONFLICT ON CONSTRAINT truncate_floor_pkey DO UPDATE
-        SET version = excluded.version, truncated_at = excluded.truncated_at
-        WHERE f.version < excluded.version;
+    {};
   END IF;
 ",
-        table = ident::table(&shape.table),
-        deleted_at = names.deleted_at,
-        applied_at = names.applied_at,
-        version = names.version,
-        at = MICROSECONDS,
-        schema_name = escape_literal(&shape.table.schema),
-        table_name = escape_literal(&shape.table.name),
+        floor::mark(shape, "$13", &floor::time("$14"), None)
     )
 }
-
-const MICROSECONDS: &str = "('2000-01-01 00:00:00+00'::pg_catalog.timestamptz + $14 * '1 microsecond'::pg_catalog.interval)";
 
 fn advance(backend: &Backend) -> String {
     format!(

@@ -3,6 +3,7 @@
 //! Data columns have positional names (`c0`, `c1`, ...), so that no name of the user can meet a bookkeeping name.
 
 use super::ident;
+use super::merge::Variant;
 use crate::decode::convert::{Staging, staging};
 use crate::table::{ColumnType, TableShape};
 
@@ -41,10 +42,16 @@ pub fn create(shape: &TableShape, number: u32) -> String {
             "_range int2 NOT NULL",
             "_row int4 NOT NULL",
             "_needs_base boolean",
+            "_base_from bytea",
+            "_old_at bytea",
+            "_old_from bytea",
+            "_old_to bytea",
         ]
         .map(str::to_owned),
     );
     columns.extend((0..kept_words(shape)).map(|word| format!("_kept{word} bigint")));
+    let key = shape.key.iter().filter_map(|&index| shape.columns.get(index)).enumerate();
+    columns.extend(key.map(|(place, c)| format!("_old{place} {}", column_type(&c.ty))));
     format!(
         "CREATE TEMPORARY TABLE silversink_stage_{number} ({}) ON COMMIT DELETE ROWS",
         columns.join(", ")
@@ -57,26 +64,58 @@ pub fn drop(number: u32) -> String {
     format!("DROP TABLE IF EXISTS {}", name(number))
 }
 
-/// `COPY ... FROM STDIN BINARY` of the stage; `partial` adds what only [`crate::batch::Kind::Partial`] rows need.
+/// `COPY ... FROM STDIN BINARY` of the stage; a variant's columns beyond the first are what only
+/// [`crate::batch::Kind::Partial`] rows need, and of those only rows whose key changed.
 #[must_use]
-pub fn copy(shape: &TableShape, number: u32, partial: bool) -> String {
+pub fn copy(shape: &TableShape, number: u32, variant: Variant) -> String {
     let mut columns: Vec<String> = (0..shape.columns.len()).map(|i| format!("c{i}")).collect();
     columns.extend(BOOKKEEPING.map(str::to_owned));
-    if partial {
-        columns.push("_needs_base".to_owned());
+    if variant != Variant::Fast {
+        columns.extend(["_needs_base", "_base_from"].map(str::to_owned));
         columns.extend((0..kept_words(shape)).map(|word| format!("_kept{word}")));
     }
+    if variant == Variant::Moved {
+        columns.extend(["_old_at", "_old_from", "_old_to"].map(str::to_owned));
+        columns.extend((0..shape.key.len()).map(|place| format!("_old{place}")));
+    }
     format!("COPY {} ({}) FROM STDIN (FORMAT binary)", name(number), columns.join(", "))
+}
+
+/// Number of fields that [`copy`] lists.
+#[must_use]
+pub fn fields(shape: &TableShape, variant: Variant) -> usize {
+    let partial = 2 + kept_words(shape);
+    shape.columns.len()
+        + BOOKKEEPING.len()
+        + match variant {
+            Variant::Fast => 0,
+            Variant::Full => partial,
+            Variant::Moved => partial + 3 + shape.key.len(),
+        }
+}
+
+/// Condition on stage `s`: column `index` keeps the value of its base.
+#[must_use]
+pub fn kept(index: usize) -> String {
+    let bit = (1_u64 << (index % 64)).cast_signed();
+    format!("(s._kept{} & ({bit})::pg_catalog.int8) <> 0", index / 64)
 }
 
 /// The staged value of column `index` as an expression of the target column's type.
 #[must_use]
 pub fn value(shape: &TableShape, index: usize) -> String {
     match shape.columns.get(index) {
-        Some(column) if staging(&column.ty) == Staging::Text => {
-            format!("CAST(s.c{index} AS {})", without_typmod(&column.ty.sql))
-        }
-        _ => format!("s.c{index}"),
+        Some(column) => cast(&column.ty, &format!("s.c{index}")),
+        None => format!("s.c{index}"),
+    }
+}
+
+/// A staged value as an expression of the type that it is for.
+#[must_use]
+pub fn cast(ty: &ColumnType, staged: &str) -> String {
+    match staging(ty) {
+        Staging::Text => format!("CAST({staged} AS {})", without_typmod(&ty.sql)),
+        Staging::Native => staged.to_owned(),
     }
 }
 

@@ -4,16 +4,17 @@ use super::epochs::Sources;
 use super::letters::Pending;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
+use crate::batch::holes::Holes;
 use crate::config::{Limits, Table, Tripwire};
 use crate::core::{LaneId, PartitionId};
-use crate::decode::PlanNeed;
-use crate::decode::TopicDecoder;
+use crate::decode::{Change, PlanNeed, RowBuffer, TopicDecoder};
 use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::route::Routed;
 use crate::table::TableName;
 use crate::telemetry::held::Condition;
 use crate::telemetry::metrics::{PartitionMetrics, TableMetrics};
+use crate::version::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub(super) struct Lane {
     /// Per topic: a record with a key has been seen, so one without is an exception and not the rule.
     pub(super) keyed: Vec<bool>,
     pub(super) arena: Arena,
+    /// Keys whose dead letters no whole row has made good yet.
+    pub(super) holes: Holes,
     /// The number that the open batch will get.
     pub(super) open_batch: u64,
     pub(super) sealed: Option<Arc<Batch>>,
@@ -98,6 +101,7 @@ impl Lane {
             decoders: Vec::new(),
             keyed: Vec::new(),
             arena,
+            holes: Holes::default(),
             open_batch: 1,
             sealed: None,
             skips: Skips::default(),
@@ -112,6 +116,12 @@ impl Lane {
             condemned: BTreeMap::new(),
             touched: false,
         }
+    }
+
+    /// Whether a partial row stands above a hole, so that what Silver holds is no base for it (I9).
+    pub(super) fn has_hole(&self, change: &Change, version: Version, row: &RowBuffer) -> bool {
+        let key = if change.moved { &row.old_key } else { &row.key };
+        change.needs_base && !self.holes.is_empty() && self.holes.covers(key, version)
     }
 
     /// Rows and unacknowledged letters: what counts towards a full batch.

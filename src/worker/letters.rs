@@ -7,6 +7,7 @@ use crate::decode::keytext;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::{LetterReason, Letters};
 use crate::record::{Coordinates, OwnedRecord};
+use crate::version::Version;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -18,6 +19,8 @@ pub(super) struct Pending {
     pub(super) record: OwnedRecord,
     pub(super) reason: LetterReason,
     pub(super) topic_id: Uuid,
+    /// Encoded key and version of the row, if they could be read.
+    pub(super) row: Option<(Vec<u8>, Version)>,
 }
 
 /// Describes why a record is dead-lettered. The fingerprint groups letters of one cause and holds no value.
@@ -47,14 +50,16 @@ pub(super) fn acknowledged(
     partition: i32,
     offset: i64,
 ) -> Option<Input> {
-    let Pending { batch, record, reason, topic_id } = pending;
+    let Pending { batch, record, reason, topic_id, row } = pending;
+    let (row_key, version) = row.unzip();
     let row = DeadLetterRow {
         key: record.key.as_deref().and_then(keytext::printable),
         at: record.at,
         topic_id,
         code: reason.code.as_str().to_owned(),
         fingerprint: reason.fingerprint,
-        version: None,
+        row_key,
+        version,
         reason: reason.text,
         sqlstate: reason.sqlstate,
         dlq_partition: partition,

@@ -6,7 +6,7 @@ use super::letters;
 use super::report::{Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
 use crate::decode::PlanNeed;
-use crate::fault::Fault;
+use crate::fault::{Code, Fault};
 use crate::kafka::letters::Acknowledged;
 
 impl Intake {
@@ -62,6 +62,11 @@ impl Intake {
                         self.lanes[lane].keyed[decoder] |= granted.progressed;
                         self.lanes[lane].decoders[decoder]
                             .set_topic_id(granted.topic_id.into_bytes());
+                        // What another worker learned about the table meanwhile comes with the next plan.
+                        self.lanes[lane]
+                            .decoders
+                            .iter_mut()
+                            .for_each(crate::decode::TopicDecoder::forget_plans);
                         if granted.mirror {
                             self.mirror_start(partition, granted.owner_epoch, granted.offset);
                         }
@@ -99,7 +104,7 @@ impl Intake {
         match resolution {
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
-            Resolution::TablePlan { plan, shape, floor } => {
+            Resolution::TablePlan { plan, shape, floor, holes } => {
                 lane.epochs_checked = true;
                 if lane.arena.shape() != Some(&shape) {
                     // Plans encode for the columns of one shape.
@@ -107,6 +112,7 @@ impl Intake {
                     lane.arena.set_shape(shape);
                 }
                 lane.arena.set_floor(floor);
+                holes.iter().for_each(|(key, version)| lane.holes.open(key, *version));
                 lane.decoders[decoder].install(need, plan);
             }
         }
@@ -121,10 +127,14 @@ impl Intake {
         let mut found = 0;
         for (row, fault) in culprits {
             let Some(row) = sealed.rows.get(row) else { continue };
-            let Some(range) = sealed.ranges.get(usize::from(row.range)) else { continue };
+            let (range, offset) = match row.needs_base {
+                Some(needs) if fault.code == Code::UnchangedWithoutBase => needs,
+                _ => row.origin,
+            };
+            let Some(range) = sealed.ranges.get(usize::from(range)) else { continue };
             let at = self.numbers.get(range.topic.as_str()).and_then(|n| n.get(&range.partition));
             if let Some(id) = at {
-                lane.condemned.insert((*id, row.offset), fault);
+                lane.condemned.insert((*id, offset), fault);
                 found += 1;
             }
         }

@@ -61,6 +61,7 @@ impl Intake {
             Action::LaneRetried(lane) => {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.condemned.clear();
+                lane.holes.clear();
                 lane.need = None;
                 lane.refused = None;
                 lane.retried = true;

@@ -9,6 +9,7 @@ use crate::epoch::{self, Entered, Epochs, Lineage};
 use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::table::TableShape;
+use crate::version::Version;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -39,7 +40,13 @@ pub(super) enum Resolution {
     /// Records of this schema are skipped by a rule.
     Plan(Arc<Plan>),
     /// Records of this schema are rows of a table as it now stands.
-    TablePlan { plan: Arc<Plan>, shape: Arc<TableShape>, floor: Option<Truncate> },
+    TablePlan {
+        plan: Arc<Plan>,
+        shape: Arc<TableShape>,
+        floor: Option<Truncate>,
+        /// Encoded key and version of each dead letter that no whole row has made good.
+        holes: Vec<(Vec<u8>, Version)>,
+    },
     /// Records of this schema are poison.
     Refused(Fault),
 }

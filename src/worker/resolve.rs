@@ -75,7 +75,8 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 }
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
-                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor });
+                let holes = shared.destination.holes(&job.table).await?;
+                return Ok(Resolution::TablePlan { plan: Arc::new(plan), shape, floor, holes });
             }
             Verdict::Stop { fault, .. } => return Err(fault),
             Verdict::Alter(alterations) => match shared.config.schema.changes {

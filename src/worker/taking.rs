@@ -63,13 +63,15 @@ impl Taking<'_> {
             return Taken::Done;
         }
         let id = PartitionId(u32::try_from(at).unwrap_or(u32::MAX));
-        if let Some(fault) = self.refusal(at, id, raw) {
-            return self.dead_letter(at, raw, &fault);
-        }
+        let refusal = self.refusal(at, id, raw);
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
-        match lane.decoders[decoder].decode(raw, self.scratch, self.row) {
+        let decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
+        if let Some(fault) = refusal {
+            return self.dead_letter(at, raw, &fault);
+        }
+        match decoded {
             Decoded::Change(change) => {
                 let slot = partition.slot;
                 let source = lane.decoders[decoder].source(change.source);
@@ -83,6 +85,14 @@ impl Taking<'_> {
                     }
                     Err(fault) => return self.fail_lane(at, fault),
                 };
+                if lane.has_hole(&change, version, self.row) {
+                    let text = format!(
+                        "read row for {}: unchanged columns, and an earlier change of the row is a dead letter",
+                        lane.table
+                    );
+                    let fault = Fault::poison(Code::UnchangedWithoutBase, text);
+                    return self.dead_letter(at, raw, &fault);
+                }
                 lane.keyed[decoder] |= raw.key.is_some();
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
@@ -96,6 +106,12 @@ impl Taking<'_> {
                         return self.advance(at, raw.offset);
                     }
                 };
+                if kind == Kind::Whole
+                    && !lane.holes.is_empty()
+                    && lane.holes.close(&self.row.key, version)
+                {
+                    lane.arena.close_holes(&self.row.key, version);
+                }
                 let folded = lane.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
@@ -106,6 +122,7 @@ impl Taking<'_> {
                     own_time: change.own_time,
                     kept: &self.row.kept,
                     needs_base: change.needs_base,
+                    old_key: change.moved.then_some(&self.row.old_key),
                     slot,
                     offset: raw.offset,
                 });
@@ -213,8 +230,13 @@ impl Taking<'_> {
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
             self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
         }
+        let epoch = partition.sources.tracker.highest(raw.offset);
+        let row = self.row.version.map(|version| (self.row.key.clone(), version.in_epoch(epoch)));
+        if let Some((key, version)) = &row {
+            lane.holes.open(key, *version);
+        }
         let pending =
-            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id };
+            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id, row };
         lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);

@@ -10,4 +10,6 @@ mod plans;
 mod rows;
 mod server;
 mod tables;
+mod toast;
+mod truncates;
 mod write;

@@ -104,6 +104,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         truncate: None,
         letters: vec![],
         tripwire: Some(silversink::config::Tripwire::Stop),
+        closed: vec![],
     };
     let end = |v: &Vec<u8>| u32::try_from(v.len()).unwrap();
     for row in rows {
@@ -124,9 +125,10 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
             deleted_at: row.deleted.then_some(AT),
             source_ts: Some(AT),
             range: row.range,
-            offset: 0,
+            origin: (row.range, 0),
             kept,
-            needs_base: row.needs_base,
+            needs_base: row.needs_base.then_some((row.range, 0)),
+            base: None,
         });
     }
     batch

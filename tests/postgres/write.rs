@@ -249,6 +249,7 @@ async fn dead_letters_are_written_with_the_position_and_counted_when_seen_again(
         code: "undecodable".into(),
         fingerprint: "f".into(),
         key: Some("{\"id\":\0}".into()),
+        row_key: None,
         version: Some(version(3)),
         reason: "cut\0short".into(),
         sqlstate: None,

@@ -154,6 +154,7 @@ impl Silver {
             truncate: None,
             letters: vec![],
             tripwire: None,
+            closed: vec![],
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {
@@ -169,9 +170,10 @@ impl Silver {
                 deleted_at: None,
                 source_ts: change.source_ts,
                 range: 0,
-                offset: 0,
+                origin: (0, 0),
                 kept: row.kept.clone(),
-                needs_base: false,
+                needs_base: None,
+                base: None,
             });
         }
         let mut writer = self.destination.writer().await.unwrap();

@@ -195,26 +195,6 @@ fn a_delete_has_its_key_and_nothing_else() {
 }
 
 #[test]
-fn a_delete_takes_not_null_columns_from_the_before_image() {
-    let shape = Arc::new(shape(
-        "notes",
-        &[("id", "integer"), ("body", "text!"), ("rank", "integer")],
-        &["id"],
-    ));
-    let value = envelope("d", r#"{"id":1,"body":"a\nb","rank":4}"#, "null", "");
-    let done =
-        Worker::new(Arc::clone(&shape), HashMap::new()).change(&json(0, r#"{"id":1}"#, &value));
-    assert_eq!(
-        fields(&done.body),
-        [Some(1_i32.to_be_bytes().to_vec()), Some(b"a\nb".to_vec()), None]
-    );
-    let flattened = r#"{"id":1,"body":"x","rank":4,"__deleted":"true"}"#;
-    let done = Worker::new(shape, HashMap::new()).change(&json(0, r#"{"id":1}"#, flattened));
-    assert_eq!(done.change.kind, ChangeKind::Delete);
-    assert_eq!(fields(&done.body), [Some(1_i32.to_be_bytes().to_vec()), Some(b"x".to_vec()), None]);
-}
-
-#[test]
 fn a_placeholder_keeps_the_column_and_needs_a_base() {
     let value =
         envelope("u", "null", r#"{"id":1,"body":"__debezium_unavailable_value","rank":2}"#, "");
@@ -487,16 +467,4 @@ fn a_row_with_columns_called_before_op_and_source_is_no_envelope() {
         r#"{"id":1,"source":"c","op":null,"before":"a","__op":"u"}"#,
     ));
     assert_eq!(fields(&done.body), row);
-}
-
-#[test]
-fn what_a_delete_invents_for_a_not_null_column_is_left_out_when_it_cannot_be() {
-    let mut shape =
-        shape("notes", &[("id", "integer"), ("body", "uuid"), ("rank", "integer")], &["id"]);
-    shape.columns[1].not_null = true;
-    shape.columns[2].not_null = true;
-    let value = envelope("d", r#"{"id":1,"body":"","rank":7}"#, "null", "");
-    let done = Worker::new(Arc::new(shape), HashMap::new()).change(&json(0, r#"{"id":1}"#, &value));
-    let number = |n: i32| Some(n.to_be_bytes().to_vec());
-    assert_eq!(fields(&done.body), [number(1), None, number(7)]);
 }
