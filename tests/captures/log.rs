@@ -54,6 +54,8 @@ pub struct Decoded {
     pub body: Vec<u8>,
     pub key: Vec<u8>,
     pub kept: ColumnSet,
+    /// The key that the row had, where this change gave it another.
+    pub old_key: Option<Vec<u8>>,
 }
 
 /// A partition: its records at dense offsets.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod lane;
+mod letters;
 mod log;
 mod order;
 mod rig;

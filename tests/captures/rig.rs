@@ -301,6 +301,7 @@ impl Reader {
                         body: row.body,
                         key: row.key,
                         kept: row.kept,
+                        old_key: change.moved.then_some(row.old_key),
                     });
                 }
             }

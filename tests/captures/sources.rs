@@ -33,11 +33,16 @@ impl Place {
     /// Where a record belongs. One that tells nothing, such as a tombstone, belongs to the highest epoch so far.
     pub fn of(&mut self, offset: i64, seen: Option<&Seen>) -> Placed {
         match seen {
-            None => Placed::In(self.tracker.highest(offset)),
+            None => Placed::In(self.highest(offset)),
             Some(Seen { source, sighting, source_ts }) => {
                 self.tracker.place_at(source, offset, sighting.as_ref(), *source_ts)
             }
         }
+    }
+
+    /// The highest epoch of any source so far.
+    pub fn highest(&self, offset: i64) -> u32 {
+        self.tracker.highest(offset)
     }
 
     /// From this offset on the source is in this epoch.

@@ -1,33 +1,29 @@
 //! Workers without Kafka: each reads partitions, folds into arenas of its own and writes through a session of its own.
 
+pub use crate::lane::{Counts, Lane};
+use crate::letters::{dead_letter, has_hole};
 use crate::log::{Item, Stretch, What, version_at};
 use crate::silver::{PIPELINE, Silver};
 use crate::sources::{Place, Sources};
 use silversink::batch::arena::{Arena, Folded, Incoming, SealedRange};
-use silversink::batch::{Applied, Batch, DeadLetterRow, OffsetRange, Truncate};
+use silversink::batch::holes::Holes;
+use silversink::batch::{Applied, Batch, Kind, OffsetRange, Truncate};
 use silversink::epoch::Placed;
-use silversink::fault::{Class, Fault};
+use silversink::fault::{Class, Code, Fault};
 use silversink::postgres::{BeginAt, ClaimAsk, Writer};
-use silversink::record::Coordinates;
-use silversink::table::{TableName, TableShape};
-use std::collections::{BTreeMap, BTreeSet};
+use silversink::table::TableShape;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// A transaction that lost a race is repeated; more often than this it would not be a race.
 const RACES: u32 = 20;
 
-/// A lane of every worker: its table.
-#[derive(Clone, Debug)]
-pub struct Lane {
-    pub table: TableName,
-    pub topic: String,
-    pub shape: Option<Arc<TableShape>>,
-}
-
 #[derive(Default)]
 struct OpenLane {
     arena: Arena,
+    /// Keys whose dead letters no whole row has made good yet.
+    holes: Holes,
     batches: u64,
 }
 
@@ -45,18 +41,6 @@ struct Partition {
     /// Records that PostgreSQL refused.
     condemned: BTreeMap<i64, Fault>,
     place: Place,
-}
-
-/// What happened since the beginning.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    /// Rows that were inserted or changed.
-    pub applied: u64,
-    /// Records read, the repeated ones too.
-    pub read: u64,
-    pub batches: u64,
-    /// Dead letters: topic, code, partition and offset.
-    pub letters: BTreeSet<(String, &'static str, i32, i64)>,
 }
 
 /// Some workers on the same tables.
@@ -123,6 +107,8 @@ impl<'a> World<'a> {
             if let Some(shape) = &lane.shape {
                 fresh.arena.set_shape(Arc::clone(shape));
                 fresh.arena.set_floor(self.silver.floor(&lane.table).await);
+                let holes = self.silver.destination.holes(&lane.table).await.unwrap();
+                holes.iter().for_each(|(key, version)| fresh.holes.open(key, *version));
             }
             open.push(fresh);
         }
@@ -271,7 +257,7 @@ impl<'a> World<'a> {
 
     fn take(&mut self, at: usize) {
         let epoch = match self.partitions[at].condemned.contains_key(&self.next(at)) {
-            true => 0,
+            true => self.partitions[at].place.highest(self.next(at)),
             false => self.epoch(at),
         };
         let partition = &mut self.partitions[at];
@@ -282,10 +268,15 @@ impl<'a> World<'a> {
         let slot = partition.slot;
         partition.next += 1;
         self.counts.read += 1;
+        let topic = &self.lanes[lane].topic;
         let mut letter = |open: &mut OpenLane, fault: &Fault| {
-            let topic = &self.lanes[lane].topic;
+            let row = item.row(epoch, offset);
+            if let Some((key, version)) = &row {
+                open.holes.open(key, *version);
+            }
             open.arena.dead_letter(slot);
-            open.arena.add_letter(dead_letter(topic, partition.stretch.number, offset, fault));
+            let number = partition.stretch.number;
+            open.arena.add_letter(dead_letter(topic, number, offset, fault, row));
             let code = fault.code.as_str();
             self.counts.letters.insert((topic.clone(), code, item.partition, item.offset));
         };
@@ -300,21 +291,32 @@ impl<'a> World<'a> {
                 open.arena.truncate(slot, Truncate { version, at: *at });
             }
             What::Change(change) => {
+                let version = version_at(change.version, epoch, offset);
+                if has_hole(&open.holes, change, version) {
+                    return letter(open, &Fault::poison(Code::UnchangedWithoutBase, "a hole"));
+                }
+                if change.kind == Kind::Whole && open.holes.close(&change.key, version) {
+                    open.arena.close_holes(&change.key, version);
+                }
                 let folded = open.arena.fold(Incoming {
                     body: &change.body,
                     key: &change.key,
                     kind: change.kind,
-                    version: version_at(change.version, epoch, offset),
+                    version,
                     deleted_at: change.deleted_at,
                     source_ts: change.source_ts,
                     own_time: change.own_time,
                     kept: &change.kept,
                     needs_base: change.needs_base,
+                    old_key: change.old_key.as_deref(),
                     slot,
                     offset,
                 });
                 if let Folded::Contradicted(row) = folded {
-                    panic!("{}-{}@{offset} is below {row}, but later", self.lanes[lane].topic, at);
+                    panic!(
+                        "{topic}-{}@{offset} is below {row}, but later",
+                        partition.stretch.number
+                    );
                 }
             }
         }
@@ -440,10 +442,14 @@ impl<'a> World<'a> {
         assert!(!culprits.is_empty(), "a refused batch has a refused row");
         for (row, fault) in culprits {
             let row = &batch.rows[row];
-            let range = &batch.ranges[usize::from(row.range)];
+            let (range, offset) = match row.needs_base {
+                Some(needs) if fault.code == Code::UnchangedWithoutBase => needs,
+                _ => row.origin,
+            };
+            let range = &batch.ranges[usize::from(range)];
             let at = self.find(&range.topic, range.partition);
-            let known = self.partitions[at].condemned.insert(row.offset, fault);
-            assert!(known.is_none(), "{}-{}@{} twice", range.topic, range.partition, row.offset);
+            let known = self.partitions[at].condemned.insert(offset, fault);
+            assert!(known.is_none(), "{}-{}@{offset} twice", range.topic, range.partition);
         }
     }
 
@@ -476,20 +482,5 @@ impl<'a> World<'a> {
         let (worker, lane) = (self.owner_of(partition), self.lane_of(partition));
         self.forget(worker, lane);
         self.claim(worker, &[partition], Some(to)).await;
-    }
-}
-
-fn dead_letter(topic: &str, partition: i32, offset: i64, fault: &Fault) -> DeadLetterRow {
-    DeadLetterRow {
-        at: Coordinates { topic: topic.to_owned(), partition, offset },
-        topic_id: Uuid::nil(),
-        code: fault.code.as_str().to_owned(),
-        fingerprint: fault.code.as_str().to_owned(),
-        key: None,
-        version: None,
-        reason: fault.text.clone(),
-        sqlstate: fault.sqlstate.clone(),
-        dlq_partition: 0,
-        dlq_offset: 0,
     }
 }
