@@ -36,6 +36,11 @@ const REASONS: &[(&str, &str, &str)] = &[
     ),
     (
         "toast",
+        "docs_index.code: is another value",
+        "its old key is invented, so it has no base and is a dead letter",
+    ),
+    (
+        "toast",
         "docs_index: live, but deleted at the source",
         "replica identity on another index: deletes carry an invented key",
     ),
