@@ -56,5 +56,5 @@ scenarios! {
 
 #[tokio::test]
 async fn a_wrong_row_and_a_broken_guard_are_seen() {
-    suite::planted().await;
+    Box::pin(suite::planted()).await;
 }
