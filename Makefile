@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-system test-faults bench fuzz stack-up stack-down lint fmt deny advisories soak
+.PHONY: help bootstrap demo test test-system test-faults test-orders bench fuzz stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -40,6 +40,9 @@ test-system: bootstrap ## the short system test on the real stack
 
 test-faults: bootstrap ## the fault tests on the real stack
 	cargo test --locked --features faults
+
+test-orders: bootstrap ## every captured history in hundreds of orders, from every offset; takes a while
+	SILVERSINK_ORDERS=all cargo test --locked --release --test captures -- --nocapture --test-threads 2
 
 bench: bootstrap ## events per second next to the yardstick
 	tests/bench/run.sh $(ARGS)

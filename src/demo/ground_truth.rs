@@ -82,6 +82,8 @@ pub struct TableVerdict {
     pub live: u64,
     /// Rows marked deleted in Silver.
     pub deleted: u64,
+    /// Live rows that the topic alone does not tell to be gone; no difference.
+    pub untold: u64,
     /// Number of differences, also those that are not listed.
     pub difference_count: u64,
     /// The first differences, in the order of keys.
@@ -162,6 +164,7 @@ fn compare(
     source.extend(truth.rows.iter().map(|row| (key(truth, row), Source::Live(row))));
     let mut found: BTreeMap<KeyText, Found<'_>> = BTreeMap::new();
     let mut differences = Differences { silver, truth, limit, count: 0, first: Vec::new() };
+    let mut untold = 0;
     for row in rows {
         let Some((live, values)) = row.split_first() else { continue };
         let live = live.as_deref() == Some("true");
@@ -185,6 +188,7 @@ fn compare(
             (Source::Deleted(gone), None) if gone.must_be_marked() => {
                 differences.add(key, Mismatch::NotRemembered);
             }
+            (Source::Deleted(_), Some(row)) if row.live => untold += 1,
             (Source::Deleted(_), _) => {}
         }
     }
@@ -197,6 +201,7 @@ fn compare(
         table: silver.clone(),
         live,
         deleted: found.len() as u64 - live,
+        untold,
         difference_count: differences.count,
         differences: differences.first,
         expected_checksum: expected_checksum(truth, &source),

@@ -10,7 +10,7 @@ use crate::decode::schema::describe::{AvroWalk, ValueWalk};
 use crate::decode::slot::Slot;
 use fastrand::Rng;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Of each schema the shortest and the longest datum are cut everywhere, and so many more, drawn with a fixed seed: all
 /// 12 million parts would take minutes in a build without optimisation.
