@@ -304,6 +304,7 @@ mod tests {
             table: TableName::new("silver", "orders"),
             live: 1,
             deleted: 0,
+            untold: 0,
             difference_count: 0,
             differences: Vec::new(),
             expected_checksum: [1; 32],

@@ -5,7 +5,7 @@ use silversink::batch::Truncate;
 use silversink::config::{Config, Format, Table, load};
 use silversink::decode::plan::{self, Plan, RecordSchema, SchemaText};
 use silversink::decode::schema::Form;
-use silversink::decode::{PlanNeed, SchemaId, TopicDecoder};
+use silversink::decode::{PlanNeed, RegistryId, SchemaId, TopicDecoder};
 use silversink::demo::capture::CapturedSchema;
 use silversink::demo::throwaway::ThrowawayPostgres;
 use silversink::fault::{Class, Fault};
@@ -135,7 +135,8 @@ impl Silver {
 
     fn text<'t>(&'t self, id: &'t SchemaId) -> SchemaText<'t> {
         match id {
-            SchemaId::Avro(id) => SchemaText::Avro(&self.schemas[id].schema),
+            SchemaId::Avro(RegistryId::Confluent(id)) => SchemaText::Avro(&self.schemas[id].schema),
+            SchemaId::Avro(other) => panic!("captures name schemas by number, not as {other}"),
             SchemaId::ConnectJson(text) => SchemaText::ConnectJson(text),
             SchemaId::Schemaless => SchemaText::Schemaless,
             SchemaId::None => SchemaText::None,
