@@ -139,7 +139,7 @@ impl Arena {
 
     /// Sets the table's truncate floor: later arrivals below it are stored as deleted.
     pub fn set_floor(&mut self, floor: Option<Truncate>) {
-        self.floor = self.floor.max_by_version(floor);
+        self.floor = Truncate::later(self.floor, floor);
     }
 
     /// Sets what to do about a change that contradicts the order.
@@ -193,8 +193,8 @@ impl Arena {
     /// Folds one truncate of the whole table in.
     pub fn truncate(&mut self, slot: Slot, truncate: Truncate) {
         self.progress(slot).changes += 1;
-        self.truncate = self.truncate.max_by_version(Some(truncate));
-        self.floor = self.floor.max_by_version(Some(truncate));
+        self.truncate = Truncate::later(self.truncate, Some(truncate));
+        self.floor = Truncate::later(self.floor, Some(truncate));
     }
 
     /// Folds one change in.
@@ -472,19 +472,6 @@ impl Entry {
     }
     pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
         std::iter::once(&mut self.top).chain(&mut self.below)
-    }
-}
-
-trait MaxByVersion {
-    fn max_by_version(self, other: Self) -> Self;
-}
-
-impl MaxByVersion for Option<Truncate> {
-    fn max_by_version(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(a), Some(b)) => Some(if b.version > a.version { b } else { a }),
-            (a, b) => a.or(b),
-        }
     }
 }
 

@@ -171,6 +171,16 @@ pub struct Truncate {
     pub at: i64,
 }
 
+impl Truncate {
+    /// The one with the higher version.
+    fn later(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(if b.version > a.version { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
 /// A row of `silversink.dead_letter`, written in the batch's transaction after the topic acknowledged it (I8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterRow {

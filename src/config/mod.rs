@@ -9,6 +9,8 @@ mod check;
 mod check_connections;
 mod check_routes;
 pub mod diagnostic;
+#[cfg(test)]
+mod files_tests;
 mod interpolate;
 pub mod load;
 mod located;

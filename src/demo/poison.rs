@@ -148,8 +148,11 @@ fn avro(
     let magic: Vec<u8> = std::iter::once(0x7f).chain(value.iter().skip(1).copied()).collect();
     let unknown = [&[0], UNKNOWN_SCHEMA_ID.to_be_bytes().as_slice(), body].concat();
     let truncated = value.get(..HEADER + body.len() / 2).unwrap_or(header).to_vec();
-    let op = rewritten(&|fields| {
-        *field(fields, "op")? = Value::String("x".to_owned());
+    let empty = rewritten(&|fields| {
+        let after = field(fields, "after")?;
+        let Value::Union(branch, _) = after else { return None };
+        // The other branch of the two is null.
+        *after = Value::Union(1_u32.checked_sub(*branch)?, Box::new(Value::Null));
         Some(())
     })?;
     let mut all = vec![
@@ -158,7 +161,7 @@ fn avro(
         with_value(template, "schema id the registry denies", Code::SchemaUnknown, unknown),
         with_value(template, "truncated Avro", Code::Undecodable, truncated),
         without_key(template),
-        with_value(template, "unknown op", Code::EnvelopeInvalid, op),
+        with_value(template, "write without its row", Code::EnvelopeInvalid, empty),
     ];
     if let Some(column) = numeric_column(table) {
         let huge = rewritten(&|fields| {
@@ -196,8 +199,8 @@ fn json(template: &OwnedRecord, value: &[u8], table: &SourceTable) -> Result<Vec
 
     let half = value.get(..value.len() / 2).unwrap_or_default().to_vec();
     let magic: Vec<u8> = std::iter::once(0x7f).chain(noise()).collect();
-    let op = rewritten(&|envelope| {
-        *envelope.get_mut("op")? = "x".into();
+    let empty = rewritten(&|envelope| {
+        *envelope.get_mut("after")? = serde_json::Value::Null;
         Some(())
     })?;
     let mut all = vec![
@@ -205,7 +208,7 @@ fn json(template: &OwnedRecord, value: &[u8], table: &SourceTable) -> Result<Vec
         with_value(template, "no JSON", Code::Undecodable, br#"{"before":null,after:}"#.to_vec()),
         with_value(template, "truncated JSON", Code::Undecodable, half),
         without_key(template),
-        with_value(template, "unknown op", Code::EnvelopeInvalid, op),
+        with_value(template, "write without its row", Code::EnvelopeInvalid, empty),
     ];
     if let Some(column) = numeric_column(table) {
         let huge = rewritten(&|envelope| {

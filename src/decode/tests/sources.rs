@@ -58,7 +58,7 @@ fn a_place_in_the_binary_log_is_a_version() {
     assert_eq!(
         at(9, "u", "bin.000002", 4711, 3).parts(),
         VersionParts {
-            source_epoch: 1,
+            source_epoch: 0,
             commit_position: 2 << 32 | 4711,
             phase: 1,
             change_position: 3,
