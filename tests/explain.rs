@@ -114,7 +114,7 @@ fn a_captured_avro_record_is_told_step_by_step_before_there_is_a_table() {
     let told = setup.told(&from);
     assert_eq!(told["verdict"]["outcome"], "applied", "{told}");
     assert_eq!(told["version"]["phase"], 0);
-    assert!(told["sql"].as_str().unwrap().starts_with("MERGE INTO \"silver\".\"customers\""));
+    assert!(told["sql"].as_str().unwrap().contains("MERGE INTO \"silver\".\"customers\""));
     assert!(told["silver"].is_null() && told["position"].is_null(), "{told}");
     // It changed nothing: the same again.
     assert_eq!(setup.told(&from), told);

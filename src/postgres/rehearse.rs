@@ -5,7 +5,7 @@ use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
-use crate::sql::merge;
+use crate::sql::{ledger, merge};
 use crate::version::Version;
 use tokio_postgres::{Error, Row};
 
@@ -76,6 +76,13 @@ impl Writer {
         let sql = merging(stage, batch, variant);
         let look = merge::rows_of_stage(&stage.shape, stage.number);
         self.client.batch_execute("BEGIN").await?;
+        // A pipeline that never ran has no bookkeeping tables; what the statements need of them goes with the rollback.
+        let present: i64 = self.client.query_typed_one(ledger::PRESENT, &[]).await?.try_get(0)?;
+        if present < ledger::OBJECTS {
+            for statement in ledger::CREATE {
+                self.client.batch_execute(statement).await?;
+            }
+        }
         let sink = self.client.copy_in(stage.copy(variant)).await?;
         send(sink, batch, 0..batch.rows.len(), variant).await?;
         let before = self.look(&look).await?;

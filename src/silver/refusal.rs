@@ -73,7 +73,10 @@ fn key_changed(
     };
     let known = wanted.iter().all(|name| shape.column(name).is_some());
     let help = if known && !wanted.is_empty() {
-        vec![ddl::change_key(table, key_constraint, &wanted)]
+        let old = shape.key.iter().filter_map(|at| shape.columns.get(*at));
+        let freed: Vec<String> =
+            old.map(|c| c.name.clone()).filter(|name| !wanted.contains(name)).collect();
+        vec![ddl::change_key(table, key_constraint, &wanted, &freed)]
     } else {
         Vec::new()
     };

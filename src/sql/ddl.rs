@@ -173,14 +173,24 @@ pub fn join_renamed(table: &TableName, from: &str, to: &str) -> Vec<String> {
     ]
 }
 
-/// Gives a table another primary key: text for a hint, never executed.
+/// Gives a table another primary key: text for a hint, never executed. Columns that were in the key stay NOT NULL when its
+/// constraint goes, which deletes of unseen keys do not survive.
 #[must_use]
-pub fn change_key(table: &TableName, constraint: Option<&str>, key: &[String]) -> String {
+pub fn change_key(
+    table: &TableName,
+    constraint: Option<&str>,
+    key: &[String],
+    freed: &[String],
+) -> String {
     let drop = constraint
         .map(|name| format!("DROP CONSTRAINT {}, ", ident::quote(name)))
         .unwrap_or_default();
     let key = ident::list(key.iter().map(String::as_str));
-    format!("ALTER TABLE {} {drop}ADD PRIMARY KEY ({key})", ident::table(table))
+    let freed: String = freed
+        .iter()
+        .map(|column| format!(", ALTER COLUMN {} DROP NOT NULL", ident::quote(column)))
+        .collect();
+    format!("ALTER TABLE {} {drop}ADD PRIMARY KEY ({key}){freed}", ident::table(table))
 }
 
 /// Statements as one text for a hint.
