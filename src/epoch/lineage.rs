@@ -4,9 +4,9 @@
 //! - A record is judged before it is noted, so that the caller can first write the new epoch down.
 //! - All changes of a lineage whose commit position is null belong to its first transaction and carry its commit time, so
 //!   another time means fresh offsets, and the same time a redelivery of that transaction.
-//! - Positions that fell count as a new lineage only when the change is also later than every change streamed before:
-//!   a connector that repeats itself after a crash repeats the old times too. Times of snapshot rows are not used, as
-//!   they are the connector's own.
+//! - Positions that fell count as a new lineage only when the change is also later than what it fell below: a connector
+//!   that repeats itself after a crash repeats the old times too. Rows of snapshots beside the stream carry the
+//!   connector's own clock, which may be ahead of the source's, so their time counts only against their own positions.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ impl Signal {
 pub struct Lineage {
     /// The source epoch.
     pub epoch: u32,
+    /// Records below this offset were judged when they were read first; a replay only notes them.
+    #[serde(default, skip_serializing_if = "is_none_judged")]
+    pub(super) judged: i64,
     /// Position of the initial snapshot, if rows of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<u64>,
@@ -84,6 +87,15 @@ pub struct Lineage {
     /// Latest source time of a streamed change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latest: Option<i64>,
+    /// Highest commit position of a streamed change.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal")]
+    streamed_commit: Option<u128>,
+    /// Highest change position of a streamed change at that commit position.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    streamed_change: u64,
+    /// Latest time of a row of a snapshot beside the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beside: Option<i64>,
 }
 
 impl Lineage {
@@ -93,12 +105,20 @@ impl Lineage {
         Self { epoch, ..Self::default() }
     }
 
+    /// From here on in `epoch`: nothing seen yet of it.
+    pub(super) fn start_over(&mut self, epoch: u32) {
+        *self = Self { judged: self.judged, ..Self::new(epoch) };
+    }
+
     /// Whether this record shows that positions started over. Changes nothing.
     #[must_use]
     pub fn judge(&self, seen: &Sighting) -> Option<Signal> {
         let begun = self.streamed || self.commit.is_some();
-        let later =
-            || seen.source_ts.is_some_and(|at| self.latest.is_none_or(|latest| at > latest));
+        let after = |latest: Option<i64>| {
+            seen.source_ts.is_some_and(|at| latest.is_none_or(|latest| at > latest))
+        };
+        // Without a streamed change there is nothing else to compare with.
+        let later = || after(if self.streamed { self.latest } else { self.beside });
         match (seen.read, seen.commit_position) {
             (true, None) if !seen.incremental => {
                 let other = match self.snapshot {
@@ -116,8 +136,13 @@ impl Lineage {
                 (begun && !known && later()).then_some(Signal::FreshOffsets)
             }
             (false, Some(commit)) => {
-                let fell = self.commit.is_some_and(|highest| commit < highest);
-                (fell && later()).then_some(Signal::PositionsFell)
+                let below_stream = self.streamed_commit.is_some_and(|highest| {
+                    (commit, seen.change_position) < (highest, self.streamed_change)
+                });
+                let below_all = self.commit.is_some_and(|highest| commit < highest);
+                let fell = (below_stream && after(self.latest))
+                    || (below_all && after(self.latest.max(self.beside)));
+                fell.then_some(Signal::PositionsFell)
             }
         }
     }
@@ -129,8 +154,16 @@ impl Lineage {
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {
                 self.snapshot = Some(seen.change_position);
+            } else {
+                self.beside = self.beside.max(seen.source_ts);
             }
             return;
+        }
+        if seen.commit_position > self.streamed_commit {
+            (self.streamed_commit, self.streamed_change) =
+                (seen.commit_position, seen.change_position);
+        } else if seen.commit_position == self.streamed_commit {
+            self.streamed_change = self.streamed_change.max(seen.change_position);
         }
         self.streamed = true;
         self.latest = self.latest.max(seen.source_ts);
@@ -138,6 +171,16 @@ impl Lineage {
             self.opening = self.opening.or(seen.source_ts);
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+fn is_none_judged(offset: &i64) -> bool {
+    *offset == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// 128-bit positions as decimal text: JSON numbers do not go that far.

@@ -146,6 +146,55 @@ fn rows_beside_the_stream_show_how_far_positions_had_come() {
 }
 
 #[test]
+fn repeated_changes_below_a_row_beside_the_stream_start_nothing_over() {
+    let incremental = Sighting { read: true, incremental: true, ..change(120, 900) };
+    let mut log = Partitions::default();
+    // The partition has seen none of the changes that the connector repeats after a crash.
+    assert_eq!(log.all(0, &[incremental, change(100, 500), change(130, 950)]), [0; 3]);
+}
+
+#[test]
+fn a_commit_position_that_comes_again_with_a_lower_change_starts_over() {
+    let at = |change_position, at| Sighting { change_position, ..change(120, at) };
+    let mut log = Partitions::default();
+    assert_eq!(log.all(0, &[at(110, 500), at(115, 500), at(112, 500), at(111, 600)]), [0, 0, 0, 1]);
+    // Where positions do not reach into a transaction, several may share a commit position.
+    let mut log = Partitions::default();
+    assert_eq!(log.all(0, &[at(0, 500), at(0, 600)]), [0; 2]);
+}
+
+#[test]
+fn a_replay_does_not_take_a_known_source_for_a_new_one() {
+    let start = |offset, epoch| Start { source: SOURCE.to_owned(), offset, epoch };
+    let stored = [(SOURCE.to_owned(), Lineage::new(2))];
+    let starts = [start(10, 1), start(20, 2)];
+    for (offset, epoch) in [(5, 0), (10, 1), (15, 1), (25, 2)] {
+        let anew = Tracker::anew(&stored, &starts, offset, 0);
+        assert_eq!(anew, [(SOURCE.to_owned(), Lineage::new(epoch))], "{offset}");
+    }
+
+    // Another partition has raised an epoch meanwhile; this one has not seen it start.
+    let stored = [(SOURCE.to_owned(), Lineage::new(0))];
+    let mut tracker = Tracker::new(Tracker::anew(&stored, &[], 5, 9), Vec::new());
+    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(1) };
+    tracker.learn(SOURCE, Epochs::new(vec![raised]));
+    assert_eq!(tracker.place_at(SOURCE, 5, Some(&change(120, 900)), Some(900)), Placed::In(0));
+}
+
+#[test]
+fn what_was_judged_once_is_not_judged_again() {
+    // The second transaction has an earlier time, and the connector repeats both: only what came before tells that.
+    let history = [change(100, 500), change(110, 490), change(100, 500), change(110, 490)];
+    let lineage = [(SOURCE.to_owned(), Lineage::new(0))];
+    let mut tracker = Tracker::new(Tracker::anew(&lineage, &[], 1, 4), Vec::new());
+    for (offset, seen) in (1..).zip(&history[1..]) {
+        assert_eq!(tracker.place(SOURCE, offset, Some(seen)), Placed::In(0), "{offset}");
+    }
+    let fell = tracker.place(SOURCE, 4, Some(&change(90, 600)));
+    assert!(matches!(fell, Placed::StartsOver { .. }), "{fell:?}");
+}
+
+#[test]
 fn a_replay_from_the_middle_takes_a_repeated_first_transaction_for_what_it_is() {
     let mut log = Partitions::default();
     let history = [row(100), first(1), change(110, 2), change(120, 3), first(1), change(110, 2)];
@@ -287,7 +336,7 @@ fn the_stored_form_stays_readable() {
     tracker.place(SOURCE, 1, Some(&Sighting { commit_position: Some(u128::MAX), ..change(0, 7) }));
     assert_eq!(
         stored::to_text(tracker.lineages()).unwrap(),
-        r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7}}"#
+        r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7,"streamed_commit":"340282366920938463463374607431768211455","streamed_change":1}}"#
     );
     assert_eq!(
         stored::from_text(r#"{"":{"epoch":3}}"#).unwrap(),

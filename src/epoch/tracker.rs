@@ -49,6 +49,31 @@ impl Tracker {
         Self { lineages, starts, epochs: Vec::new() }
     }
 
+    /// The lineages to go on with at an offset that is not the stored `position`: of what was seen only the epochs are left,
+    /// and that everything below the position has been judged. A source that the partition has met before does not count as
+    /// seen for the first time.
+    #[must_use]
+    pub fn anew(
+        stored: &[(String, Lineage)],
+        starts: &[Start],
+        offset: i64,
+        position: i64,
+    ) -> Vec<(String, Lineage)> {
+        let anew = |(source, lineage): &(String, Lineage)| {
+            let written = || starts.iter().filter(|start| start.source == *source);
+            let here = written().filter(|start| start.offset <= offset).map(|start| start.epoch);
+            let epoch = match here.max() {
+                Some(epoch) => epoch,
+                None if written().next().is_some() => 0,
+                None => lineage.epoch,
+            };
+            let mut anew = Lineage::new(epoch);
+            anew.judged = lineage.judged.max(position);
+            (source.clone(), anew)
+        };
+        stored.iter().map(anew).collect()
+    }
+
     /// What is known of a source's epochs, for partitions that have not seen it yet.
     pub fn learn(&mut self, source: &str, epochs: Epochs) {
         self.epochs.retain(|(name, _)| name != source);
@@ -87,7 +112,8 @@ impl Tracker {
     pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
         let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
-            if let Some(signal) = lineage.judge(seen) {
+            let signal = if offset < lineage.judged { None } else { lineage.judge(seen) };
+            if let Some(signal) = signal {
                 return Placed::StartsOver { current: lineage.epoch, signal };
             }
             lineage.note(seen);
@@ -159,7 +185,7 @@ impl Tracker {
         if let Some(epoch) = written
             && epoch > lineage.epoch
         {
-            *lineage = Lineage::new(epoch);
+            lineage.start_over(epoch);
         }
         lineage
     }

@@ -74,6 +74,8 @@ pub struct BeginAt<'r> {
     pub rewound: bool,
     /// The start rule that decided, for people.
     pub reason: &'r str,
+    /// The lineages to go on with where the position is moved, in their stored form.
+    pub lineage: Option<String>,
 }
 
 /// Attempts of a claim, each as long as `lock_timeout`, before it is given back to the caller's backoff.
@@ -243,6 +245,7 @@ impl Destination {
         let offsets: Vec<i64> = starts.iter().map(|s| s.start_offset).collect();
         let rewound: Vec<bool> = starts.iter().map(|s| s.rewound).collect();
         let reasons: Vec<&str> = starts.iter().map(|s| s.reason).collect();
+        let lineages: Vec<Option<&str>> = starts.iter().map(|s| s.lineage.as_deref()).collect();
         let mut client = self.client().await?;
         let work = async {
             let tx = client.transaction().await?;
@@ -258,6 +261,7 @@ impl Destination {
                         (&offsets, Type::INT8_ARRAY),
                         (&rewound, Type::BOOL_ARRAY),
                         (&reasons, Type::TEXT_ARRAY),
+                        (&lineages, Type::TEXT_ARRAY),
                     ],
                 )
                 .await;

@@ -167,16 +167,16 @@ pub const TERMINATE_HOLDERS: &str = "SELECT count(*) FILTER (WHERE pg_catalog.pg
     OR b.application_name LIKE 'silversink%')) AS h";
 
 /// Sets the start of claimed partitions, fenced. `$1` pipeline, arrays `$2` topic, `$3` topic id, `$4` partition, `$5`
-/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason. Counts and lineages start over where the start is new.
+/// owner epoch, `$6` start offset, `$7` rewound, `$8` reason, `$9` lineages. Counts and lineages start over where the start is new.
 pub const BEGIN_AT: &str = "UPDATE silversink.position AS p SET next_offset = b.start, \
     start_offset = CASE WHEN b.fresh OR p.start_offset IS NULL THEN b.start ELSE p.start_offset END, \
     applied = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.applied END, \
     superseded = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.superseded END, \
     skipped = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.skipped END, \
     dead_lettered = CASE WHEN b.fresh OR p.start_offset IS NULL THEN 0 ELSE p.dead_lettered END, \
-    lineage = CASE WHEN b.fresh OR p.start_offset IS NULL THEN NULL ELSE p.lineage END, \
+    lineage = CASE WHEN b.fresh OR p.start_offset IS NULL THEN b.lineage::jsonb ELSE p.lineage END, \
     state = 'running', reason = b.reason, updated_at = now() \
-  FROM unnest($2, $3, $4, $5, $6, $7, $8) AS b(topic, topic_id, part, epoch, start, fresh, reason) \
+  FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) AS b(topic, topic_id, part, epoch, start, fresh, reason, lineage) \
   WHERE p.pipeline = $1 AND p.topic = b.topic AND p.topic_id = b.topic_id AND p.partition = b.part \
     AND p.owner_epoch = b.epoch";
 

@@ -4,6 +4,7 @@ use super::report::{Granted, Report, Reports};
 use super::{Shared, blocking};
 use crate::core::start::{self, GroupOffset, Log, Reason, Start, Stored};
 use crate::core::{Generation, PartitionId};
+use crate::epoch::{Lineage, Tracker, stored};
 use crate::fault::{Code, Fault};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::is_ours;
@@ -77,13 +78,18 @@ async fn grants(
         let facts = facts(shared, claimed, *log, group);
         let grant = match start::decide(&facts) {
             Ok(start) => {
-                if facts.stored.map(|stored| stored.next_offset) != Some(start.offset) {
-                    begins.push(begin(claimed, start));
+                let goes_on = facts.stored.map(|stored| stored.next_offset) == Some(start.offset);
+                let lineages = if goes_on {
+                    claimed.lineages.clone()
+                } else {
+                    // Elsewhere they start anew; what is written down stays.
+                    let position = facts.stored.map_or(0, |stored| stored.next_offset);
+                    Tracker::anew(&claimed.lineages, &claimed.starts, start.offset, position)
+                };
+                if !goes_on {
+                    begins.push(begin(claimed, start, &lineages));
                 }
                 say(ask, &facts, start);
-                // From another offset lineages start anew; what is written down stays.
-                let goes_on = facts.stored.map(|stored| stored.next_offset) == Some(start.offset);
-                let lineages = if goes_on { claimed.lineages.clone() } else { Vec::new() };
                 Ok(Granted {
                     owner_epoch: claimed.owner_epoch,
                     offset: start.offset,
@@ -150,7 +156,7 @@ fn facts(
     }
 }
 
-fn begin(claimed: &Claimed, start: Start) -> BeginAt<'_> {
+fn begin<'c>(claimed: &'c Claimed, start: Start, lineages: &[(String, Lineage)]) -> BeginAt<'c> {
     BeginAt {
         topic: &claimed.topic,
         topic_id: claimed.topic_id,
@@ -159,6 +165,7 @@ fn begin(claimed: &Claimed, start: Start) -> BeginAt<'_> {
         start_offset: start.offset,
         rewound: claimed.stored.is_some(),
         reason: start.reason.as_str(),
+        lineage: stored::to_text(lineages),
     }
 }
 

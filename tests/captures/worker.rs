@@ -196,6 +196,7 @@ impl<'a> World<'a> {
                     start_offset: start,
                     rewound: stored.is_some(),
                     reason: "initial",
+                    lineage: None,
                 });
             }
         }

@@ -36,6 +36,7 @@ async fn each_claim_raises_the_epoch_and_tells_the_position() {
         start_offset: 42,
         rewound: false,
         reason: "initial",
+        lineage: None,
     };
     destination.begin_at(PIPELINE, &[start]).await.unwrap();
     let second = destination.claim(PIPELINE, "b", &[ask(topic_id(), 1)]).await.unwrap();
@@ -77,6 +78,7 @@ async fn a_rewind_starts_the_counts_over() {
         start_offset: 100,
         rewound: false,
         reason: "stored",
+        lineage: None,
     };
     destination.begin_at(PIPELINE, std::slice::from_ref(&start)).await.unwrap();
     assert_eq!(destination.positions(PIPELINE).await.unwrap()[0].applied, 90);

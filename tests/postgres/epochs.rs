@@ -179,6 +179,7 @@ async fn lineages_are_stored_with_the_position_and_go_with_a_rewind() {
         start_offset: 0,
         rewound: true,
         reason: "reset_honoured",
+        lineage: None,
     };
     lane.destination.begin_at(PIPELINE, &[start]).await.unwrap();
     let claimed = lane.destination.claim(PIPELINE, "b", &[ask(0)]).await.unwrap();

@@ -82,6 +82,7 @@ async fn a_fenced_worker_may_neither_start_nor_mark_its_partition() {
         start_offset: 9,
         rewound: true,
         reason: "reset",
+        lineage: None,
     };
     assert_eq!(
         lane.destination.begin_at(PIPELINE, &[start]).await.unwrap_err().class,

@@ -215,6 +215,7 @@ pub async fn claim(destination: &Destination, partitions: i32) -> Vec<OffsetRang
             start_offset: 0,
             rewound: false,
             reason: "initial",
+            lineage: None,
         })
         .collect();
     destination.begin_at(PIPELINE, &starts).await.expect("started");

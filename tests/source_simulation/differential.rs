@@ -106,6 +106,7 @@ async fn claim(destination: &Destination) -> i64 {
         start_offset: 0,
         rewound: false,
         reason: "initial",
+        lineage: None,
     };
     destination.begin_at(PIPELINE, &[start]).await.unwrap();
     owner_epoch

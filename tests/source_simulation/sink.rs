@@ -233,7 +233,13 @@ impl<'h> Sink<'h> {
         let worker = self.owner[at];
         self.discard(worker);
         let next = self.rng.usize(0..=self.positions[at].next);
-        self.positions[at] = Position { next, lineages: Vec::new() };
+        let lineages = Tracker::anew(
+            &self.positions[at].lineages,
+            &self.starts[at],
+            i64::try_from(next).unwrap(),
+            i64::try_from(self.positions[at].next).unwrap(),
+        );
+        self.positions[at] = Position { next, lineages };
         self.say(|| format!("partition {at} is read again from {next}"));
     }
 

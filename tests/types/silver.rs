@@ -138,6 +138,7 @@ impl Silver {
             start_offset: 0,
             rewound: false,
             reason: "initial",
+            lineage: None,
         };
         self.destination.begin_at("types", &[start]).await.unwrap();
         OffsetRange {
