@@ -175,6 +175,11 @@ fn postgres(
             None => 0,
         },
     };
+    if parts.phase == 0 && sequence.commit.is_some() {
+        // A row of a snapshot beside the stream carries the lsn of the change that the stream had come to, which steps back
+        // from one transaction to the next: between two commits the rows' own order is the topic's.
+        parts.change_position = 0;
+    }
     Ok(found.map(|_| sequence.commit.map(u128::from)))
 }
 

@@ -154,7 +154,7 @@ impl Lineage {
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {
                 self.snapshot = Some(seen.change_position);
-            } else {
+            } else if seen.commit_position.is_some() {
                 self.beside = self.beside.max(seen.source_ts);
             }
             return;

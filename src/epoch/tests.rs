@@ -182,6 +182,16 @@ fn a_replay_does_not_take_a_known_source_for_a_new_one() {
 }
 
 #[test]
+fn fresh_offsets_show_behind_an_incremental_row_that_has_no_commit_either() {
+    let incremental = |seen: Sighting| Sighting { read: true, incremental: true, ..seen };
+    let before = incremental(change(120, 900));
+    // The connector's clock is ahead of the commit that it reads next.
+    let ahead = incremental(Sighting { commit_position: None, ..change(0, 2_000) });
+    let mut log = Partitions::default();
+    assert_eq!(log.all(0, &[before, ahead, first(1_900)]), [0, 0, 1]);
+}
+
+#[test]
 fn what_was_judged_once_is_not_judged_again() {
     // The second transaction has an earlier time, and the connector repeats both: only what came before tells that.
     let history = [change(100, 500), change(110, 490), change(100, 500), change(110, 490)];

@@ -58,7 +58,12 @@ impl Guard {
             _ => VersionParts {
                 commit_position: record.commit.unwrap_or(0).into(),
                 phase: if self == Self::Sequence { 1 } else { phase },
-                change_position: record.change,
+                change_position: if self != Self::Sequence && phase == 0 && record.commit.is_some()
+                {
+                    0
+                } else {
+                    record.change
+                },
                 ..by_offset
             },
         })

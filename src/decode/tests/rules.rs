@@ -51,6 +51,16 @@ fn a_change_written_before_the_snapshot_and_committed_after_it_is_newer() {
 }
 
 #[test]
+fn rows_of_two_snapshots_between_the_same_commits_keep_the_order_of_the_topic() {
+    let mut worker = worker();
+    // The stream stepped back to a change that was written earlier and committed later.
+    let first = worker.change(&update(0, "r", r#"["300","290"]"#)).change.version;
+    let change = worker.change(&update(1, "u", r#"["300","210"]"#)).change.version;
+    let second = worker.change(&update(2, "r", r#"["300","210"]"#)).change.version;
+    assert!(first < second && second < change);
+}
+
+#[test]
 fn lsn_stands_in_for_a_missing_sequence() {
     let mut worker = worker();
     let value =
