@@ -17,7 +17,8 @@ pub struct VersionParts {
     pub commit_position: u128,
     /// 0 for a snapshot read (`r`), 1 for a streamed change.
     pub phase: u8,
-    /// Position inside the transaction: for PostgreSQL `source.sequence[1]`, else `lsn`, else 0.
+    /// Position inside the transaction: for PostgreSQL `source.sequence[1]`, else `lsn`, else 0; 0 also on rows of snapshots
+    /// beside the stream.
     pub change_position: u64,
     /// Kafka offset, the last tie-breaker.
     pub kafka_offset: u64,

@@ -340,7 +340,7 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Encoded bytes of all lanes together; above it the largest lanes are paused.
     pub memory_bytes: usize,
-    /// Largest record that is decoded.
+    /// Largest record that is applied; a larger one becomes a dead letter.
     pub record_bytes: usize,
     /// Connections that write at the same time.
     pub writers: usize,

@@ -250,7 +250,7 @@ pub struct RawLimits {
     pub batch_bytes: Option<Located<Size>>,
     /// Encoded bytes of all lanes together; above it the largest lanes are paused. Default "64MiB".
     pub memory_bytes: Option<Located<Size>>,
-    /// Largest record that is decoded. Default "16MiB".
+    /// Largest record that is applied; a larger one becomes a dead letter. Default "16MiB".
     pub record_bytes: Option<Located<Size>>,
     /// Connections that write at the same time. Default 4.
     pub writers: Option<Located<i64>>,

@@ -1,4 +1,9 @@
 //! Op, version and source time of a record, from the facts that a walker found beside the row.
+//!
+//! # Decisions
+//! - A row of an incremental or blocking snapshot (op `r` with a commit position) has change position 0. It carries the lsn
+//!   that the stream had come to, which steps back from one transaction to the next, so of two snapshots between the same
+//!   commits the later could have the lower one: there the rows' own order is the topic's.
 
 use super::facts::{Fact, Facts};
 use super::sequence;
@@ -176,8 +181,6 @@ fn postgres(
         },
     };
     if parts.phase == 0 && sequence.commit.is_some() {
-        // A row of a snapshot beside the stream carries the lsn of the change that the stream had come to, which steps back
-        // from one transaction to the next: between two commits the rows' own order is the topic's.
         parts.change_position = 0;
     }
     Ok(found.map(|_| sequence.commit.map(u128::from)))

@@ -4,11 +4,11 @@
 //! - A field that its column cannot hold is a [`Mismatch::Widening`] where a wider type loses nothing ([`widening`]), and
 //!   a [`Mismatch::TypeMismatch`] everywhere else. A column whose type the configuration names is never widened.
 //! - A narrower source type is no mismatch: the column holds it, and has to go on holding the older records that may still
-//!   come. It is noticed ([`lineage`]) and reported.
+//!   come. It is noticed ([`history`]) and reported.
 
 pub mod append;
 mod compiler;
-pub mod lineage;
+pub mod history;
 pub mod propose;
 pub mod widening;
 
@@ -35,7 +35,7 @@ pub type EnumLabels = BTreeMap<String, BTreeSet<String>>;
 /// What is known beside a record schema and the shape of its table.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Columns that other schemas of the topic have and this one has not ([`lineage::Lineage::gone`]).
+    /// Columns that other schemas of the topic have and this one has not ([`history::SchemaHistory::gone`]).
     pub gone: BTreeSet<String>,
     /// Labels of the table's enum types.
     pub labels: EnumLabels,
@@ -54,11 +54,6 @@ pub enum Mismatch {
         from: String,
         /// The type to widen it to.
         to: Widened,
-    },
-    /// The source has dropped the column, so rows have NULL there, and the column is NOT NULL.
-    GoneNotNull {
-        /// Column name.
-        column: String,
     },
     /// The column's type cannot hold the field.
     TypeMismatch {

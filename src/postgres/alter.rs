@@ -10,7 +10,7 @@
 
 use super::bookkeeping::finish;
 use super::{Destination, sqlstate};
-use crate::decode::plan::lineage::{Lineage, Noticed, RowColumns};
+use crate::decode::plan::history::{Noticed, RowColumns, SchemaHistory};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::alteration::{self, Alteration, Present};
 use crate::sql::{ddl, ledger};
@@ -79,7 +79,7 @@ impl Destination {
     ///
     /// # Errors
     /// Transient when the server is away.
-    pub async fn lineage(&self, origin: &Origin<'_>) -> Result<Lineage, Fault> {
+    pub async fn schema_history(&self, origin: &Origin<'_>) -> Result<SchemaHistory, Fault> {
         let doing = format!("reading the schemas of topic {}", origin.topic);
         let client = self.client().await?;
         let parameters = [
@@ -103,7 +103,7 @@ impl Destination {
         };
         let schemas: Result<Vec<RowColumns>, tokio_postgres::Error> =
             rows.iter().map(read).collect();
-        Ok(Lineage { schemas: schemas.map_err(|e| sqlstate::fault(&doing, &e))? })
+        Ok(SchemaHistory { schemas: schemas.map_err(|e| sqlstate::fault(&doing, &e))? })
     }
 
     /// Remembers a row schema and, if it is new, what it changes. `false` when it was known.
@@ -148,7 +148,7 @@ async fn alter(
         .iter()
         .map(|row| {
             let [name, sql_type] = [row.try_get(0)?, row.try_get(1)?];
-            Ok(Present { name, sql_type, not_null: row.try_get(2)?, labels: row.try_get(3)? })
+            Ok(Present { name, sql_type, labels: row.try_get(2)? })
         })
         .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
     let present = (!columns.is_empty()).then_some(columns.as_slice());

@@ -1,11 +1,11 @@
 //! What a record schema implies for its Silver table: decided here once, for the worker, for `plan` and for `apply`.
 //!
-//! [`describe`] fetches the schemas of a record; [`assess`] reads table and lineage and gives a [`Verdict`]; [`refusal`] puts
+//! [`describe`] fetches the schemas of a record; [`assess`] reads table and history and gives a [`Verdict`]; [`refusal`] puts
 //! what stops a lane into words, with the DDL that would help; [`survey`] does all that for every routed topic.
 //!
 //! # Decisions
-//! - Made by themselves: a table, its bookkeeping columns, a new column, a widening, and NOT NULL taken off a column that
-//!   the source has dropped. Everything else stops the lane: a narrower or other type, another key.
+//! - Made by themselves: a table, its bookkeeping columns, a new column, a widening, an enum label. Everything else stops
+//!   the lane: another type, another key.
 //! - Where one thing of a schema has to stop the lane, nothing of it is done: DDL in halves helps nobody.
 //! - A narrower source type does not stop the lane. The Silver column holds every value, and narrowing it would refuse the
 //!   older records that may still come; it is recorded, and the column stays as it is.
@@ -21,7 +21,7 @@ pub mod survey;
 pub use describe::describe;
 
 use crate::config::{self, Config};
-use crate::decode::plan::lineage::{Lineage, Noticed, RowColumns};
+use crate::decode::plan::history::{Noticed, RowColumns, SchemaHistory};
 use crate::decode::plan::{self, Known, Mismatch, Plan, RecordSchema};
 use crate::fault::Fault;
 use crate::postgres::{Described, Destination, LARGEST_REWRITE, Origin};
@@ -89,12 +89,12 @@ pub async fn assess(
     let Arrival { origin, overrides, schema } = arrival;
     let names = &config.schema.bookkeeping;
     let row = RowColumns::of(schema);
-    let lineage = match &row {
-        Some(_) => destination.lineage(origin).await?,
-        None => Lineage::default(),
+    let history = match &row {
+        Some(_) => destination.schema_history(origin).await?,
+        None => SchemaHistory::default(),
     };
     let (gone, noticed) = match &row {
-        Some(row) => (lineage.gone(row), lineage.noticed(row)),
+        Some(row) => (history.gone(row), history.noticed(row)),
         None => (BTreeSet::new(), Vec::new()),
     };
     let verdict = match destination.describe(origin.table, names).await? {
@@ -140,9 +140,6 @@ fn judge(
             Mismatch::ColumnMissing(column) => alterations.push(Alteration::column(table, column)?),
             Mismatch::Widening { column, from, to } => {
                 alterations.push(Alteration::widening(table, column, from, to));
-            }
-            Mismatch::GoneNotNull { column } => {
-                alterations.push(Alteration::nullable(table, column));
             }
             Mismatch::TypeMismatch { .. } | Mismatch::KeyMismatch(_) => {
                 return Ok(refusal::stop(

@@ -2,7 +2,7 @@
 
 use super::{Arrival, Verdict};
 use crate::decode::plan::Mismatch;
-use crate::decode::plan::lineage::Noticed;
+use crate::decode::plan::history::Noticed;
 use crate::fault::{Code, Fault};
 use crate::sql::alteration::{Alteration, Effect};
 use crate::sql::ddl;
@@ -34,10 +34,6 @@ pub(super) fn stop(
             Mismatch::Widening { column, from, to } => {
                 texts.push(format!("column \"{column}\" ({from}) is too narrow"));
                 help.push(ddl::widen(table, column, &to.sql_type));
-            }
-            Mismatch::GoneNotNull { column } => {
-                texts.push(format!("column \"{column}\" is gone from the source and NOT NULL"));
-                help.push(ddl::drop_not_null(table, column));
             }
             Mismatch::TypeMismatch { column, reason, wanted_sql_type } => {
                 texts.push(reason.clone());
@@ -138,7 +134,7 @@ pub fn text(table: &TableName, alterations: &[Alteration]) -> String {
 fn code(alterations: &[Alteration]) -> Code {
     let of = |alteration: &Alteration| match alteration.effect {
         Effect::Table => Code::TableMissing,
-        Effect::Widening { .. } | Effect::Nullable(_) | Effect::Label { .. } => Code::TypeMismatch,
+        Effect::Widening { .. } | Effect::Label { .. } => Code::TypeMismatch,
         Effect::Bookkeeping(_) | Effect::Column(_) => Code::ColumnMissing,
     };
     let codes: Vec<Code> = alterations.iter().map(of).collect();

@@ -23,8 +23,6 @@ pub enum Effect {
         /// Its type afterwards.
         to: Widened,
     },
-    /// The column may be NULL, because the source has dropped it.
-    Nullable(String),
     /// The column's enum type has the label.
     Label {
         /// Column name.
@@ -50,8 +48,6 @@ pub struct Present {
     pub name: String,
     /// Type, as `format_type` prints it.
     pub sql_type: String,
-    /// NOT NULL.
-    pub not_null: bool,
     /// Labels of its type, if that is an enum.
     pub labels: Vec<String>,
 }
@@ -94,13 +90,6 @@ impl Alteration {
         Self { effect: Effect::Widening { column, from, to: to.clone() }, statements }
     }
 
-    /// Lets a column be NULL.
-    #[must_use]
-    pub fn nullable(table: &TableName, column: &str) -> Self {
-        let statements = vec![ddl::drop_not_null(table, column)];
-        Self { effect: Effect::Nullable(column.to_owned()), statements }
-    }
-
     /// Gives a column's enum type a label, behind the others: where the source has it is not told. `sql_type` is the type
     /// as `format_type` prints it.
     #[must_use]
@@ -120,7 +109,6 @@ impl Alteration {
             Effect::Bookkeeping(_) => "bookkeeping",
             Effect::Column(_) => "column",
             Effect::Widening { .. } => "widening",
-            Effect::Nullable(_) => "nullable",
             Effect::Label { .. } => "label",
         }
     }
@@ -131,7 +119,6 @@ impl Alteration {
         match &self.effect {
             Effect::Table | Effect::Bookkeeping(_) => None,
             Effect::Column(column)
-            | Effect::Nullable(column)
             | Effect::Label { column, .. }
             | Effect::Widening { column, .. } => Some(column),
         }
@@ -155,9 +142,6 @@ impl Alteration {
             Effect::Widening { column, from, to } => {
                 format!("column {} is {from}, the source has {}", ident::quote(column), to.sql_type)
             }
-            Effect::Nullable(column) => {
-                format!("column {} is gone from the source and NOT NULL", ident::quote(column))
-            }
             Effect::Label { column, .. } => {
                 format!("the enum type of column {} lacks a label", ident::quote(column))
             }
@@ -176,7 +160,6 @@ impl Alteration {
             Effect::Widening { column, from, .. } => {
                 find(column).is_some_and(|found| found.sql_type == *from)
             }
-            Effect::Nullable(column) => find(column).is_some_and(|found| found.not_null),
             Effect::Label { column, label } => {
                 find(column).is_some_and(|found| !found.labels.contains(label))
             }
@@ -186,7 +169,7 @@ impl Alteration {
 
 /// Columns as they are now, in the transaction that is to change them. `$1` schema, `$2` table; no row when there is no
 /// such table.
-pub const PRESENT: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+pub const PRESENT: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
     ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum AS e WHERE e.enumtypid = a.atttypid) \
   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
@@ -207,19 +190,16 @@ mod tests {
         let table = TableName::new("s", "t");
         let to = Widened { sql_type: "bigint".into(), rewrites: true };
         let widening = Alteration::widening(&table, "n", "integer", &to);
-        let with = |sql_type: &str, not_null| {
-            vec![Present { name: "n".into(), sql_type: sql_type.into(), not_null, labels: vec![] }]
+        let with = |sql_type: &str| {
+            vec![Present { name: "n".into(), sql_type: sql_type.into(), labels: vec![] }]
         };
-        assert!(widening.is_pending(Some(&with("integer", false))));
-        assert!(!widening.is_pending(Some(&with("bigint", false))));
+        assert!(widening.is_pending(Some(&with("integer"))));
+        assert!(!widening.is_pending(Some(&with("bigint"))));
         assert!(!widening.is_pending(None));
-        let nullable = Alteration::nullable(&table, "n");
-        assert!(nullable.is_pending(Some(&with("integer", true))));
-        assert!(!nullable.is_pending(Some(&with("integer", false))));
         let column =
             ProposedColumn { name: "n".into(), sql_type: "int".into(), key: None, comment: None };
         let added = Alteration::column(&table, &column).unwrap();
         assert!(added.is_pending(Some(&[])));
-        assert!(!added.is_pending(Some(&with("integer", true))));
+        assert!(!added.is_pending(Some(&with("integer"))));
     }
 }

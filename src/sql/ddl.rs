@@ -126,13 +126,6 @@ pub fn add_label(sql_type: &str, label: &str) -> String {
     )
 }
 
-/// Lets a column be NULL.
-#[must_use]
-pub fn drop_not_null(table: &TableName, column: &str) -> String {
-    let (table, column) = (ident::table(table), ident::quote(column));
-    format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
-}
-
 /// What would help when a column's type cannot hold the source column: text for a hint, never executed. `USING`, because few
 /// types become another without being told. Debezium's timestamps without zone are local time as if it were UTC, so UTC is
 /// what joins them with timestamps that have one, whatever the session's own zone.

@@ -8,7 +8,7 @@ use crate::config::{SchemaChanges, Table};
 use crate::core::LaneId;
 use crate::decode::PlanNeed;
 use crate::decode::plan::Plan;
-use crate::decode::plan::lineage::{Noticed, RowColumns};
+use crate::decode::plan::history::{Noticed, RowColumns};
 use crate::decode::schema::Form;
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::Origin;

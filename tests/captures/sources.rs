@@ -1,7 +1,7 @@
 //! Source epochs as the destination keeps them: shared epochs, and starts and lineages by partition.
 
 use crate::log::Seen;
-use silversink::epoch::{Epochs, Lineage, Placed, Signal, Tracker};
+use silversink::epoch::{Epochs, Lineage, Placed, Signal, Start, Tracker};
 use std::collections::BTreeMap;
 
 /// The epochs of every source, by name.
@@ -14,6 +14,8 @@ pub struct Place {
     tracker: Tracker,
     /// As they are stored with the position.
     lineages: Vec<(String, Lineage)>,
+    /// As they are written down.
+    starts: Vec<Start>,
 }
 
 impl Place {
@@ -22,12 +24,15 @@ impl Place {
         self.lineages = self.tracker.lineages().to_vec();
     }
 
-    /// Reading goes on from the stored position, or starts anew somewhere else.
-    pub fn resume(&mut self, from_stored: bool) {
-        if !from_stored {
-            self.lineages.clear();
-        }
+    /// Reading goes on from the stored position.
+    pub fn resume(&mut self) {
         self.tracker.rewind(self.lineages.clone());
+    }
+
+    /// Reading goes on at another offset than the stored position.
+    pub fn move_to(&mut self, offset: i64, position: i64) {
+        self.lineages = Tracker::anew(&self.lineages, &self.starts, offset, position);
+        self.resume();
     }
 
     /// Where a record belongs. One that tells nothing, such as a tombstone, belongs to the highest epoch so far.
@@ -48,6 +53,7 @@ impl Place {
     /// From this offset on the source is in this epoch.
     pub fn enter(&mut self, source: &str, offset: i64, epoch: u32) {
         self.tracker.enter(source, offset, epoch);
+        self.starts.push(Start { source: source.to_owned(), offset, epoch });
     }
 
     /// Another partition has entered an epoch.

@@ -184,7 +184,10 @@ impl<'a> World<'a> {
             if let Some(stored) = stored {
                 assert_eq!(stored, partition.stored, "{}-{}", answer.topic, answer.partition);
             }
-            partition.place.resume(Some(start) == stored);
+            match stored {
+                Some(stored) if stored != start => partition.place.move_to(start, stored),
+                _ => partition.place.resume(),
+            }
             partition.stored = start;
             partition.next = start;
             if Some(start) != stored {
@@ -460,7 +463,7 @@ impl<'a> World<'a> {
         for at in self.of(worker, Some(lane)) {
             let partition = &mut self.partitions[at];
             partition.next = partition.stored;
-            partition.place.resume(true);
+            partition.place.resume();
         }
     }
 

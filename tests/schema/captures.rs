@@ -1,7 +1,7 @@
 //! The captured histories of schema changes, in their encodings, with an operator who runs what is printed.
 
 use crate::rig::{BOOKKEEPING, Rig, ddl_of};
-use silversink::decode::plan::lineage::RowColumns;
+use silversink::decode::plan::history::RowColumns;
 use silversink::decode::plan::widening::widened;
 use silversink::decode::plan::{SchemaText, describe};
 use silversink::demo::capture::Capture;

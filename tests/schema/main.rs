@@ -5,7 +5,7 @@
 mod additive;
 mod captures;
 mod commands;
-mod lineage;
+mod dropped;
 mod refused;
 mod rig;
 mod waiting;

@@ -183,12 +183,7 @@ impl Compiler<'_> {
         match row.iter().position(|f| self.home(f) == column.name) {
             Some(slot) => self.row_reading(slot, row, column).map_or(Source::Absent, Source::Row),
             None if self.overrides.append => self.record_key(column),
-            None if self.known.gone.contains(&column.name) => {
-                if column.not_null {
-                    self.mismatches.push(Mismatch::GoneNotNull { column: column.name.clone() });
-                }
-                Source::Gone
-            }
+            None if self.known.gone.contains(&column.name) => Source::Gone,
             None => Source::Absent,
         }
     }

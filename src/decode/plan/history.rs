@@ -6,7 +6,7 @@
 //!   newest record says, whatever the order in which old and new writer schemas arrive.
 //! - The rule is the same whether the schema is older than the column or younger: a dropped column brings the very schema
 //!   of before back (same text, same id), so no rule could tell the two. Either way the source's row had no such column.
-//! - JSON without a schema has no lineage: a missing field may be a dropped column or an omission, and keeps its value.
+//! - JSON without a schema has no history: a missing field may be a dropped column or an omission, and keeps its value.
 //! - One column gone and one new of the same type between two consecutive schemas is *probably* a rename. It is reported,
 //!   never acted on: two independent changes look the same.
 
@@ -95,12 +95,12 @@ impl Noticed {
 
 /// The row schemas of one topic that one table has been fed from, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Lineage {
+pub struct SchemaHistory {
     /// Each schema once.
     pub schemas: Vec<RowColumns>,
 }
 
-impl Lineage {
+impl SchemaHistory {
     /// Whether the schema was never seen before.
     #[must_use]
     pub fn is_new(&self, schema: &RowColumns) -> bool {
@@ -161,56 +161,56 @@ mod tests {
         RowColumns { columns, key: vec!["id".to_owned()] }
     }
 
-    fn gone(lineage: &Lineage, schema: &RowColumns) -> Vec<String> {
-        lineage.gone(schema).into_iter().collect()
+    fn gone(history: &SchemaHistory, schema: &RowColumns) -> Vec<String> {
+        history.gone(schema).into_iter().collect()
     }
 
     #[test]
     fn a_column_of_another_schema_is_gone_from_this_one_whichever_is_older() {
         let (a, b) = (row(&[("id", "integer")]), row(&[("id", "integer"), ("x", "text")]));
-        let lineage = Lineage { schemas: vec![a.clone(), b.clone()] };
-        assert_eq!(gone(&lineage, &a), ["x"]);
-        assert_eq!(gone(&lineage, &b), [""; 0]);
-        assert!(!lineage.is_new(&a));
-        assert_eq!(lineage.noticed(&a), []);
+        let history = SchemaHistory { schemas: vec![a.clone(), b.clone()] };
+        assert_eq!(gone(&history, &a), ["x"]);
+        assert_eq!(gone(&history, &b), [""; 0]);
+        assert!(!history.is_new(&a));
+        assert_eq!(history.noticed(&a), []);
     }
 
     #[test]
     fn one_lost_and_one_new_of_a_type_are_probably_a_rename() {
         let before = row(&[("id", "integer"), ("quantity", "integer"), ("note", "text")]);
-        let lineage = Lineage { schemas: vec![before] };
+        let history = SchemaHistory { schemas: vec![before] };
         let renamed = row(&[("id", "integer"), ("pieces", "integer"), ("note", "text")]);
         assert_eq!(
-            lineage.noticed(&renamed),
+            history.noticed(&renamed),
             [Noticed::ProbablyRenamed { from: "quantity".to_owned(), to: "pieces".to_owned() }]
         );
         let other_type = row(&[("id", "integer"), ("pieces", "bigint"), ("note", "text")]);
         assert_eq!(
-            lineage.noticed(&other_type),
+            history.noticed(&other_type),
             [Noticed::Dropped { column: "quantity".to_owned() }]
         );
         let two = row(&[("id", "integer"), ("a", "integer"), ("b", "integer"), ("note", "text")]);
-        assert_eq!(lineage.noticed(&two), [Noticed::Dropped { column: "quantity".to_owned() }]);
+        assert_eq!(history.noticed(&two), [Noticed::Dropped { column: "quantity".to_owned() }]);
     }
 
     #[test]
     fn a_column_that_comes_back_is_no_rename() {
         let old = row(&[("id", "integer"), ("a", "text")]);
         let now = row(&[("id", "integer"), ("b", "text")]);
-        let lineage = Lineage { schemas: vec![old, now] };
+        let history = SchemaHistory { schemas: vec![old, now] };
         let back = row(&[("id", "integer"), ("a", "text"), ("c", "date")]);
-        assert_eq!(lineage.noticed(&back), [Noticed::Dropped { column: "b".to_owned() }]);
+        assert_eq!(history.noticed(&back), [Noticed::Dropped { column: "b".to_owned() }]);
     }
 
     #[test]
     fn a_narrower_type_is_noticed() {
-        let lineage = Lineage { schemas: vec![row(&[("id", "integer"), ("n", "bigint")])] };
+        let history = SchemaHistory { schemas: vec![row(&[("id", "integer"), ("n", "bigint")])] };
         let narrowed = Noticed::Narrowed {
             column: "n".to_owned(),
             from: "bigint".to_owned(),
             to: "integer".to_owned(),
         };
-        assert_eq!(lineage.noticed(&row(&[("id", "integer"), ("n", "integer")])), [narrowed]);
-        assert_eq!(lineage.noticed(&row(&[("id", "bigint"), ("n", "bigint")])), []);
+        assert_eq!(history.noticed(&row(&[("id", "integer"), ("n", "integer")])), [narrowed]);
+        assert_eq!(history.noticed(&row(&[("id", "bigint"), ("n", "bigint")])), []);
     }
 }

@@ -77,7 +77,7 @@ async fn plans_from_before_a_schema_was_seen_learn_of_its_columns() {
 }
 
 #[tokio::test]
-async fn a_dropped_column_that_silver_has_as_not_null_is_let_go() {
+async fn not_null_beside_the_key_is_refused_before_a_dropped_column_meets_it() {
     let rig = Rig::items();
     rig.execute(&format!(
         "CREATE SCHEMA silver; CREATE TABLE silver.items (id int PRIMARY KEY, note text NOT NULL, {BOOKKEEPING})"
@@ -89,7 +89,6 @@ async fn a_dropped_column_that_silver_has_as_not_null_is_let_go() {
         row(&[id()], &[json!(2)]),
     ]);
 
-    // NOT NULL beside the key is refused from the start, so a dropped column never meets it.
     let fault = rig.run().await.unwrap_err();
     assert_eq!(fault.code, Code::ConstraintUnsupported);
     rig.execute(fault.hint.as_ref().unwrap()).await;
