@@ -270,6 +270,34 @@ fn a_tombstone_alone_is_the_delete() {
 }
 
 #[test]
+fn a_snapshot_row_below_a_tombstone_of_another_partition_does_not_take_its_version() {
+    let mut arena = arena();
+    fold(&mut arena, &Change { slot: 1, ..change(Kind::Tombstone, 0, 6) });
+    let tombstone = Version::new(VersionParts { phase: 1, kafka_offset: 6, ..Default::default() });
+    let parts = VersionParts { change_position: 9, kafka_offset: 3, ..Default::default() };
+    let snapshot = Version::new(parts);
+    assert!(snapshot < tombstone);
+    let row = change(Kind::Whole, 0, 3);
+    let image = encoded(&row.image());
+    arena.fold(Incoming {
+        body: &image,
+        key: &encoded(&[Some(row.key)]),
+        kind: Kind::Whole,
+        version: snapshot,
+        deleted_at: None,
+        source_ts: Some(3),
+        own_time: true,
+        kept: &ColumnSet::default(),
+        needs_base: false,
+        old_key: None,
+        slot: 0,
+        offset: 3,
+    });
+    let batch = seal(&mut arena);
+    assert_eq!((batch.rows[0].kind, batch.rows.len()), (Kind::Tombstone, 1));
+}
+
+#[test]
 fn a_tombstone_of_another_partition_or_from_before_the_row_says_nothing() {
     let mut arena = arena();
     fold(&mut arena, &change(Kind::Whole, 1, 4));

@@ -83,7 +83,7 @@ fn merge_two(
 ) -> Layer {
     match (newer.kind, older.kind) {
         // The image stays, the mark is new.
-        (Kind::Delete | Kind::Tombstone, Kind::Whole | Kind::Partial) => Layer {
+        (Kind::Delete, Kind::Whole | Kind::Partial) => Layer {
             body: older.body,
             kind: older.kind,
             kept: older.kept,
@@ -99,7 +99,9 @@ fn merge_two(
             *fields = None;
             above(&older, newer)
         }
-        (Kind::Whole, _) | (_, Kind::Delete | Kind::Tombstone) => {
+        // A bare tombstone above a row is one of another partition, above a snapshot's: whatever row it marks, it has no
+        // position at the source to give to this one.
+        (Kind::Whole | Kind::Tombstone, _) | (_, Kind::Delete | Kind::Tombstone) => {
             *fields = None;
             newer
         }
