@@ -73,6 +73,8 @@ codes! {
     ColumnMissing = "column_missing",
     /// A Silver column's type cannot hold the source column.
     TypeMismatch = "type_mismatch",
+    /// A source column holds less than before, and `[schema] narrowing` says that this stops the lane.
+    ColumnNarrowed = "column_narrowed",
     /// The Silver table has a constraint that soft deletes or replays break.
     ConstraintUnsupported = "constraint_unsupported",
     /// The Silver table's primary key is not the record key.
