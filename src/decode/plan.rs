@@ -16,6 +16,7 @@ use super::avro::{Group, Node};
 use super::convert::Conversion;
 use super::schema::describe::{KeyWalk, ValueWalk};
 use super::schema::{Field, Form, Wire};
+use super::skip::SkipRule;
 use super::slot::NestedReader;
 use super::sources;
 use crate::config;
@@ -80,7 +81,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub(super) enum Target {
     /// They are skipped by this rule.
-    Skip(&'static str),
+    Skip(SkipRule),
     /// They are rows of a table.
     Table(TablePlan),
 }
@@ -187,7 +188,7 @@ pub(super) enum ValuePlan {
 impl Plan {
     /// A plan for records that are no table data, whatever their bytes: the rule that skips them.
     #[must_use]
-    pub fn skipping(rule: &'static str) -> Self {
+    pub fn skipping(rule: SkipRule) -> Self {
         Self { target: Target::Skip(rule), key: KeyPlan::None, value: ValuePlan::None }
     }
 

@@ -9,7 +9,7 @@ use crate::batch::{Kind, Truncate, contradicted};
 use crate::config::Tripwire;
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
-use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::decode::{ChangeKind, Decoded, RowBuffer, SkipRule};
 use crate::epoch::Placed;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::Letters;
@@ -127,7 +127,7 @@ impl Taking<'_> {
                     offset: raw.offset,
                 });
                 match folded {
-                    Folded::RedundantTombstone => lane.skips.add("tombstone"),
+                    Folded::RedundantTombstone => lane.skips.add(SkipRule::Tombstone),
                     Folded::Contradicted(row) => {
                         if self.shared.config.guard.tripwire == Tripwire::Stop {
                             let fault = contradicted(&lane.table, &raw.coordinates(), version, row);
