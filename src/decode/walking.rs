@@ -394,7 +394,7 @@ impl<'r> Walking<'_, 'r> {
                 Code::ColumnMissing,
                 format!("read row for {}: the table has no column {name}", self.table.shape.table),
                 format!(
-                    "add column {name}, or give its type under [table.\"{}\"] column_types",
+                    "add column {name}, or give its type under [table.\"{}\"]: columns.{name}.type = \"...\"",
                     self.table.shape.table
                 ),
             )),

@@ -155,7 +155,10 @@ impl Taking<'_> {
                 Some((column, label)) => {
                     self.wait_for(at, Need::Label(MissingLabel { decoder, column, label }))
                 }
-                None => self.fail_lane(at, fault),
+                None => {
+                    let text = format!("record {}: {}", raw.coordinates(), fault.text);
+                    self.fail_lane(at, Fault { text, ..fault })
+                }
             },
             Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
         }

@@ -59,7 +59,7 @@ pub fn type_of(text: &str) -> Result<Type, Fault> {
             return Err(Fault::blocked(
                 Code::OpUnknown,
                 "read maxwell record: its type is none that is known",
-                "update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+                "a newer Maxwell may have types that this version does not know: update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
             ));
         }
     })
