@@ -17,22 +17,31 @@ pub enum Class {
     Fatal,
 }
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
-        /// A stable cause: metric label, dead-letter header, anchor in the README. Closed set.
+/// A closed set of words that people and machines read outside the program.
+macro_rules! closed_set {
+    ($(#[$of:meta])* $set:ident: $($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
+        $(#[$of])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code { $($(#[$doc])* $name),+ }
-        impl Code {
-            /// Every code.
+        pub enum $set { $($(#[$doc])* $name),+ }
+        impl $set {
+            /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
-            /// The code as it stands in logs, headers, tables and metrics.
+            /// As it stands in logs, headers, tables and metrics.
             #[must_use]
             pub fn as_str(self) -> &'static str { match self { $(Self::$name => $text),+ } }
         }
+        impl std::fmt::Display for $set {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
     };
 }
+pub(crate) use closed_set;
 
-codes! {
+closed_set! {
+    /// A stable cause: metric label, dead-letter header, row of the README. Closed set.
+    Code:
     // poison
     /// Bytes that do not follow their schema, or no JSON.
     Undecodable = "undecodable",
@@ -73,6 +82,8 @@ codes! {
     ColumnMissing = "column_missing",
     /// A Silver column's type cannot hold the source column.
     TypeMismatch = "type_mismatch",
+    /// A source column holds less than before, and `[schema] narrowing` says that this stops the lane.
+    ColumnNarrowed = "column_narrowed",
     /// The Silver table has a constraint that soft deletes or replays break.
     ConstraintUnsupported = "constraint_unsupported",
     /// The Silver table's primary key is not the record key.
@@ -95,8 +106,6 @@ codes! {
     DeadLetterFlood = "dead_letter_flood",
     /// A dead letter arose and no dead-letter topic is configured.
     DeadLetterTopicMissing = "dead_letter_topic_missing",
-    /// The registry refuses the credentials.
-    RegistryUnauthorized = "registry_unauthorized",
     // stopped partition (start rules)
     /// Records between the stored position and the log start are gone.
     RetentionGap = "retention_gap",
@@ -121,6 +130,8 @@ codes! {
     KafkaUnavailable = "kafka_unavailable",
     /// The registry cannot be reached or answers with an error of its own.
     RegistryUnavailable = "registry_unavailable",
+    /// The registry refuses the credentials.
+    RegistryUnauthorized = "registry_unauthorized",
     /// A dead letter was not acknowledged.
     DeadLetterUnacknowledged = "dead_letter_unacknowledged",
     // fenced, fatal
@@ -136,12 +147,6 @@ codes! {
     PostgresTooOld = "postgres_too_old",
     /// A bug in this program.
     Internal = "internal",
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// A classified failure. `text` says what was attempted on what and never holds a row value (I17).

@@ -150,6 +150,7 @@ fn check_schema(raw: Option<&RawSchema>, problems: &mut Problems) -> Schema {
     }
     Schema {
         changes: raw.changes.unwrap_or_default(),
+        narrowing: raw.narrowing.unwrap_or_default(),
         bookkeeping: Bookkeeping::with_prefix(prefix),
     }
 }

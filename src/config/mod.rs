@@ -296,6 +296,8 @@ pub enum BigintUnsignedHandlingMode {
 pub struct Schema {
     /// May tables be created and columns be added?
     pub changes: SchemaChanges,
+    /// What to do about a source column that became narrower.
+    pub narrowing: Narrowing,
     /// Names of the bookkeeping columns.
     pub bookkeeping: Bookkeeping,
 }
@@ -309,6 +311,17 @@ pub enum SchemaChanges {
     Apply,
     /// The lane stops and the DDL is printed.
     Plan,
+}
+
+/// `[schema] narrowing`: a source column holds less than before, and its Silver column still holds what it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Narrowing {
+    /// It is recorded in `silversink.schema_change`; nothing is lost.
+    #[default]
+    Record,
+    /// The lane stops with `column_narrowed` and the DDL is printed.
+    Stop,
 }
 
 /// `[guard]`.

@@ -7,7 +7,7 @@ use super::located::Located;
 use super::quantity::{DurationText, Size};
 use super::{
     ApicurioId, BigintUnsignedHandlingMode, BinaryHandlingMode, DecimalHandlingMode, Format,
-    LogFormat, Position, RegistryApi, SchemaChanges, TimePrecisionMode, Tripwire,
+    LogFormat, Narrowing, Position, RegistryApi, SchemaChanges, TimePrecisionMode, Tripwire,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,9 @@ pub struct RawSchema {
     /// "apply" creates missing tables and adds missing columns, "plan" stops the lane and prints the DDL. Default
     /// "apply".
     pub changes: Option<SchemaChanges>,
+    /// A source column that became narrower than its Silver column: "record" writes it down and goes on, "stop" stops the
+    /// lane and prints the DDL. Default "record".
+    pub narrowing: Option<Narrowing>,
     /// Prefix of the bookkeeping columns. Default "_".
     pub prefix: Option<Located<String>>,
 }

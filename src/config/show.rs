@@ -77,6 +77,7 @@ pub fn effective(config: &Config) -> RawConfig {
         }),
         schema: Some(RawSchema {
             changes: Some(config.schema.changes),
+            narrowing: Some(config.schema.narrowing),
             prefix: text(
                 config.schema.bookkeeping.version.strip_suffix("version").unwrap_or_default(),
             ),

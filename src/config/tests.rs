@@ -114,6 +114,7 @@ key = ["a", "b"]
 columns.total.type = "numeric(10,2)"
 [schema]
 changes = "plan"
+narrowing = "stop"
 prefix = "silver_"
 [limits]
 batch_rows = 100

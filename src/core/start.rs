@@ -101,14 +101,14 @@ pub fn decide(facts: &Facts) -> Result<Start, Fault> {
                     group.offset,
                     group.offset - d
                 ),
-                "move it back with kafka-consumer-groups --reset-offsets, or to the offset that silversink.position holds",
+                "stop the workers, move it to the offset that silversink.position holds, or below, with kafka-consumer-groups --reset-offsets, and start them again",
             ));
         }
         // Moving back below the log start asks for what is gone: the tool would have clamped it.
-        check_log(group.offset, log)?;
+        check_log(group.offset, log, GROUP_BELOW)?;
         return Ok(Start { offset: group.offset, reason: Reason::ResetHonoured });
     }
-    check_log(d, log)?;
+    check_log(d, log, POSITION_BELOW)?;
     let reason = match group {
         Some(group) if group.ours && group.offset > d => Reason::DestinationRewound,
         _ => Reason::Position,
@@ -126,7 +126,7 @@ fn decide_without_position(facts: &Facts) -> Result<Start, Fault> {
     }
     match facts.group {
         Some(group) if facts.adopt_kafka_offsets => {
-            check_log(group.offset, facts.log)?;
+            check_log(group.offset, facts.log, GROUP_BELOW)?;
             Ok(Start { offset: group.offset, reason: Reason::Adopted })
         }
         Some(group) if group.ours => Err(stop(
@@ -150,7 +150,12 @@ fn decide_without_position(facts: &Facts) -> Result<Start, Fault> {
     }
 }
 
-fn check_log(position: i64, log: Log) -> Result<(), Fault> {
+/// What to do when the log no longer holds what a stored position asks for.
+const POSITION_BELOW: &str = "the missing records cannot be read again: rebuild the table from a new snapshot; to accept the gap stop the worker and set next_offset to the log start in silversink.position";
+/// The same for a group offset.
+const GROUP_BELOW: &str = "the missing records cannot be read again: rebuild the table from a new snapshot; to accept the gap stop the workers and move the group offset to the log start with kafka-consumer-groups --reset-offsets --to-earliest";
+
+fn check_log(position: i64, log: Log, below: &str) -> Result<(), Fault> {
     if position < log.start {
         return Err(stop(
             Code::RetentionGap,
@@ -159,14 +164,14 @@ fn check_log(position: i64, log: Log) -> Result<(), Fault> {
                 log.start,
                 log.start - position
             ),
-            "the missing records cannot be read again: rebuild the table from a new snapshot; to accept the gap stop the worker and set next_offset to the log start in silversink.position",
+            below,
         ));
     }
     if position > log.end {
         return Err(stop(
             Code::Truncated,
             format!("position {position} is beyond the log end {}: the log was truncated", log.end),
-            "find out what the cluster lost; move the group offset back with kafka-consumer-groups to replay what is there",
+            "find out what the cluster lost; stop the workers and move the group offset back with kafka-consumer-groups to replay what is there",
         ));
     }
     Ok(())

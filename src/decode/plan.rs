@@ -15,7 +15,8 @@ pub mod widening;
 use super::avro::{Group, Node};
 use super::convert::Conversion;
 use super::schema::describe::{KeyWalk, ValueWalk};
-use super::schema::{Form, Wire};
+use super::schema::{Field, Form, Wire};
+use super::skip::SkipRule;
 use super::slot::NestedReader;
 use super::sources;
 use crate::config;
@@ -80,7 +81,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub(super) enum Target {
     /// They are skipped by this rule.
-    Skip(&'static str),
+    Skip(SkipRule),
     /// They are rows of a table.
     Table(TablePlan),
 }
@@ -187,7 +188,7 @@ pub(super) enum ValuePlan {
 impl Plan {
     /// A plan for records that are no table data, whatever their bytes: the rule that skips them.
     #[must_use]
-    pub fn skipping(rule: &'static str) -> Self {
+    pub fn skipping(rule: SkipRule) -> Self {
         Self { target: Target::Skip(rule), key: KeyPlan::None, value: ValuePlan::None }
     }
 
@@ -198,6 +199,21 @@ impl Plan {
             Target::Table(table) => Some(&table.shape),
             Target::Skip(_) => None,
         }
+    }
+}
+
+/// The name of the column that a field belongs to: its own, else that of its source column, which a field name adjustment
+/// mode has changed on the wire.
+#[must_use]
+pub fn column_of<'f>(shape: &TableShape, field: &'f Field) -> &'f str {
+    let original = || field.ty.source_column.as_ref()?.name.as_deref();
+    match original() {
+        Some(original)
+            if shape.column(&field.name).is_none() && shape.column(original).is_some() =>
+        {
+            original
+        }
+        _ => &field.name,
     }
 }
 

@@ -45,9 +45,10 @@ pub enum PayloadId {
 }
 
 impl PayloadId {
-    /// The kind that the configuration says.
+    /// The kind that the configuration says; without a registry it does not matter.
     #[must_use]
-    pub fn of(registry: &config::Registry) -> Self {
+    pub fn of(registry: Option<&config::Registry>) -> Self {
+        let Some(registry) = registry else { return Self::default() };
         let wide = registry.wide_ids;
         match (registry.api, registry.use_id) {
             (config::RegistryApi::Confluent, _) => Self::Confluent,

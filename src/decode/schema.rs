@@ -5,6 +5,8 @@ pub mod connect_text;
 pub mod describe;
 pub mod semantic;
 
+use super::skip::SkipRule;
+
 /// What a record schema describes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
@@ -12,9 +14,8 @@ pub enum Form {
     Envelope,
     /// ExtractNewRecordState: the row itself, with `__op` and friends.
     Flattened,
-    /// Not table data; the name of the rule that skips it (`heartbeat`, `transaction`, `schema_change`, `signal`,
-    /// `notification`, `message`).
-    NotTableData(&'static str),
+    /// Not table data; the rule that skips it.
+    NotTableData(SkipRule),
 }
 
 /// The wire type of one field.

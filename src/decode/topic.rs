@@ -16,6 +16,7 @@ use super::json::walk::Role;
 use super::plan::{Plan, Target};
 use super::registry_id::{PayloadId, in_headers};
 use super::row::RowBuffer;
+use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::Sources;
@@ -72,7 +73,7 @@ pub enum Decoded {
     /// A change.
     Change(Change),
     /// Nothing for a table; the rule that says so.
-    Skip(&'static str),
+    Skip(SkipRule),
     /// A plan is missing: install one, or refuse, and decode the record again.
     NeedsPlan(PlanNeed),
     /// The record cannot be decoded. The fault's class may also be blocked: then the table lacks something.
@@ -229,7 +230,7 @@ impl TopicDecoder {
         let value = self.half(Part::Value, record)?;
         // A delete that came before it has its own row.
         if self.overrides.append && value.id == Id::None {
-            return Ok(Decoded::Skip("tombstone"));
+            return Ok(Decoded::Skip(SkipRule::Tombstone));
         }
         if key.id == Id::None && value.id == Id::None {
             return Err(Fault::poison(
@@ -255,12 +256,12 @@ impl TopicDecoder {
                     return Ok(Decoded::Skip(rule));
                 }
             } else if role == Role::Envelope && is_signal(value.body) {
-                return Ok(Decoded::Skip("signal"));
+                return Ok(Decoded::Skip(SkipRule::Signal));
             }
             return self.need(key.id, value.id);
         };
         let table = match &plan.target {
-            Target::Skip(rule) => return Ok(Decoded::Skip(rule)),
+            Target::Skip(rule) => return Ok(Decoded::Skip(*rule)),
             Target::Table(table) => table,
         };
         let mut key_slots = recycle(&mut self.key_slots);

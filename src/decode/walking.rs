@@ -11,6 +11,7 @@ use super::json::walk::{Role, Walk, undecodable};
 use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{Placed, RowBuffer, Slots};
+use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::{self, Sources};
@@ -71,7 +72,7 @@ impl<'r> Walking<'_, 'r> {
             envelope::envelope_op(&facts, self.scratch)?
         };
         if op == Op::Message {
-            return Ok(Decoded::Skip("message"));
+            return Ok(Decoded::Skip(SkipRule::Message));
         }
         let ordered = envelope::ordered(
             &facts,
@@ -239,7 +240,7 @@ impl<'r> Walking<'_, 'r> {
         {
             // The configured key is in no tombstone; the delete before it has marked the row.
             Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
-                return Ok(Decoded::Skip("tombstone_without_key"));
+                return Ok(Decoded::Skip(SkipRule::TombstoneWithoutKey));
             }
             result => result?,
         }
@@ -393,7 +394,7 @@ impl<'r> Walking<'_, 'r> {
                 Code::ColumnMissing,
                 format!("read row for {}: the table has no column {name}", self.table.shape.table),
                 format!(
-                    "add column {name}, or give its type under [table.\"{}\"] column_types",
+                    "add column {name}, or give its type under [table.\"{}\"]: columns.{name}.type = \"...\"",
                     self.table.shape.table
                 ),
             )),

@@ -132,7 +132,7 @@ async fn show(
     told: &mut Explanation,
 ) -> Result<(), Fault> {
     let format = routed.map(|routed| routed.format).unwrap_or_default();
-    let payload_id = payload_id(asked.config);
+    let payload_id = PayloadId::of(asked.config.registry.as_ref());
     for part in [Part::Key, Part::Value] {
         let bytes = match part {
             Part::Key => asked.record.key.as_deref(),
@@ -191,10 +191,6 @@ async fn show(
         }
     }
     Ok(())
-}
-
-fn payload_id(config: &Config) -> PayloadId {
-    config.registry.as_ref().map(PayloadId::of).unwrap_or_default()
 }
 
 /// Takes the framing off; a schema that the headers name goes before the first bytes.
@@ -260,7 +256,7 @@ async fn judge(
     let overrides =
         asked.config.tables.get(&routed.table).unwrap_or(&asked.config.defaults).clone();
     let mut decoder = TopicDecoder::new(routed.format, overrides.clone())
-        .with_payload_id(payload_id(asked.config))
+        .with_payload_id(PayloadId::of(asked.config.registry.as_ref()))
         .with_sources(routed.position, routed.merge_sources);
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
     let raw = asked.record.as_raw();

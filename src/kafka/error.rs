@@ -13,13 +13,14 @@ pub fn classify(code: Rd, attempt: &str) -> Fault {
         Rd::AutoOffsetReset | Rd::OffsetOutOfRange => Fault::blocked(
             Code::RetentionGap,
             text,
-            "records may have been deleted before they were read: compare the stored position with the log's start and \
-             end, then accept the gap or rebuild",
+            "records may have been deleted before they were read: restart the worker, which then compares the stored \
+             position with the log and says what is missing and what to do",
         ),
         Rd::LogTruncation => Fault::blocked(
             Code::Truncated,
             text,
-            "the broker lost records after they were read (unclean leader election): compare the source with Silver",
+            "the broker lost records after they were read (unclean leader election): compare the source with Silver; \
+             after a restart the worker goes on from its stored position",
         ),
         // The broker refuses this member's generation: a later commit under a live one covers the same offsets (G7).
         Rd::IllegalGeneration

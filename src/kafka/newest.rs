@@ -4,11 +4,12 @@ use super::client::{self, Context};
 use super::error::from_error;
 use super::event::TopicPartition;
 use super::facts::Facts;
+use super::record_at::owned;
 use crate::config;
 use crate::fault::Fault;
-use crate::record::{Coordinates, OwnedRecord};
+use crate::record::OwnedRecord;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
@@ -68,26 +69,4 @@ pub fn newest_record(
         }
     }
     Ok(newest)
-}
-
-fn owned(message: &rdkafka::message::BorrowedMessage<'_>) -> OwnedRecord {
-    OwnedRecord {
-        at: Coordinates {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-        },
-        timestamp_ms: message.timestamp().to_millis(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: message
-            .headers()
-            .map(|headers| {
-                headers
-                    .iter()
-                    .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                    .collect()
-            })
-            .unwrap_or_default(),
-    }
 }

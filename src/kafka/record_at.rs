@@ -70,7 +70,8 @@ impl Facts {
     }
 }
 
-fn owned(message: &BorrowedMessage<'_>) -> OwnedRecord {
+/// A record of its own.
+pub(super) fn owned(message: &BorrowedMessage<'_>) -> OwnedRecord {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     OwnedRecord {
         at: Coordinates {

@@ -32,16 +32,8 @@ impl Writer {
         batch: &Batch,
     ) -> Result<Vec<(usize, Fault)>, Fault> {
         let Some(shape) = &batch.shape else { return Ok(Vec::new()) };
-        let doing = format!(
-            "isolating rows of batch {} of pipeline {pipeline} for {}",
-            batch.number, shape.table
-        );
-        if self.is_broken() {
-            return Err(Fault::transient(
-                Code::PostgresUnavailable,
-                format!("{doing}: the connection is broken"),
-            ));
-        }
+        let doing = format!("isolating rows for {} of pipeline {pipeline}", shape.table);
+        self.unbroken(&doing)?;
         self.busy = true;
         let index = match self.stage(&doing, shape, variant(batch)).await? {
             Ok(index) => index,

@@ -4,7 +4,7 @@ use super::isolate::merging;
 use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
-use crate::fault::{Class, Code, Fault};
+use crate::fault::{Class, Fault};
 use crate::sql::{ledger, merge};
 use crate::version::Version;
 use tokio_postgres::{Error, Row};
@@ -46,12 +46,7 @@ impl Writer {
             return Err(internal("rehearsing a change", "the batch has no table"));
         };
         let doing = format!("rehearsing a change of {}", shape.table);
-        if self.is_broken() {
-            return Err(Fault::transient(
-                Code::PostgresUnavailable,
-                format!("{doing}: the connection is broken"),
-            ));
-        }
+        self.unbroken(&doing)?;
         self.busy = true;
         let index = match self.stage(&doing, shape, variant(batch)).await? {
             Ok(index) => index,

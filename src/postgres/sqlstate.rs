@@ -72,7 +72,7 @@ pub(super) fn fault(doing: &str, error: &tokio_postgres::Error) -> Fault {
         }
     }
     let fault = Fault::new(class, code, text).with_sqlstate(sqlstate);
-    match hint(sqlstate) {
+    match hint(sqlstate).or_else(|| hint_of(code)) {
         Some(hint) => fault.with_hint(hint),
         None => fault,
     }
@@ -147,7 +147,7 @@ fn client_side(doing: &str, error: &tokio_postgres::Error) -> Fault {
 fn hint(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
         settle::ROW_COUNT_MISMATCH => Some(
-            "look for triggers, rules or policies on the Silver table that swallow or redirect writes",
+            "remove the trigger, rule or policy of the Silver table that swallows or redirects writes, then restart: this stop is not looked at again by itself",
         ),
         "25006" => Some("the server is read-only: a standby, or a primary that was demoted"),
         "26000" => Some(
@@ -161,6 +161,22 @@ fn hint(sqlstate: &str) -> Option<&'static str> {
         "53300" => Some(
             "the server has no connection left: lower [limits] writers or raise max_connections",
         ),
+        _ => None,
+    }
+}
+
+/// What to do where the SQLSTATE says no more than its code.
+fn hint_of(code: Code) -> Option<&'static str> {
+    match code {
+        Code::SqlstateUnknown => Some(
+            "look the SQLSTATE up in PostgreSQL's manual (appendix Error Codes); the server's own log has the full message, which is not repeated here because it may hold values",
+        ),
+        Code::TableMissing | Code::ColumnMissing | Code::TypeMismatch => Some(
+            "the table was changed while it was written to: the lane looks at it again by itself and says what is missing, if something is",
+        ),
+        Code::ConstraintUnsupported => {
+            Some("drop the constraint named: a mirror with soft deletes and replays cannot keep it")
+        }
         _ => None,
     }
 }

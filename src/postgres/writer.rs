@@ -90,6 +90,15 @@ impl Writer {
         self.busy || self.client.is_closed()
     }
 
+    /// Refuses work on a broken connection.
+    pub(super) fn unbroken(&self, doing: &str) -> Result<(), Fault> {
+        if self.is_broken() {
+            let text = format!("{doing}: the connection is broken");
+            return Err(Fault::transient(Code::PostgresUnavailable, text));
+        }
+        Ok(())
+    }
+
     /// Applies a batch: rows, truncate, dead letters and positions in one transaction, or nothing at all.
     ///
     /// `table` is named in messages and in dead letters; it may be given without a shape.
@@ -108,15 +117,11 @@ impl Writer {
     ) -> Result<Applied, Fault> {
         let table = table.or_else(|| batch.shape.as_ref().map(|s| &s.table));
         let doing = match table {
-            Some(table) => format!("writing batch {} to {table}", batch.number),
-            None => format!("writing batch {}", batch.number),
+            // Nothing that differs from try to try: a stop that comes again is told once.
+            Some(table) => format!("writing to {table}"),
+            None => "writing positions".to_owned(),
         };
-        if self.is_broken() {
-            return Err(Fault::transient(
-                Code::PostgresUnavailable,
-                format!("{doing}: the connection is broken"),
-            ));
-        }
+        self.unbroken(&doing)?;
         let ranges = Ranges::of(batch)?;
         if i16::try_from(batch.ranges.len()).is_err() {
             return Err(internal(&doing, "a batch has too many partitions"));

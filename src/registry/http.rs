@@ -25,8 +25,12 @@ pub(super) enum Answer {
     NotFound(String),
 }
 
-/// Why nothing usable came back.
+/// Why nothing usable came back, through whichever client.
 pub(super) enum Trouble {
+    /// Status 404 with the registry's own word that there is no such id.
+    Unknown,
+    /// Status 404 without it.
+    NotFound,
     /// Any other status.
     Status(u16),
     /// No answer, or one that ends early; holds no URL, which might hold credentials.

@@ -3,8 +3,9 @@
 //! # Decisions
 //! - Only the registry's own word that an id does not exist is a record's fault. Every other answer, 404 without that word
 //!   included, is the environment's: waited for, never remembered (F8, I7).
-//! - Ids of Confluent's protocol are asked for through `schema_registry_converter`; GUIDs and Apicurio's own ids, which it
-//!   does not know, by plain HTTP.
+//! - Ids of Confluent's protocol and what schemas refer to there are asked for through `schema_registry_converter`; GUIDs
+//!   and Apicurio's own ids, which it does not know, by plain HTTP. All answers come together in one form ([`protocol`]),
+//!   which is walked, checked and classified here once.
 //! - One question per id at a time; whoever asks meanwhile gets the same answer, failures included.
 //! - Apicurio is asked through its own v3 API where records carry its ids, since its Confluent-compatible endpoint knows
 //!   one kind of id and a setting of the server decides which (`[registry] api`). With `api = "confluent"` and that
@@ -29,7 +30,7 @@ use copies::{Copies, Copy};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use http::{Answer, Http, Trouble};
-use protocol::{Path, Reference, Schema};
+use protocol::{Path, Place, Reference, Schema};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -80,7 +81,7 @@ impl Client {
         let confluent = match registry.api {
             RegistryApi::Confluent => {
                 let builder = http::builder(registry, patience)?;
-                Some(Confluent::open(registry, &http.address(), builder, patience)?)
+                Some(Confluent::open(registry, builder, patience)?)
             }
             RegistryApi::Apicurio => None,
         };
@@ -131,10 +132,8 @@ impl Source {
     async fn answer(self: Arc<Self>, id: RegistryId) -> Fetched {
         let fetched = tokio::time::timeout(self.patience, self.fetch(id)).await;
         let fetched = fetched.unwrap_or_else(|_| {
-            Err(self.unavailable(
-                id,
-                &format!("no complete answer within {} ms", self.patience.as_millis()),
-            ))
+            let why = format!("no complete answer within {} ms", self.patience.as_millis());
+            Err(self.schema_fault(id, Trouble::Broken(why)))
         });
         let Some(copies) = self.copies.clone() else { return fetched };
         match fetched {
@@ -163,38 +162,11 @@ impl Source {
     }
 
     async fn fetch(&self, id: RegistryId) -> Fetched {
-        if let (RegistryId::Confluent(id), Some(confluent)) = (id, &self.confluent) {
-            return confluent.schema(id).await;
-        }
-        let Some((path, references)) = protocol::paths(self.api, id) else {
-            return Err(Fault::blocked(
-                Code::Configuration,
-                format!(
-                    "a record refers to schema {id}, an id that the API of the registry at {} does not have",
-                    self.http.address()
-                ),
-                "set [registry] api to the registry that wrote the records: \"confluent\" or \"apicurio\"",
-            ));
-        };
-        let body = match self.get(id, &path).await? {
-            Answer::Found(body) => body,
-            Answer::NotFound(body) if protocol::is_unknown(self.api, &body) => {
-                let address = self.http.address();
-                return Err(Fault::poison(
-                    Code::SchemaUnknown,
-                    format!("schema {id} does not exist in the registry at {address}"),
-                ));
-            }
-            Answer::NotFound(_) => return Err(self.wrong_path(id)),
-        };
-        let mut root = self.parse(id, body)?;
+        let root = self.root(id).await?;
         if let Some(kind) = root.other_kind {
             let address = self.http.address();
             let text = format!("schema {id} of the registry at {address} is {kind}, not Avro");
             return Err(Fault::poison(Code::SchemaUnusable, text));
-        }
-        if let Some(path) = references {
-            root.references = self.references_at(id, &path).await?;
         }
         if root.references.is_empty() {
             return Ok(Arc::from(root.text));
@@ -205,6 +177,33 @@ impl Source {
                 Code::SchemaUnusable,
                 format!("could not resolve the references of schema {id}: {why}"),
             )
+        })
+    }
+
+    async fn root(&self, id: RegistryId) -> Result<Schema, Fault> {
+        let answer = if let (RegistryId::Confluent(number), Some(confluent)) = (id, &self.confluent)
+        {
+            confluent.schema(number).await
+        } else {
+            let Some((path, references)) = protocol::paths(self.api, id) else {
+                return Err(Fault::blocked(
+                    Code::Configuration,
+                    format!(
+                        "a record refers to schema {id}, an id that the API of the registry at {} does not have",
+                        self.http.address()
+                    ),
+                    "set [registry] api to the registry that wrote the records: \"confluent\" or \"apicurio\"",
+                ));
+            };
+            self.at(&path, references.as_ref()).await
+        };
+        answer.map_err(|trouble| match trouble {
+            Trouble::Unknown => Fault::poison(
+                Code::SchemaUnknown,
+                format!("schema {id} does not exist in the registry at {}", self.http.address()),
+            ),
+            Trouble::NotFound => self.wrong_path(id),
+            trouble => self.schema_fault(id, trouble),
         })
     }
 
@@ -223,38 +222,45 @@ impl Source {
                 let text = format!("schema {id} has more than {MAX_REFERENCES} references");
                 return Err(Fault::poison(Code::SchemaUnusable, text));
             }
-            let body = self.must_exist(id, &reference.path).await?;
-            let mut schema = self.parse(id, body)?;
-            if let Some(path) = &reference.references {
-                schema.references = self.references_at(id, path).await?;
-            }
+            let answer = match (&reference.place, &self.confluent) {
+                (Place::Subject { subject, version }, Some(confluent)) => {
+                    confluent.version(subject, *version).await
+                }
+                (Place::Subject { .. }, None) => Err(Trouble::NotFound),
+                (Place::Paths { schema, references }, _) => self.at(schema, Some(references)).await,
+            };
+            let mut schema = answer.map_err(|trouble| match trouble {
+                // Its own inconsistency, not a property of the record.
+                Trouble::Unknown | Trouble::NotFound => {
+                    let why = "something that it refers to is not found".to_owned();
+                    self.schema_fault(id, Trouble::Broken(why))
+                }
+                trouble => self.schema_fault(id, trouble),
+            })?;
             open.append(&mut schema.references);
             found.insert(reference.name, schema.text);
         }
         Ok(found)
     }
 
-    async fn references_at(&self, id: RegistryId, path: &Path) -> Result<Vec<Reference>, Fault> {
-        let body = self.must_exist(id, path).await?;
-        protocol::references(&body).map_err(|why| self.unavailable(id, why))
-    }
-
-    /// What a schema refers to and the registry cannot find is its own inconsistency, not a property of the record.
-    async fn must_exist(&self, id: RegistryId, path: &Path) -> Result<String, Fault> {
-        match self.get(id, path).await? {
-            Answer::Found(body) => Ok(body),
-            Answer::NotFound(_) => {
-                Err(self.unavailable(id, "something that it refers to is not found"))
-            }
+    /// The schema at a path, with the references that stand at another.
+    async fn at(&self, path: &Path, references: Option<&Path>) -> Result<Schema, Trouble> {
+        let mut schema = protocol::schema(self.api, self.get(path).await?).map_err(not_schema)?;
+        if let Some(path) = references {
+            let body = match self.get(path).await {
+                // The schema itself is there.
+                Err(Trouble::Unknown | Trouble::NotFound) => {
+                    return Err(Trouble::Broken("its references are not found".to_owned()));
+                }
+                answer => answer?,
+            };
+            schema.references =
+                protocol::references(&body).map_err(|why| Trouble::Broken(why.to_owned()))?;
         }
+        Ok(schema)
     }
 
-    fn parse(&self, id: RegistryId, body: String) -> Result<Schema, Fault> {
-        protocol::schema(self.api, body)
-            .map_err(|why| self.unavailable(id, &format!("the answer is no schema: {why}")))
-    }
-
-    async fn get(&self, id: RegistryId, path: &Path) -> Result<Answer, Fault> {
+    async fn get(&self, path: &Path) -> Result<String, Trouble> {
         let below = match self.api {
             RegistryApi::Apicurio if self.http.path().is_empty() => APICURIO_PATH,
             _ => "",
@@ -264,18 +270,13 @@ impl Source {
             .filter(|segment| !segment.is_empty())
             .chain(path.iter().map(String::as_str))
             .collect();
-        self.http.get(&segments).await.map_err(|trouble| match trouble {
-            Trouble::Status(status @ (401 | 403)) => Fault::transient(
-                Code::RegistryUnauthorized,
-                format!(
-                    "could not get schema {id} from the registry at {}: status {status}",
-                    self.http.address()
-                ),
-            )
-            .with_hint("check user and password in [registry], and that they may read schemas"),
-            Trouble::Status(status) => self.unavailable(id, &format!("status {status}")),
-            Trouble::Broken(why) => self.unavailable(id, &why),
-        })
+        match self.http.get(&segments).await? {
+            Answer::Found(body) => Ok(body),
+            Answer::NotFound(body) if protocol::is_unknown(self.api, &body) => {
+                Err(Trouble::Unknown)
+            }
+            Answer::NotFound(_) => Err(Trouble::NotFound),
+        }
     }
 
     fn wrong_path(&self, id: RegistryId) -> Fault {
@@ -287,16 +288,34 @@ impl Source {
                 "check the path in [registry] url, and [registry] api: a registry says of an unknown id that it is unknown, not just 404"
             }
         };
-        self.unavailable(id, "status 404 that is not the registry's word on the id").with_hint(hint)
+        let why = "status 404 that is not the registry's word on the id".to_owned();
+        self.schema_fault(id, Trouble::Broken(why)).with_hint(hint)
     }
 
-    fn unavailable(&self, id: RegistryId, why: &str) -> Fault {
-        Fault::transient(
-            Code::RegistryUnavailable,
-            format!("could not get schema {id} from the registry at {}: {why}", self.http.address()),
-        )
-        .with_hint("look at the registry and at [registry] url; the worker goes on by itself as soon as it answers")
+    fn schema_fault(&self, id: RegistryId, trouble: Trouble) -> Fault {
+        self.fault(&format!("get schema {id}"), trouble)
     }
+
+    /// What went wrong with the registry itself: never a record's fault.
+    fn fault(&self, doing: &str, trouble: Trouble) -> Fault {
+        let attempt = format!("could not {doing} from the registry at {}", self.http.address());
+        let why = match trouble {
+            Trouble::Status(status @ (401 | 403)) => {
+                let text = format!("{attempt}: status {status}");
+                return Fault::transient(Code::RegistryUnauthorized, text)
+                    .with_hint("check user and password in [registry], and that they may read subjects and schemas");
+            }
+            Trouble::Status(status) => format!("status {status}"),
+            Trouble::Broken(why) => why,
+            Trouble::Unknown | Trouble::NotFound => "status 404".to_owned(),
+        };
+        Fault::transient(Code::RegistryUnavailable, format!("{attempt}: {why}"))
+            .with_hint("look at the registry and at [registry] url; the worker goes on by itself as soon as it answers")
+    }
+}
+
+fn not_schema(why: &str) -> Trouble {
+    Trouble::Broken(format!("the answer is no schema: {why}"))
 }
 
 /// Does what touches the disk on a thread that may wait for it; `None` when the runtime is about to end.

@@ -5,7 +5,7 @@ use crate::decode::RegistryId;
 use serde::Deserialize;
 
 /// Confluent's own code for "no schema has this id" (shared by Karapace, Redpanda and Apicurio's ccompat).
-const SCHEMA_NOT_FOUND: u32 = 40403;
+pub(super) const SCHEMA_NOT_FOUND: u32 = 40403;
 /// What Apicurio calls the same, by the kind of id.
 const APICURIO_NOT_FOUND: [&str; 3] =
     ["ContentNotFoundException", "ArtifactNotFoundException", "VersionNotFoundException"];
@@ -19,9 +19,26 @@ pub(super) struct Reference {
     /// The name under which it is used.
     pub name: String,
     /// Where its schema stands.
-    pub path: Path,
-    /// Where its own references stand, when they do not come with the schema.
-    pub references: Option<Path>,
+    pub place: Place,
+}
+
+/// Where the schema of a reference stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Confluent's protocol: its own references come with it.
+    Subject {
+        /// The subject.
+        subject: String,
+        /// Its version.
+        version: u32,
+    },
+    /// Apicurio: its own references stand beside it.
+    Paths {
+        /// The schema's.
+        schema: Path,
+        /// The references'.
+        references: Path,
+    },
 }
 
 /// A schema as the registry holds it.
@@ -81,10 +98,17 @@ pub(super) fn is_unknown(api: RegistryApi, body: &str) -> bool {
 /// # Errors
 /// What is wrong with the answer: then it is no registry's answer.
 pub(super) fn schema(api: RegistryApi, body: String) -> Result<Schema, &'static str> {
-    let schema = match api {
+    checked(match api {
         RegistryApi::Confluent => confluent(&body)?,
         RegistryApi::Apicurio => Schema { text: body, other_kind: None, references: Vec::new() },
-    };
+    })
+}
+
+/// What is no schema is no registry's answer.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn checked(schema: Schema) -> Result<Schema, &'static str> {
     if schema.other_kind.is_none() && !is_schema_text(&schema.text) {
         return Err("its schema is no JSON");
     }
@@ -109,10 +133,7 @@ fn confluent(body: &str) -> Result<Schema, &'static str> {
     let body: Body = serde_json::from_str(body).map_err(|_| "it holds no schema")?;
     let reference = |named: Named| Reference {
         name: named.name,
-        path: ["subjects", &named.subject, "versions", &named.version.to_string()]
-            .map(str::to_owned)
-            .into(),
-        references: None,
+        place: Place::Subject { subject: named.subject, version: named.version },
     };
     Ok(Schema {
         text: body.schema,
@@ -142,14 +163,14 @@ pub(super) fn references(body: &str) -> Result<Vec<Reference>, &'static str> {
             let place = ["groups", group, "artifacts", &named.artifact_id, "versions"];
             place.into_iter().chain([&*named.version, last]).map(str::to_owned).collect()
         };
-        let (content, references) = (path("content"), path("references"));
-        Reference { name: named.name, path: content, references: Some(references) }
+        let place = Place::Paths { schema: path("content"), references: path("references") };
+        Reference { name: named.name, place }
     };
     Ok(named.into_iter().map(reference).collect())
 }
 
 /// JSON, or the bare name of a primitive type.
-pub(super) fn is_schema_text(text: &str) -> bool {
+fn is_schema_text(text: &str) -> bool {
     let bare = text.trim();
     (!bare.is_empty() && bare.chars().all(|c| c.is_ascii_lowercase()))
         || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()

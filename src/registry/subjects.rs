@@ -1,5 +1,6 @@
 //! Subjects: which there are, and the newest schema of one. For `plan`; the worker reads schemas by id only.
 
+use super::http::Trouble;
 use super::{Client, Confluent};
 use crate::fault::{Code, Fault};
 
@@ -10,7 +11,8 @@ impl Client {
     /// Transient `registry_unavailable` or `registry_unauthorized`; blocked where the registry is asked through Apicurio's
     /// own API, which knows artifacts and no subjects.
     pub async fn subjects(&self) -> Result<Vec<String>, Fault> {
-        self.patiently("list the subjects", self.confluent()?.subjects()).await
+        let subjects = self.confluent()?.subjects();
+        self.patiently("list the subjects", subjects).await
     }
 
     /// Id of the newest schema of a subject; `None` when there is no such subject.
@@ -18,8 +20,8 @@ impl Client {
     /// # Errors
     /// As [`Client::subjects`].
     pub async fn newest(&self, subject: &str) -> Result<Option<u32>, Fault> {
-        self.patiently("get the newest schema of a subject", self.confluent()?.newest(subject))
-            .await
+        let newest = self.confluent()?.newest(subject);
+        self.patiently(&format!("get the newest schema of subject {subject}"), newest).await
     }
 
     fn confluent(&self) -> Result<&Confluent, Fault> {
@@ -35,18 +37,12 @@ impl Client {
     async fn patiently<T>(
         &self,
         doing: &str,
-        asked: impl Future<Output = Result<T, Fault>>,
+        asked: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Fault> {
         let patience = self.source.patience;
-        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
-            Err(Fault::transient(
-                Code::RegistryUnavailable,
-                format!(
-                    "could not {doing} from the registry at {}: no answer within {} ms",
-                    self.source.http.address(),
-                    patience.as_millis()
-                ),
-            ))
-        })
+        let answer = tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+            Err(Trouble::Broken(format!("no answer within {} ms", patience.as_millis())))
+        });
+        answer.map_err(|trouble| self.source.fault(doing, trouble))
     }
 }

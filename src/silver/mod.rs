@@ -7,8 +7,10 @@
 //! - Made by themselves: a table, its bookkeeping columns, a new column, a widening, an enum label. Everything else stops
 //!   the lane: another type, another key.
 //! - Where one thing of a schema has to stop the lane, nothing of it is done: DDL in halves helps nobody.
-//! - A narrower source type does not stop the lane. The Silver column holds every value, and narrowing it would refuse the
-//!   older records that may still come; it is recorded, and the column stays as it is.
+//! - A narrower source type does not stop the lane unless `[schema] narrowing` says so. The Silver column holds every value,
+//!   and narrowing it would refuse the older records that may still come; it is recorded, and the column stays as it is.
+//!   Where it is to stop, it does so at a schema that is new, and as long as the Silver column holds more: a replay comes by
+//!   the same schemas again without a stop, widens the column at the older one and leaves it so.
 //! - A Silver enum type gets a label when a record brings one: what the schema lists (`allowed`) is older than the records
 //!   until the connector restarts. Only where the schema says that the field is an enum, so that no text ends up in a type;
 //!   a label is part of the source's schema, so its DDL may name it.
@@ -20,7 +22,7 @@ pub mod survey;
 
 pub use describe::describe;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Narrowing};
 use crate::decode::plan::history::{Noticed, RowColumns, SchemaHistory};
 use crate::decode::plan::{self, Known, Mismatch, Plan, RecordSchema};
 use crate::fault::Fault;
@@ -102,7 +104,13 @@ pub async fn assess(
             let columns = plan::propose(schema, overrides)?;
             Verdict::Alter(vec![Alteration::create(origin.table, &columns, names)?])
         }
-        Some(described) => judge(arrival, described, gone)?,
+        Some(described) => {
+            let stopping = match config.schema.narrowing {
+                Narrowing::Stop => noticed.as_slice(),
+                Narrowing::Record => &[],
+            };
+            judge(arrival, described, gone, stopping)?
+        }
     };
     let verdict = match verdict {
         Verdict::Alter(alterations) => bounded(destination, origin.table, alterations).await?,
@@ -115,6 +123,7 @@ fn judge(
     arrival: &Arrival<'_>,
     described: Described,
     gone: BTreeSet<String>,
+    noticed: &[Noticed],
 ) -> Result<Verdict, Fault> {
     let Arrival { origin, overrides, schema } = arrival;
     let table = origin.table;
@@ -128,7 +137,10 @@ fn judge(
     }
     let shape = Arc::new(described.shape);
     let known = Known { gone, labels: described.labels };
-    let mismatches = match plan::compile_after(schema, Arc::clone(&shape), overrides, &known) {
+    let compiled = plan::compile_after(schema, Arc::clone(&shape), overrides, &known);
+    let narrowed = refusal::narrowed(arrival, &shape, noticed);
+    let mismatches = match compiled {
+        Ok(_) if narrowed.is_some() => Vec::new(),
         Ok(plan) if alterations.is_empty() => {
             return Ok(Verdict::Fits { plan, shape, warnings: described.warnings });
         }
@@ -151,7 +163,7 @@ fn judge(
             }
         }
     }
-    Ok(Verdict::Alter(alterations))
+    Ok(narrowed.unwrap_or(Verdict::Alter(alterations)))
 }
 
 /// Stops where PostgreSQL would write a large table anew.

@@ -1,8 +1,9 @@
 //! Why a record schema stops its lane, in words, with the DDL that would help.
 
 use super::{Arrival, Verdict};
-use crate::decode::plan::Mismatch;
 use crate::decode::plan::history::Noticed;
+use crate::decode::plan::widening::widened;
+use crate::decode::plan::{self, Mismatch};
 use crate::fault::{Code, Fault};
 use crate::sql::alteration::{Alteration, Effect};
 use crate::sql::ddl;
@@ -86,6 +87,44 @@ fn key_changed(
     }
     let fault = Fault::blocked(Code::KeyMismatch, format!("table {table}: {reason}"), hint);
     Verdict::Stop { fault, help, large: Vec::new() }
+}
+
+/// Source columns that hold less than before while their Silver columns do not (`[schema] narrowing = "stop"`). A type that
+/// the configuration names is wanted as it is.
+pub(super) fn narrowed(
+    arrival: &Arrival<'_>,
+    shape: &TableShape,
+    noticed: &[Noticed],
+) -> Option<Verdict> {
+    let table = arrival.origin.table;
+    let mut texts = Vec::new();
+    let mut help = Vec::new();
+    for noticed in noticed {
+        let Noticed::Narrowed { column, from, to } = noticed else { continue };
+        let field = arrival.schema.row.iter().find(|field| field.name == *column);
+        let name = field.map_or(column.as_str(), |field| plan::column_of(shape, field));
+        let found = shape.column(name).and_then(|at| shape.columns.get(at));
+        let Some(silver) = found.map(|column| column.ty.sql.as_str()) else { continue };
+        if arrival.overrides.column_types.contains_key(name) || widened(to, silver).is_none() {
+            continue;
+        }
+        texts.push(format!(
+            "column \"{name}\" is narrower at the source ({to}, before {from}) and {silver} in Silver"
+        ));
+        help.extend(ddl::narrow(table, name, to));
+    }
+    if help.is_empty() {
+        return None;
+    }
+    let hint = format!(
+        "nothing is lost where the Silver column stays as it is: set [schema] narrowing = \"record\", or name its type under \
+         [table.\"{table}\"] columns. Where it is to follow the source, this DDL does it; older records that still come \
+         widen it again:\n{}",
+        ddl::script(&help)
+    );
+    let text = format!("table {table}: {}", texts.join("; "));
+    let fault = Fault::blocked(Code::ColumnNarrowed, text, hint);
+    Some(Verdict::Stop { fault, help, large: Vec::new() })
 }
 
 /// PostgreSQL would write a large table anew.
@@ -176,7 +215,7 @@ pub fn said_of(noticed: &Noticed) -> String {
              filled from now on"
         ),
         Noticed::Narrowed { column, from, to } => format!(
-            "column \"{column}\" is narrower at the source ({to}, before {from}): the Silver column stays as wide as it is"
+            "column \"{column}\" is narrower at the source ({to}, before {from}): the Silver column is not changed for it"
         ),
     }
 }

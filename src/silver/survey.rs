@@ -12,7 +12,7 @@ use crate::decode::RegistryId;
 use crate::decode::plan::{Plan, RecordSchema};
 use crate::decode::schema::Form;
 use crate::decode::slot::Scratch;
-use crate::decode::{Decoded, PlanNeed, RowBuffer, SchemaId, TopicDecoder};
+use crate::decode::{Decoded, PlanNeed, RowBuffer, SchemaId, SkipRule, TopicDecoder};
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::{Facts, newest_record};
 use crate::postgres::{Destination, Origin};
@@ -42,7 +42,7 @@ pub enum Found {
     /// The schema and what it implies.
     Assessed(Box<(RecordSchema, Assessment)>),
     /// Its records are no table data; the rule that skips them.
-    Skipped(&'static str),
+    Skipped(SkipRule),
     /// It cannot be known, and why.
     Unknown(&'static str),
     /// The schema cannot be used, or no table can be made of it.

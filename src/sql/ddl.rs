@@ -133,14 +133,34 @@ pub fn add_label(sql_type: &str, label: &str) -> String {
 pub fn alter_type(table: &TableName, column: &str, from: &str, to: &str) -> String {
     let (table, column) = (ident::table(table), ident::quote(column));
     let zoned = |ty: &str| ty.starts_with("timestamptz") || ty.ends_with("with time zone");
+    let cut = |ty: &str| ty.starts_with("varchar(") || ty.starts_with("char");
     let cast =
         if from.starts_with("timestamp") && to.starts_with("timestamp") && zoned(from) != zoned(to)
         {
             format!("{column} AT TIME ZONE 'UTC'")
+        } else if cut(to) {
+            // A cast to the length itself would cut; what assigns the text refuses.
+            format!("{column}::text")
         } else {
             format!("{column}::{to}")
         };
     format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {to} USING {cast}")
+}
+
+/// What makes a Silver column as narrow as its source column has become: text for a hint, never executed. No `USING`:
+/// PostgreSQL then refuses numbers that are too large and texts that are too long. Digits behind the point and blanks at the
+/// end it drops in silence, so a query to look first stands beside it.
+#[must_use]
+pub fn narrow(table: &TableName, column: &str, to: &str) -> Vec<String> {
+    let mut statements = vec![widen(table, column, to), put_aside(table, column)];
+    if !matches!(to, "smallint" | "integer") {
+        let (table, column) = (ident::table(table), ident::quote(column));
+        let look = format!(
+            "-- look first, which values it would change: SELECT count(*) FROM {table} WHERE {column} <> {column}::{to}"
+        );
+        statements.insert(0, look);
+    }
+    statements
 }
 
 /// Another way out of a changed type, which never fails: the column keeps its values under another name, and the new one
@@ -250,6 +270,15 @@ mod tests {
             create_table(&TableName::new("s", "t"), &columns, &Bookkeeping::default()).unwrap();
         assert!(ddl[1].contains("PRIMARY KEY (\"b\", \"a\")"), "{}", ddl[1]);
         assert!(ddl[1].contains("\"c\" bigint,"), "{}", ddl[1]);
+    }
+
+    #[test]
+    fn no_ddl_of_a_hint_cuts_a_text() {
+        let table = TableName::new("s", "t");
+        let to_text = alter_type(&table, "c", "integer", "varchar(3)");
+        assert!(to_text.ends_with("TYPE varchar(3) USING \"c\"::text"), "{to_text}");
+        let shorter = narrow(&table, "c", "varchar(3)");
+        assert!(shorter[1].ends_with("TYPE varchar(3)"), "{shorter:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use super::held::{Condition, Held, repeat_held};
 use super::names::{self, Commit, Kind, Metric, Pause, Rebalance, Request, Target, Word};
+use crate::decode::SkipRule;
 use crate::fault::Code;
 use crate::table::TableName;
 use metrics::{Counter, Histogram, Label, counter, histogram};
@@ -142,11 +143,11 @@ impl TableMetrics {
     }
 
     /// Records skipped by a named rule.
-    pub fn skipped(&self, rule: &'static str, records: u64) {
+    pub fn skipped(&self, rule: SkipRule, records: u64) {
         self.skipped.increment(records);
         counter!(
             names::SKIPPED_RECORDS_TOTAL,
-            vec![self.table.clone(), Label::new(names::RULE, rule)]
+            vec![self.table.clone(), Label::new(names::RULE, rule.as_str())]
         )
         .increment(records);
     }
@@ -349,7 +350,7 @@ mod tests {
             let mut table = TableMetrics::new(&orders());
             table.applied(3);
             table.superseded(2);
-            table.skipped("heartbeat", 1);
+            table.skipped(SkipRule::Heartbeat, 1);
             table.dead_lettered(Code::Undecodable, 4);
             table.contradicted(5);
             table.batch(10, 2000, Duration::from_millis(20));

@@ -7,7 +7,7 @@ use crate::batch::arena::Arena;
 use crate::batch::holes::Holes;
 use crate::config::{Limits, Table, Tripwire};
 use crate::core::{LaneId, PartitionId};
-use crate::decode::{Change, PayloadId, PlanNeed, RowBuffer, TopicDecoder};
+use crate::decode::{Change, PayloadId, PlanNeed, RowBuffer, SkipRule, TopicDecoder};
 use crate::fault::Fault;
 use crate::postgres::StartOver;
 use crate::route::Routed;
@@ -172,11 +172,11 @@ impl Lane {
 
 /// Records skipped, by rule. A lane meets a handful of rules.
 #[derive(Debug, Default)]
-pub(super) struct Skips(Vec<(&'static str, u64)>);
+pub(super) struct Skips(Vec<(SkipRule, u64)>);
 
 impl Skips {
     /// Counts one record.
-    pub(super) fn add(&mut self, rule: &'static str) {
+    pub(super) fn add(&mut self, rule: SkipRule) {
         match self.0.iter_mut().find(|(known, _)| *known == rule) {
             Some((_, count)) => *count += 1,
             None => self.0.push((rule, 1)),
@@ -189,7 +189,7 @@ impl Skips {
     }
 
     /// Every rule with its count, forgotten afterwards.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (SkipRule, u64)> {
         self.0.drain(..)
     }
 }

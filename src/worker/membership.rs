@@ -115,8 +115,7 @@ impl Intake {
             self.stopped.get_or_insert(fault);
             return None;
         }
-        let payload_id =
-            self.shared.config.registry.as_ref().map(PayloadId::of).unwrap_or_default();
+        let payload_id = PayloadId::of(self.shared.config.registry.as_ref());
         let decoder = lane_shell.decoder_of(&partition.topic, &routed, payload_id);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;

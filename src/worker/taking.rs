@@ -9,7 +9,7 @@ use crate::batch::{Kind, Truncate, contradicted};
 use crate::config::Tripwire;
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
-use crate::decode::{ChangeKind, Decoded, RowBuffer};
+use crate::decode::{ChangeKind, Decoded, RowBuffer, SkipRule};
 use crate::epoch::Placed;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::Letters;
@@ -127,7 +127,7 @@ impl Taking<'_> {
                     offset: raw.offset,
                 });
                 match folded {
-                    Folded::RedundantTombstone => lane.skips.add("tombstone"),
+                    Folded::RedundantTombstone => lane.skips.add(SkipRule::Tombstone),
                     Folded::Contradicted(row) => {
                         if self.shared.config.guard.tripwire == Tripwire::Stop {
                             let fault = contradicted(&lane.table, &raw.coordinates(), version, row);
@@ -155,7 +155,10 @@ impl Taking<'_> {
                 Some((column, label)) => {
                     self.wait_for(at, Need::Label(MissingLabel { decoder, column, label }))
                 }
-                None => self.fail_lane(at, fault),
+                None => {
+                    let text = format!("record {}: {}", raw.coordinates(), fault.text);
+                    self.fail_lane(at, Fault { text, ..fault })
+                }
             },
             Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod dependencies;
+mod poison;
 mod positions;
 mod records;
 mod rig;

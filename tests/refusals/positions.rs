@@ -108,3 +108,28 @@ fn a_group_offset_without_a_position_stops_the_partition() {
 
     only_orders_stopped(&rig, "kafka_offsets_without_position", "offset 1");
 }
+
+#[test]
+fn a_destination_that_lost_its_positions_stops_the_partition() {
+    let rig = read_once();
+    rig.execute(&format!("DELETE FROM silversink.position WHERE topic = '{TOPIC}'"));
+
+    only_orders_stopped(&rig, "destination_rewound", "our commit at 2");
+}
+
+#[test]
+fn a_topic_that_was_created_again_stops_the_partition() {
+    let rig = read_once();
+    rig.execute(&format!(
+        "UPDATE silversink.position SET topic_id = gen_random_uuid() WHERE topic = '{TOPIC}'"
+    ));
+
+    let mut worker = rig.worker();
+
+    let line = worker.says("partition stopped");
+    assert_eq!((&line["code"], &line["topic"]), (&"incarnation_changed".into(), &TOPIC.into()));
+    assert!(line["hint"].as_str().unwrap().contains("epoch raise"), "{line}");
+    worker.unready_because("stopped [incarnation_changed]");
+    assert_eq!(rig.ask("SELECT count(*) FROM silver.orders"), "2");
+    worker.stop();
+}

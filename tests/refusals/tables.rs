@@ -108,6 +108,20 @@ fn a_type_that_cannot_hold_the_column_stops_the_lane_until_the_printed_ddl_is_ru
     goes_on(&rig, &mut worker);
 }
 
+#[test]
+fn an_error_that_a_trigger_raises_stops_the_lane_and_its_text_is_not_told() {
+    let (rig, mut worker) = two_lanes(
+        "CREATE TABLE silver.orders (id int PRIMARY KEY, name text, BOOKKEEPING); \
+         CREATE FUNCTION silver.refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'canary of %', NEW.name; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON silver.orders FOR EACH ROW EXECUTE FUNCTION silver.refuse()",
+    );
+    only_orders_stopped(&rig, &worker, "sqlstate_unknown", "P0001", "the server's own log");
+    rig.execute("DROP TRIGGER refuse ON silver.orders");
+    goes_on(&rig, &mut worker);
+    assert!(!worker.output().contains("canary"), "{}", worker.output());
+}
+
 /// The DDL that the hint ends with.
 fn ddl_of(worker: &Worker) -> String {
     let line = worker.said("lane stopped").pop().unwrap();

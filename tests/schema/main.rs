@@ -6,6 +6,7 @@ mod additive;
 mod captures;
 mod commands;
 mod dropped;
+mod narrowing;
 mod refused;
 mod rig;
 mod waiting;

@@ -12,6 +12,7 @@
 use super::walk::{Name, undecodable};
 use crate::decode::envelope::Op;
 use crate::decode::facts::Fact;
+use crate::decode::skip::SkipRule;
 use crate::fault::{Code, Fault};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -40,7 +41,7 @@ pub enum Type {
     /// A change of a row.
     Row(Op),
     /// Nothing for a table; the rule that says so.
-    Skip(&'static str),
+    Skip(SkipRule),
 }
 
 /// The meaning of `type`.
@@ -51,14 +52,14 @@ pub fn type_of(text: &str) -> Result<Type, Fault> {
     Ok(match text {
         "insert" | "update" | "bootstrap-insert" => Type::Row(Op::Write),
         "delete" => Type::Row(Op::Delete),
-        "bootstrap-start" | "bootstrap-complete" => Type::Skip("bootstrap"),
+        "bootstrap-start" | "bootstrap-complete" => Type::Skip(SkipRule::Bootstrap),
         "table-create" | "table-alter" | "table-drop" | "database-create" | "database-alter"
-        | "database-drop" => Type::Skip("schema_change"),
+        | "database-drop" => Type::Skip(SkipRule::SchemaChange),
         _ => {
             return Err(Fault::blocked(
                 Code::OpUnknown,
                 "read maxwell record: its type is none that is known",
-                "update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
+                "a newer Maxwell may have types that this version does not know: update the worker; if it is a single stray record, stop the worker and set next_offset behind it in silversink.position",
             ));
         }
     })
@@ -69,7 +70,7 @@ pub fn type_of(text: &str) -> Result<Type, Fault> {
 ///
 /// # Errors
 /// Poison `Undecodable` when the text is no JSON object.
-pub fn skipped(value: &[u8]) -> Result<Option<&'static str>, Fault> {
+pub fn skipped(value: &[u8]) -> Result<Option<SkipRule>, Fault> {
     #[derive(Deserialize)]
     struct Record<'r> {
         #[serde(borrow, rename = "type")]

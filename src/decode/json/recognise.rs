@@ -2,6 +2,7 @@
 
 use super::walk::{Name, undecodable};
 use crate::decode::schema::describe::is_signal_name;
+use crate::decode::skip::SkipRule;
 use crate::fault::Fault;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -14,7 +15,7 @@ pub enum Recognised {
     /// Debezium's envelope.
     Envelope,
     /// Not table data; the name of the rule that skips it.
-    NotTableData(&'static str),
+    NotTableData(SkipRule),
     /// Anything else is a flattened row.
     Row,
 }
@@ -64,21 +65,21 @@ pub fn recognise(value: &[u8], key: Option<&[u8]>) -> Result<Recognised, Fault> 
     // The key of a logical message is its prefix; a row may have columns of these names.
     let of_message = key.is_none_or(|k| key_fields_are(k, "prefix"));
     Ok(if has(&["op", "source", "message"]) && !has(&["after"]) && of_message {
-        Recognised::NotTableData("message")
+        Recognised::NotTableData(SkipRule::Message)
     } else if has(&["op", "source"]) && found & bits(&["before", "after"]) != 0 {
         Recognised::Envelope
     } else if has(&["source", "databaseName", "ddl", "tableChanges"]) {
-        Recognised::NotTableData("schema_change")
+        Recognised::NotTableData(SkipRule::SchemaChange)
     } else if has(&["status", "id", "event_count", "data_collections"])
         && only(&["status", "id", "event_count", "data_collections", "ts_ms"])
     {
-        Recognised::NotTableData("transaction")
+        Recognised::NotTableData(SkipRule::Transaction)
     } else if has(&["id", "type", "aggregate_type", "additional_data"]) {
-        Recognised::NotTableData("notification")
+        Recognised::NotTableData(SkipRule::Notification)
     } else if found == bit("ts_ms") && key.is_some_and(|k| key_fields_are(k, "serverName")) {
-        Recognised::NotTableData("heartbeat")
+        Recognised::NotTableData(SkipRule::Heartbeat)
     } else if has(&["type", "data"]) && only(&["id", "type", "data"]) && !key_is_object {
-        Recognised::NotTableData("signal")
+        Recognised::NotTableData(SkipRule::Signal)
     } else {
         Recognised::Row
     })
@@ -172,34 +173,37 @@ mod tests {
         let of =
             |value: &str, key: &str| recognise(value.as_bytes(), Some(key.as_bytes())).unwrap();
         let rule = Recognised::NotTableData;
-        assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"serverName":"a"}"#), rule("heartbeat"));
+        assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"serverName":"a"}"#), rule(SkipRule::Heartbeat));
         assert_eq!(of(r#"{"ts_ms":1}"#, r#"{"id":1}"#), Recognised::Row);
         assert_eq!(
             of(
                 r#"{"status":"BEGIN","id":"1","event_count":null,"data_collections":null,"ts_ms":1}"#,
                 r#"{"id":"1"}"#
             ),
-            rule("transaction")
+            rule(SkipRule::Transaction)
         );
         assert_eq!(
             of(
                 r#"{"source":{},"ts_ms":1,"databaseName":"a","schemaName":null,"ddl":"x","tableChanges":[]}"#,
                 "{}"
             ),
-            rule("schema_change")
+            rule(SkipRule::SchemaChange)
         );
         assert_eq!(
             of(
                 r#"{"id":"1","aggregate_type":"a","type":"b","additional_data":{},"timestamp":1}"#,
                 r#"{"id":"1"}"#
             ),
-            rule("notification")
+            rule(SkipRule::Notification)
         );
-        assert_eq!(of(r#"{"type":"execute-snapshot","data":{}}"#, r#""app""#), rule("signal"));
+        assert_eq!(
+            of(r#"{"type":"execute-snapshot","data":{}}"#, r#""app""#),
+            rule(SkipRule::Signal)
+        );
         assert_eq!(of(r#"{"id":1,"type":"a","data":"b"}"#, r#"{"id":1}"#), Recognised::Row);
         assert_eq!(
             of(r#"{"op":"m","ts_ms":1,"source":{},"message":{}}"#, r#"{"prefix":"a"}"#),
-            rule("message")
+            rule(SkipRule::Message)
         );
     }
 

@@ -3,7 +3,7 @@
 use super::append::{self, Place};
 use super::propose;
 use super::widening::widened;
-use super::{KeySource, Known, Mismatch, Nested, Reading, Source};
+use super::{KeySource, Known, Mismatch, Nested, Reading, Source, column_of};
 use crate::config::{self, BigintUnsignedHandlingMode};
 use crate::decode::avro::Node;
 use crate::decode::convert::{Conversion, natural_type};
@@ -48,19 +48,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The column that a field belongs to: the one of its name, else the one of its source column's name, which a field name
-    /// adjustment mode has changed on the wire.
     fn home<'f>(&self, field: &'f Field) -> &'f str {
-        let original = || field.ty.source_column.as_ref()?.name.as_deref();
-        match original() {
-            Some(original)
-                if self.shape.column(&field.name).is_none()
-                    && self.shape.column(original).is_some() =>
-            {
-                original
-            }
-            _ => &field.name,
-        }
+        column_of(self.shape, field)
     }
 
     /// The key of an append table. The record key's fields are columns like any other.

@@ -61,7 +61,7 @@ pub enum Noticed {
         /// The new name.
         to: String,
     },
-    /// The column's type holds less than before; the Silver column stays as wide as it is.
+    /// The column's type holds less than before.
     Narrowed {
         /// Its name.
         column: String,

@@ -13,7 +13,7 @@ use crate::table::ProposedColumn;
 /// The columns of a table for these records: configured types first, natural types otherwise.
 ///
 /// # Errors
-/// Blocked: a column has no known type (JSON without schema and no `column_types`), or the key is not known.
+/// Blocked: a column has no known type (JSON without schema and none configured), or the key is not known.
 pub fn propose(
     schema: &RecordSchema,
     overrides: &config::Table,
@@ -86,7 +86,7 @@ fn no_type(column: &str) -> Fault {
     Fault::blocked(
         Code::TypeMismatch,
         format!("cannot create the table: no PostgreSQL type is known for column {column}"),
-        format!("give it one under [table.\"schema.name\"] column_types: {column} = \"...\""),
+        format!("give it one under [table.\"schema.name\"]: columns.{column}.type = \"...\""),
     )
 }
 
@@ -94,7 +94,7 @@ fn no_types() -> Fault {
     Fault::blocked(
         Code::TableMissing,
         "cannot create the table: JSON without schema tells no column types",
-        "give them under [table.\"schema.name\"] column_types, or create the table",
+        "give them under [table.\"schema.name\"]: columns.NAME.type = \"...\"; or create the table",
     )
 }
 

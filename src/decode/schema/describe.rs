@@ -5,6 +5,7 @@ use super::connect_text::{self, ConnectSchema};
 use super::{Field, FieldType, Form, Semantic, Wire};
 use crate::decode::avro::{Group, Node, Step};
 use crate::decode::facts::Fact;
+use crate::decode::skip::SkipRule;
 use crate::fault::{Code, Fault};
 
 /// What is known of the schema of a key or a value.
@@ -105,15 +106,15 @@ fn unusable(what: &str) -> Fault {
 }
 
 /// The rule that skips records of a schema name, if Debezium uses the name for something that is no table row.
-fn rule_of(name: &str) -> Option<&'static str> {
+fn rule_of(name: &str) -> Option<SkipRule> {
     let own = name.strip_prefix("io.debezium.")?;
     let last = own.rsplit('.').next()?;
     Some(match last {
-        "Heartbeat" | "ServerNameKey" => "heartbeat",
-        "TransactionMetadataKey" | "TransactionMetadataValue" => "transaction",
-        "SchemaChangeKey" | "SchemaChangeValue" => "schema_change",
-        "Notification" | "NotificationKey" => "notification",
-        "MessageKey" | "MessageValue" => "message",
+        "Heartbeat" | "ServerNameKey" => SkipRule::Heartbeat,
+        "TransactionMetadataKey" | "TransactionMetadataValue" => SkipRule::Transaction,
+        "SchemaChangeKey" | "SchemaChangeValue" => SkipRule::SchemaChange,
+        "Notification" | "NotificationKey" => SkipRule::Notification,
+        "MessageKey" | "MessageValue" => SkipRule::Message,
         _ => return None,
     })
 }
@@ -215,11 +216,18 @@ fn of_connect(schema: ConnectSchema) -> Result<RecordSchema, Fault> {
                 Some(after) if is_document(&after) => vec![document(after)],
                 _ => return Err(unusable("after is no struct")),
             };
-            (if is_signal(name, &row) { Form::NotTableData("signal") } else { Form::Envelope }, row)
+            (
+                if is_signal(name, &row) {
+                    Form::NotTableData(SkipRule::Signal)
+                } else {
+                    Form::Envelope
+                },
+                row,
+            )
         }
         Form::Flattened => {
             let row: Vec<Field> = fields.into_iter().filter(|f| !is_metadata(&f.name)).collect();
-            (if is_signal(name, &row) { Form::NotTableData("signal") } else { form }, row)
+            (if is_signal(name, &row) { Form::NotTableData(SkipRule::Signal) } else { form }, row)
         }
         other => (other, Vec::new()),
     };
@@ -263,7 +271,7 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
                 });
             }
             let form = if is_signal(name, &columns.fields) {
-                Form::NotTableData("signal")
+                Form::NotTableData(SkipRule::Signal)
             } else {
                 Form::Envelope
             };
@@ -272,7 +280,7 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
         Form::Flattened => {
             let datum = columns.group(fields, null, &is_metadata)?;
             let signal = is_signal(name, &columns.fields);
-            let form = if signal { Form::NotTableData("signal") } else { Form::Flattened };
+            let form = if signal { Form::NotTableData(SkipRule::Signal) } else { Form::Flattened };
             Ok(columns.into_schema(form, datum, None))
         }
         other => Ok(RecordSchema::new(other, Vec::new(), ValueWalk::None)),

@@ -4,7 +4,7 @@ use super::capture::Worker;
 use super::tables::{fields, json, record, shape};
 use crate::config::{self, Format};
 use crate::decode::plan::{Mismatch, SchemaText, compile, describe, propose};
-use crate::decode::{ChangeKind, Decoded};
+use crate::decode::{ChangeKind, Decoded, SkipRule};
 use crate::fault::{Class, Code};
 use crate::record::OwnedRecord;
 use crate::table::TableShape;
@@ -159,7 +159,7 @@ fn a_row_whose_columns_are_named_like_a_message_is_a_row() {
     assert_eq!(recognise(value, Some(br#"{"id":1}"#)), Ok(Recognised::Row));
     assert_eq!(
         recognise(value, Some(br#"{"prefix":"p"}"#)),
-        Ok(Recognised::NotTableData("message"))
+        Ok(Recognised::NotTableData(SkipRule::Message))
     );
 }
 
@@ -311,11 +311,11 @@ const KEY: &str = r#"{"type":"record","name":"Key","fields":[{"name":"id","type"
 #[test]
 fn topics_that_are_no_table_data_are_skipped_by_the_name_of_their_schema() {
     for (name, rule) in [
-        ("io.debezium.connector.common.Heartbeat", "heartbeat"),
-        ("io.debezium.connector.common.TransactionMetadataValue", "transaction"),
-        ("io.debezium.connector.mysql.SchemaChangeValue", "schema_change"),
-        ("io.debezium.connector.common.Notification", "notification"),
-        ("io.debezium.connector.postgresql.MessageValue", "message"),
+        ("io.debezium.connector.common.Heartbeat", SkipRule::Heartbeat),
+        ("io.debezium.connector.common.TransactionMetadataValue", SkipRule::Transaction),
+        ("io.debezium.connector.mysql.SchemaChangeValue", SkipRule::SchemaChange),
+        ("io.debezium.connector.common.Notification", SkipRule::Notification),
+        ("io.debezium.connector.postgresql.MessageValue", SkipRule::Message),
     ] {
         let text = format!(
             r#"{{"type":"record","name":"{name}","fields":[{{"name":"x","type":"int"}}]}}"#
@@ -415,7 +415,7 @@ fn a_configured_key_without_schemas_comes_from_the_row_and_its_tombstones_are_sk
     assert_eq!(done.change.kind, ChangeKind::Delete);
     assert_eq!(fields(&done.body), [None, None, Some(2_i32.to_be_bytes().to_vec())]);
     let tombstone = record(2, Some(br#"{"id":1}"#), None);
-    assert_eq!(worker.decode(&tombstone), Decoded::Skip("tombstone_without_key"));
+    assert_eq!(worker.decode(&tombstone), Decoded::Skip(SkipRule::TombstoneWithoutKey));
 }
 
 #[test]
