@@ -128,6 +128,7 @@ pub fn check_defaults(raw: &RawDefaults, base: &Table, problems: &mut Problems) 
             Some(rows) => Some(count(Some(rows), 1, MOST_BATCH_ROWS, problems)),
             None => base.batch_rows,
         },
+        writers: count(raw.writers.as_ref(), base.writers, MOST_WRITERS, problems),
         column_types: BTreeMap::new(),
         key: None,
         append: false,

@@ -270,6 +270,7 @@ fn check_table(name: &str, raw: &RawTable, defaults: &Table, problems: &mut Prob
         unavailable_value_placeholder: raw.unavailable_value_placeholder.clone(),
         nul_replacement: raw.nul_replacement.clone(),
         batch_rows: raw.batch_rows.clone(),
+        writers: raw.writers.clone(),
     };
     let mut table = check_defaults(&shared, defaults, problems);
     if let Some(key) = &raw.key {

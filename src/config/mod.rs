@@ -207,6 +207,8 @@ pub struct Table {
     pub nul_replacement: Option<String>,
     /// Rows of a batch; overrides `[limits] batch_rows`.
     pub batch_rows: Option<usize>,
+    /// Writers that may write to the table at the same time, each for its own partitions.
+    pub writers: usize,
     /// Column types for tables that are created from JSON without schema, and for columns whose natural type is not
     /// wanted: column name to PostgreSQL type.
     pub column_types: BTreeMap<String, String>,
@@ -226,6 +228,7 @@ impl Default for Table {
             unavailable_value_placeholder: "__debezium_unavailable_value".to_owned(),
             nul_replacement: None,
             batch_rows: None,
+            writers: 1,
             column_types: BTreeMap::new(),
             key: None,
             append: false,

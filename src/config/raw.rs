@@ -179,6 +179,9 @@ pub struct RawDefaults {
     pub nul_replacement: Option<Located<String>>,
     /// Rows of a batch; overrides `[limits] batch_rows`.
     pub batch_rows: Option<Located<i64>>,
+    /// Writers that may write to one table at the same time, each for its own partitions of the topic; they come out of
+    /// `[limits] writers`. Default 1.
+    pub writers: Option<Located<i64>>,
 }
 
 /// `[table."schema.name"]`.
@@ -199,6 +202,8 @@ pub struct RawTable {
     pub nul_replacement: Option<Located<String>>,
     /// See `[defaults]`.
     pub batch_rows: Option<Located<i64>>,
+    /// See `[defaults]`.
+    pub writers: Option<Located<i64>>,
     /// Primary key columns, when the record key is not to be used.
     pub key: Option<Located<Vec<String>>>,
     /// Every change becomes a row of its own, keyed by (_topic_id, _partition, _offset), with its op in _op: for topics

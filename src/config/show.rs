@@ -125,6 +125,7 @@ fn defaults(table: &Table) -> RawDefaults {
         unavailable_value_placeholder: text(&table.unavailable_value_placeholder),
         nul_replacement: table.nul_replacement.as_deref().and_then(text),
         batch_rows: table.batch_rows.and_then(number),
+        writers: number(table.writers),
     }
 }
 
@@ -142,6 +143,7 @@ fn table(settings: &Table) -> RawTable {
         unavailable_value_placeholder: shared.unavailable_value_placeholder,
         nul_replacement: shared.nul_replacement,
         batch_rows: shared.batch_rows,
+        writers: shared.writers,
         key: settings.key.clone().map(Located::nowhere),
         append: settings.append.then(|| Located::nowhere(true)),
         columns: (!settings.column_types.is_empty()).then(|| columns.collect()),

@@ -100,53 +100,17 @@ impl Core {
         }
     }
 
-    /// Backpressure by rows and bytes (I14). A full lane first holds the intake still, because a pause throws away what was
-    /// prefetched, and a transaction is usually shorter than fetching that again; after `hold_ms` the lane's partitions
-    /// are paused and polling goes on for the others.
+    /// Backpressure by rows and bytes (I14): a full lane takes nothing until the batch before has landed.
     pub(super) fn balance(&mut self) {
         let total: usize = self.lanes.values().map(Lane::bytes).sum();
         let share = self.settings.memory_bytes / self.lanes.len().max(1);
         let crowded = total > self.settings.memory_bytes;
-        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
-            let Some(lane) = self.lanes.get(&id) else { continue };
-            let limit = self.batch_rows.get(&id).copied().unwrap_or(self.settings.batch_rows);
+        for (id, lane) in &mut self.lanes {
+            let limit = self.batch_rows.get(id).copied().unwrap_or(self.settings.batch_rows);
             let full = lane.open_rows >= limit
                 || lane.open_bytes >= self.settings.batch_bytes
                 || (crowded && lane.bytes() > share);
-            let waits = full && !lane.paused && lane.sealed.is_some();
-            let since = waits.then(|| lane.full_since.unwrap_or(self.now));
-            let held_enough =
-                since.is_some_and(|since| since.plus_ms(self.patience(id)) <= self.now);
-            if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.full_since = since.filter(|_| !held_enough);
-            }
-            let Some(lane) = self.lanes.get(&id) else { continue };
-            if held_enough {
-                let members = self.running_members(id);
-                self.out.push(Action::Pause(members));
-                self.set_paused(id, true);
-            } else if !full && lane.paused && lane.gate == Gate::Open && self.stopping.is_none() {
-                let members = self.running_members(id);
-                self.out.push(Action::Resume(members));
-                self.set_paused(id, false);
-            }
-        }
-    }
-
-    /// How long a full lane may hold the intake still.
-    pub(super) fn patience(&self, id: LaneId) -> u64 {
-        let hungry =
-            |lane: &Lane| lane.gate == Gate::Open && lane.is_landed() && !lane.members.is_empty();
-        if self.lanes.iter().any(|(other, lane)| *other != id && hungry(lane)) {
-            self.settings.hold_ms / 4
-        } else {
-            self.settings.hold_ms
-        }
-    }
-
-    fn set_paused(&mut self, id: LaneId, paused: bool) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.paused = paused;
+            lane.full = full && lane.sealed.is_some();
         }
     }
 
@@ -350,7 +314,6 @@ impl Core {
         if !starts.is_empty() {
             self.out.push(Action::Read(starts));
         }
-        self.set_paused(id, false);
         self.release_what_is_settled();
     }
 
@@ -403,7 +366,6 @@ impl Core {
         lane.gate = Gate::Resolving { asked: false, retry_at: None };
         let members = self.running_members(id);
         self.out.push(Action::Pause(members));
-        self.set_paused(id, true);
         self.try_seal(id);
         self.try_resolve(id);
     }

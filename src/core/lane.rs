@@ -97,9 +97,8 @@ pub(super) struct Lane {
     pub(super) open_rows: usize,
     pub(super) open_bytes: usize,
     pub(super) open_letters: usize,
-    pub(super) paused: bool,
-    /// Since when the open batch is full while the one before it is under way, and nothing is paused yet.
-    pub(super) full_since: Option<Tick>,
+    /// The open batch is full while the one before it is under way.
+    pub(super) full: bool,
     pub(super) attempt: u32,
     pub(super) resend_at: Option<Tick>,
     pub(super) last_stop: Option<Fault>,
@@ -118,8 +117,7 @@ impl Lane {
             open_rows: 0,
             open_bytes: 0,
             open_letters: 0,
-            paused: false,
-            full_since: None,
+            full: false,
             attempt: 0,
             resend_at: None,
             last_stop: None,
@@ -131,6 +129,7 @@ impl Lane {
         self.open_rows = 0;
         self.open_bytes = 0;
         self.open_letters = 0;
+        self.full = false;
         // A letter of the forgotten batch must not be counted for the next one.
         self.next_batch += 1;
     }

@@ -7,7 +7,8 @@
 //! - One sealed batch per lane at a time; what arrives meanwhile gathers in the open batch. Batches so form by themselves.
 //! - Whatever goes wrong with a batch (poison, a lost partition, a stopped lane) is answered by forgetting it and reading
 //!   its stretch again from the destination's position. Records are never patched in place.
-//! - Backpressure is a hold first and a pause only if that lasts ([`Core::is_holding`]).
+//! - Backpressure is not taking ([`Core::takes`]): what librdkafka has fetched for the lane waits in the lane's own queue,
+//!   within its bound, and other lanes go on.
 //! - Batch numbers of a lane only grow, so an outcome or an acknowledgement of something forgotten names a number that
 //!   nobody waits for, and falls away.
 //! - The shell numbers a lane's open batch as the core does: the first is 1; after [`Action::Seal`] it is the sealed number
@@ -190,8 +191,6 @@ pub enum Action {
     Read(Vec<(PartitionId, i64)>),
     /// Stop fetching; what is already fetched may still be taken.
     Pause(Vec<PartitionId>),
-    /// Fetch again.
-    Resume(Vec<PartitionId>),
     /// Take no more records of these partitions.
     Refuse(Vec<PartitionId>),
     /// Forget the lane's open batch and its unacknowledged letters.
@@ -279,9 +278,6 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Bytes of all lanes' batches together.
     pub memory_bytes: usize,
-    /// How long the intake holds still for a full lane before the lane's partitions are paused (see
-    /// [`Core::is_holding`]); a quarter of it while another lane has nothing in flight and may be starving.
-    pub hold_ms: u64,
     /// How long a revocation may wait for a batch in flight.
     pub release_ms: u64,
     /// First wait after a transient failure; doubles up to `backoff_max_ms`.
@@ -302,7 +298,6 @@ impl Default for Settings {
             batch_rows: 10_000,
             batch_bytes: 8 << 20,
             memory_bytes: 64 << 20,
-            hold_ms: 2_000,
             release_ms: 15_000,
             backoff_ms: 100,
             backoff_max_ms: 10_000,

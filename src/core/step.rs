@@ -67,7 +67,7 @@ impl Core {
             Phase::Claiming { retry_at } => retry_at.filter(|_| self.stopping.is_none()),
             _ => None,
         });
-        let lanes = self.lanes.iter().flat_map(|(id, lane)| {
+        let lanes = self.lanes.values().flat_map(|lane| {
             let gate = match &lane.gate {
                 Gate::Open => None,
                 Gate::Resolving { retry_at, .. } => *retry_at,
@@ -77,18 +77,17 @@ impl Core {
                 Stage::Backoff(at) => Some(at),
                 _ => None,
             });
-            let hold = lane.full_since.map(|since| since.plus_ms(self.patience(*id)));
-            [gate, stage, lane.resend_at, hold].into_iter().flatten()
+            [gate, stage, lane.resend_at].into_iter().flatten()
         });
         let revocations = self.revocations.iter().map(|revocation| revocation.deadline);
         partitions.chain(lanes).chain(revocations).chain(self.stopping).min()
     }
 
-    /// Whether the intake is to take no records for now: some lane is full, and what it waits for will come soon. Ends by
-    /// itself at [`Core::next_wake`], when the lane is paused instead.
+    /// Whether the intake is to take records of a lane: not while its open batch is full and the one before it is under way.
+    /// Records of a lane that is stopped or waits for a plan are taken, and refused at the door.
     #[must_use]
-    pub fn is_holding(&self) -> bool {
-        !self.exited && self.lanes.values().any(|lane| lane.full_since.is_some())
+    pub fn takes(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_none_or(|lane| !lane.full)
     }
 
     /// Whether every assigned partition has been claimed or stopped, and every lane is at rest: nothing gathered that is
@@ -207,9 +206,6 @@ impl Core {
                     && !self.lane_is_orphaned(lane)
                 {
                     self.out.push(Action::Read(vec![(id, offset)]));
-                    if self.lanes.get(&lane).is_some_and(|lane| lane.paused) {
-                        self.out.push(Action::Pause(vec![id]));
-                    }
                 }
             }
         }
@@ -344,9 +340,6 @@ impl Core {
         }
         for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
             self.retry_lane(lane);
-        }
-        if self.lanes.values().any(|lane| lane.full_since.is_some()) {
-            self.balance();
         }
         while let Some(at) = self.revocations.iter().position(|r| r.deadline <= self.now) {
             let revocation = self.revocations.remove(at);

@@ -33,10 +33,10 @@ fn a_lane_with_a_limit_of_its_own_is_full_sooner() {
     let _first_batch_is_under_way = gather(&mut core, 0, 10, 10);
 
     let few = gather(&mut core, 1, 14, 4);
-    assert_eq!((few, core.is_holding()), (vec![], false));
+    assert_eq!((few, core.takes(LANE)), (vec![], true));
 
     let enough = gather(&mut core, 1, 15, 5);
-    assert_eq!((enough, core.is_holding()), (vec![], true));
+    assert_eq!((enough, core.takes(LANE)), (vec![], false));
 }
 
 #[test]

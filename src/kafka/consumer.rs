@@ -12,7 +12,7 @@ mod fetching;
 use super::client::{self, Context};
 use super::error::{classify, from_error};
 pub use super::event::{Event, Message, TopicPartition};
-use super::native::{self, Entry, Polled, Queue};
+use super::native::{self, Entry, Polled, Queue, Wake};
 use crate::config;
 use crate::fault::{Class, Code, Fault};
 use rdkafka::config::RDKafkaLogLevel;
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 const SEEK: Duration = Duration::from_secs(5);
 /// Time that closing may take before the client is left to itself (G14: a coordinator that is down must not hold SIGTERM).
 const CLOSE: Duration = Duration::from_secs(5);
+/// What is fetched ahead of the decoder, in KiB over all partitions.
+const FETCHED_AHEAD_KIB: usize = 32 << 10;
 /// librdkafka tries a broker again at least every 10 s (`reconnect.backoff.max.ms`): after so long without a complaint the
 /// next one is a new outage.
 const QUIET: Duration = Duration::from_secs(60);
@@ -46,10 +48,41 @@ enum Holding {
     Leaving,
 }
 
+/// The client with its queues. Dropped in this order: queues before the client that they belong to, and what the queues call
+/// after it.
+struct Client {
+    feeds: RefCell<Vec<Feed>>,
+    queue: Queue,
+    consumer: BaseConsumer<Context>,
+    wake: Wake,
+}
+
+/// Partitions that are polled together, each with its queue.
+#[derive(Default)]
+struct Feed {
+    queues: Vec<(TopicPartition, Queue)>,
+    /// The one that gave the last record: fetches come in runs.
+    at: usize,
+}
+
+impl Feed {
+    fn poll(&mut self) -> Option<Polled> {
+        for _ in 0..self.queues.len() {
+            let (_, queue) = self.queues.get(self.at)?;
+            if let polled @ Some(_) = queue.poll(Duration::ZERO) {
+                return polled;
+            }
+            self.at = (self.at + 1) % self.queues.len();
+        }
+        None
+    }
+}
+
 /// Member of the consumer group. [`Send`], but used by one thread.
 pub struct Consumer {
-    // Dropped before the client that it belongs to.
-    client: Option<(Queue, BaseConsumer<Context>)>,
+    client: Option<Client>,
+    /// Which feed brings the records of a partition.
+    fed: RefCell<BTreeMap<TopicPartition, usize>>,
     holdings: RefCell<BTreeMap<TopicPartition, Holding>>,
     /// A revocation waits for its answer.
     revoking: Cell<bool>,
@@ -59,11 +92,26 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Opens the client; connects in the background.
+    /// A consumer without feeds, whose polls wait.
+    ///
+    /// # Errors
+    /// As [`Consumer::open_fed`].
+    pub fn open(kafka: &config::Kafka, client_id: &str) -> Result<Self, Fault> {
+        Self::open_fed(kafka, client_id, 1, || {})
+    }
+
+    /// Opens the client; connects in the background. `partitions` is how many there will be, more or less: the
+    /// bytes that are fetched ahead are shared among them. `wake` is called by librdkafka's threads when something comes
+    /// that [`Consumer::poll`] or [`Consumer::poll_feed`] would give, and nothing was there before; it must not call back.
     ///
     /// # Errors
     /// Fatal `configuration` when librdkafka refuses a property.
-    pub fn open(kafka: &config::Kafka, client_id: &str) -> Result<Self, Fault> {
+    pub fn open_fed(
+        kafka: &config::Kafka,
+        client_id: &str,
+        partitions: usize,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
         let mut fixed = vec![
             ("group.id", kafka.group_id.as_str()),
             ("enable.auto.commit", "false"),
@@ -82,6 +130,10 @@ impl Consumer {
         if let Some(instance) = &kafka.instance_id {
             fixed.push(("group.instance.id", instance));
         }
+        let share = FETCHED_AHEAD_KIB / partitions.max(1);
+        // One partition's part of an answer; a larger record comes alone.
+        let part = (share * 1024).clamp(128 << 10, 1 << 20).to_string();
+        let ahead = share.clamp(128, FETCHED_AHEAD_KIB / 2).to_string();
         let defaults = [
             ("check.crcs", "true"),
             // A partition over a queue limit waits this long for its next fetch; the default of 1000 costs up to 95 %.
@@ -89,7 +141,9 @@ impl Consumer {
             // A fetch that waits at the end of one log holds back a partition that was just started, moved or resumed: with
             // the default of 500 every start of a lane lost half a second.
             ("fetch.wait.max.ms", "100"),
-            ("queued.max.messages.kbytes", "32768"),
+            // Of each partition: it has a queue of its own.
+            ("queued.max.messages.kbytes", &ahead),
+            ("fetch.message.max.bytes", &part),
             ("allow.auto.create.topics", "false"),
         ];
         let attempt = "open the Kafka consumer";
@@ -104,8 +158,11 @@ impl Consumer {
                 format!("could not {attempt}: it has no queue"),
             )
         })?;
+        let wake = Wake::new(wake);
+        queue.wake_by(&wake);
         Ok(Self {
-            client: Some((queue, consumer)),
+            client: Some(Client { feeds: RefCell::default(), queue, consumer, wake }),
+            fed: RefCell::default(),
             holdings: RefCell::default(),
             revoking: Cell::new(false),
             complained: Cell::new(None),
@@ -122,10 +179,26 @@ impl Consumer {
         self.client().subscribe(&names).map_err(|e| from_error(&e, "subscribe to the topics"))
     }
 
+    /// Lets the records of a partition come from a feed of that number, from its next start on and for as long as the consumer
+    /// lives. A partition without one comes with everything else ([`Consumer::poll`]).
+    pub fn feed(&self, partition: &TopicPartition, feed: usize) {
+        self.fed.borrow_mut().insert(partition.clone(), feed);
+    }
+
+    /// The next record of a feed, or the end or the failure of one of its partitions; never waits.
+    pub fn poll_feed(&self, feed: usize) -> Event<'_> {
+        let polled = self.open_client().feeds.borrow_mut().get_mut(feed).and_then(Feed::poll);
+        self.event(polled)
+    }
+
     /// The next thing that happened, waiting at most `timeout`. Call it all the time: also heartbeats of the application
     /// (`max.poll.interval.ms`), outcomes of commits and rebalances come this way.
     pub fn poll(&self, timeout: Duration) -> Event<'_> {
-        match self.queue().poll(timeout) {
+        self.event(self.queue().poll(timeout))
+    }
+
+    fn event(&self, polled: Option<Polled>) -> Event<'_> {
+        match polled {
             None | Some(Polled::Other) => Event::Idle,
             Some(Polled::Message(native)) => {
                 self.complained.set(None);
@@ -327,12 +400,16 @@ impl Consumer {
         list
     }
 
+    fn open_client(&self) -> &Client {
+        self.client.as_ref().expect("taken only by drop")
+    }
+
     fn client(&self) -> &BaseConsumer<Context> {
-        &self.client.as_ref().expect("taken only by drop").1
+        &self.open_client().consumer
     }
 
     fn queue(&self) -> &Queue {
-        &self.client.as_ref().expect("taken only by drop").0
+        &self.open_client().queue
     }
 }
 

@@ -21,6 +21,8 @@ mod consumer_tests;
 #[cfg(test)]
 mod facts_tests;
 #[cfg(test)]
+mod feed_tests;
+#[cfg(test)]
 mod letters_tests;
 
 pub use client::RESERVED;

@@ -56,6 +56,31 @@ impl Queue {
         NonNull::new(unsafe { sys::rd_kafka_queue_new(client) }).map(Self)
     }
 
+    /// The queue of one partition: its records come out of here and nowhere else from now on, whichever assignment they
+    /// belong to. (Forwarding it to a queue of ours would not last: librdkafka undoes that whenever fetching stops.)
+    pub(super) fn of_partition(client: ClientPtr, at: &TopicPartition) -> Option<Self> {
+        let topic = CString::new(&*at.topic).ok()?;
+        // SAFETY: client and name are alive; a null answer becomes `None`; forwarding to nowhere is documented.
+        unsafe {
+            let queue = sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), at.partition);
+            let queue = Self(NonNull::new(queue)?);
+            sys::rd_kafka_queue_forward(queue.0.as_ptr(), ptr::null_mut());
+            Some(queue)
+        }
+    }
+
+    /// Calls `wake` whenever something comes while the queue is empty.
+    pub(super) fn wake_by(&self, wake: &Wake) {
+        // SAFETY: `wake` stays at its address and outlives the client, which is promised by its owner ([`Wake`]).
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(
+                self.0.as_ptr(),
+                Some(woken),
+                ptr::from_ref::<Callback>(&wake.0).cast_mut().cast(),
+            );
+        }
+    }
+
     fn next(&self, timeout: Duration) -> Option<NativeEvent> {
         // SAFETY: the queue is alive as long as `self`; a null answer means that nothing came in time.
         NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis(timeout)) })
@@ -135,6 +160,23 @@ impl Drop for Queue {
         // SAFETY: this handle was given to us and is destroyed once.
         unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
     }
+}
+
+type Callback = Box<dyn Fn() + Send + Sync>;
+
+/// What queues call when something comes. Must be dropped after the client whose queues know it.
+pub(super) struct Wake(Box<Callback>);
+
+impl Wake {
+    pub(super) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Box::new(Box::new(wake)))
+    }
+}
+
+unsafe extern "C" fn woken(_client: ClientPtr, wake: *mut c_void) {
+    // SAFETY: `wake_by` gave this pointer, and its owner keeps it for longer than the client lives.
+    let wake = unsafe { &*wake.cast::<Callback>() };
+    wake();
 }
 
 struct NativeEvent(NonNull<sys::rd_kafka_event_t>);

@@ -4,10 +4,11 @@
 //! - A plain thread, because polling must go on whatever the runtime does, and because one loop makes the order of
 //!   messages, assignments, revocations and outcomes a fact.
 //! - The core hears of bursts, not of records. A burst ends with the record that fills its lane's batch, so that the core
-//!   can hold or pause the lane before the next one: a limit of one makes batches of one.
-//! - A full lane holds the loop still for a moment before its partitions are paused: librdkafka throws away what it has
-//!   prefetched of a paused partition, and fetching that again costs more than most transactions last.
-//! - While jobs are under way the poll waits a millisecond at most, so that an outcome is acted on at once.
+//!   can close the lane before the next one: a limit of one makes batches of one.
+//! - Each lane has a feed, queues of its own inside librdkafka. A full lane's feed is not polled, and librdkafka stops
+//!   fetching for it when its bound is reached; pausing would throw away what was fetched ahead, and one queue for all
+//!   lanes would hold the others up: two lanes on two connections were then no faster than one.
+//! - The loop waits in one place, for the inbox: jobs report there, and librdkafka's threads wake it.
 
 use super::lane::{Lane, Partition};
 use super::report::{Inbox, Report, Reports};
@@ -21,7 +22,7 @@ use crate::fault::{Code, Fault};
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::letters::{Acknowledged, Letters};
 use crate::telemetry::metrics::{self, SourceEpochs, WorkerMetrics};
-use crate::telemetry::names::{Commit, Rebalance};
+use crate::telemetry::names::{Commit, Pause, Rebalance};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -30,9 +31,13 @@ use tokio_util::task::TaskTracker;
 
 /// Records between two looks at reports and timers.
 const BURST: usize = 2_000;
-/// How long a poll may wait while jobs are under way.
-const BUSY_POLL: Duration = Duration::from_millis(1);
-/// How long a poll may wait otherwise; bounds how late a stop is noticed.
+/// Of them, records of one lane at a time.
+const LANE_BURST: usize = 1_000;
+/// How long the loop may wait while dead letters are under way: their acknowledgements come by a channel of their own.
+const LETTERS_POLL: Duration = Duration::from_millis(1);
+/// From then on a full lane counts as paused.
+const FULL_FOR_LONG: Duration = Duration::from_secs(2);
+/// How long the loop may wait otherwise; bounds how late a stop is noticed.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Intake {
@@ -49,6 +54,10 @@ pub(super) struct Intake {
     pub(super) lanes: Vec<Lane>,
     pub(super) partitions: Vec<Partition>,
     pub(super) numbers: HashMap<Arc<str>, HashMap<i32, PartitionId>>,
+    /// The lane whose turn it is to be polled.
+    pub(super) next_lane: usize,
+    /// Records polled since the start.
+    pub(super) taken: usize,
     /// The partition of the last record: fetches come in runs.
     pub(super) last: Option<usize>,
     pub(super) inputs: VecDeque<Input>,
@@ -104,6 +113,8 @@ impl Intake {
             lanes: Vec::new(),
             partitions: Vec::new(),
             numbers: HashMap::new(),
+            next_lane: 0,
+            taken: 0,
             last: None,
             inputs: VecDeque::new(),
             next_token: 0,
@@ -130,11 +141,7 @@ impl Intake {
             self.hear(inbox);
             // Outcomes first: a batch is sealed with exactly what the core was told of.
             self.step_core();
-            if self.core.is_holding() {
-                self.hold(inbox);
-            } else {
-                self.poll_burst();
-            }
+            let came = self.poll();
             self.tell_of_gathered();
             self.inputs.push_back(Input::Woke);
             self.step_core();
@@ -142,6 +149,9 @@ impl Intake {
             self.stop_when_caught_up();
             if let Some(outcome) = self.exit.take() {
                 break outcome;
+            }
+            if !came {
+                self.wait(inbox);
             }
         };
         if let Some((letters, _)) = &self.letters {
@@ -174,12 +184,8 @@ impl Intake {
         self.inputs.push_back(input);
     }
 
-    fn poll_wait(&self) -> Duration {
-        if self.under_way > 0 { BUSY_POLL } else { self.until_wake() }
-    }
-
-    /// Waits for the outcome of a batch instead of taking records.
-    fn hold(&mut self, inbox: &Inbox) {
+    /// Until a job reports, something comes from Kafka, or the core wants to be woken.
+    fn wait(&mut self, inbox: &Inbox) {
         let limits = &self.shared.config.limits;
         for lane in self.lanes.iter_mut().filter(|lane| lane.is_full(limits)) {
             lane.arena.sort_ahead();
@@ -190,24 +196,66 @@ impl Intake {
     }
 
     fn until_wake(&self) -> Duration {
+        if !self.inputs.is_empty() {
+            return Duration::ZERO;
+        }
         if self.lanes.iter().any(|lane| !lane.letters.is_empty()) {
-            return BUSY_POLL;
+            return LETTERS_POLL;
         }
         let until_wake =
             self.core.next_wake().map_or(u64::MAX, |wake| wake.0.saturating_sub(self.now().0));
         IDLE_POLL.min(Duration::from_millis(until_wake))
     }
 
-    fn poll_burst(&mut self) {
-        let mut wait = self.poll_wait();
-        for _ in 0..BURST {
+    /// Takes what Kafka has: first what concerns the group, then the records of each lane that takes any. Whether anything
+    /// came.
+    fn poll(&mut self) -> bool {
+        let mut came = self.burst(None, BURST);
+        let lanes = self.lanes.len();
+        let mut left = BURST;
+        for _ in 0..lanes {
+            let at = self.next_lane % lanes;
+            self.next_lane = at + 1;
+            if !self.core.takes(self.lanes[at].id) {
+                self.full(at);
+                continue;
+            }
+            let lane = &mut self.lanes[at];
+            if lane.full_since.take().is_some() && lane.need.is_none() {
+                lane.paused = None;
+            }
+            let before = self.taken;
+            came |= self.burst(Some(at), left.min(LANE_BURST));
+            left = left.saturating_sub(self.taken - before);
+            if left == 0 {
+                break;
+            }
+        }
+        came
+    }
+
+    /// A lane that is full for long is told of.
+    fn full(&mut self, at: usize) {
+        let lane = &mut self.lanes[at];
+        let since = *lane.full_since.get_or_insert_with(Instant::now);
+        if lane.paused.is_none() && since.elapsed() > FULL_FOR_LONG {
+            lane.paused = Some(metrics::paused(&lane.table, Pause::Backpressure));
+        }
+    }
+
+    /// At most so many records of one feed, or of what comes beside the feeds. Whether anything came.
+    fn burst(&mut self, feed: Option<usize>, limit: usize) -> bool {
+        for polled in 0..limit {
             // The event borrows the consumer; what it changes here does not touch it.
             let Self { consumer, .. } = self;
-            let event = consumer.poll(wait);
-            wait = Duration::ZERO;
+            let event = match feed {
+                Some(feed) => consumer.poll_feed(feed),
+                None => consumer.poll(Duration::ZERO),
+            };
             match event {
-                Event::Idle => break,
+                Event::Idle => return polled > 0,
                 Event::Record(message) => {
+                    self.taken += 1;
                     let raw = message.raw();
                     let mut intake = Taking {
                         lanes: &mut self.lanes,
@@ -278,6 +326,7 @@ impl Intake {
                 }
             }
         }
+        true
     }
 
     fn tell_of_gathered(&mut self) {

@@ -17,6 +17,7 @@ use crate::telemetry::metrics::{PartitionMetrics, TableMetrics};
 use crate::version::Version;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// What has to be done before a record can be taken.
@@ -38,10 +39,12 @@ pub(super) struct MissingLabel {
     pub(super) label: String,
 }
 
-/// One lane: a Silver table and the topics that feed it.
+/// One lane: a Silver table and the topics that feed it, or a share of their partitions.
 pub(super) struct Lane {
     pub(super) id: LaneId,
     pub(super) table: TableName,
+    /// Which lane of its table it is, from 0.
+    pub(super) share: usize,
     pub(super) overrides: Table,
     /// Rows at which the open batch is full.
     pub(super) batch_rows: usize,
@@ -82,6 +85,8 @@ pub(super) struct Lane {
     pub(super) stopped: Option<Condition>,
     /// Present on `/metrics` while nothing of the lane is fetched for another reason.
     pub(super) paused: Option<Condition>,
+    /// Since when the lane is full and takes nothing.
+    pub(super) full_since: Option<Instant>,
     /// Encoded bytes of the sealed batch, for its histogram.
     pub(super) sealed_bytes: usize,
     /// Something was gathered since the core was last told.
@@ -92,6 +97,7 @@ impl Lane {
     pub(super) fn new(
         id: LaneId,
         table: TableName,
+        share: usize,
         overrides: Table,
         batch_rows: usize,
         tripwire: Tripwire,
@@ -103,8 +109,10 @@ impl Lane {
             metrics: TableMetrics::new(&table),
             stopped: None,
             paused: None,
+            full_since: None,
             sealed_bytes: 0,
             table,
+            share,
             overrides,
             batch_rows,
             topics: Vec::new(),
@@ -125,6 +133,14 @@ impl Lane {
             letter_bytes: 0,
             condemned: BTreeMap::new(),
             touched: false,
+        }
+    }
+
+    /// What `/readyz` calls it.
+    pub(super) fn name(&self) -> String {
+        match self.share {
+            0 => self.table.to_string(),
+            share => format!("{} ({})", self.table, share + 1),
         }
     }
 

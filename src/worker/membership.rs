@@ -98,7 +98,7 @@ impl Intake {
             );
             return None;
         };
-        let lane = self.lane_of(&routed);
+        let lane = self.lane_of(&routed, partition.partition);
         let lane_shell = &mut self.lanes[lane];
         if !routed.merge_sources
             && lane_shell.topics.first().is_some_and(|first| *first != partition.topic)
@@ -119,6 +119,7 @@ impl Intake {
         let decoder = lane_shell.decoder_of(&partition.topic, &routed, payload_id);
         let id = PartitionId(u32::try_from(self.partitions.len()).ok()?);
         let slot = u16::try_from(lane_shell.slots.len()).ok()?;
+        self.consumer.feed(partition, lane);
         lane_shell.slots.push(id);
         self.partitions.push(Partition {
             topic: Arc::clone(&partition.topic),
@@ -147,12 +148,17 @@ impl Intake {
         Some(id)
     }
 
-    fn lane_of(&mut self, routed: &route::Routed) -> usize {
-        if let Some(at) = self.lanes.iter().position(|lane| lane.table == routed.table) {
-            return at;
-        }
+    /// The lane of a partition. A table that may have several writers has as many lanes, and its partitions are dealt out
+    /// among them by number: what they have to agree on, they agree on as the workers of a group do, in the destination.
+    fn lane_of(&mut self, routed: &route::Routed, partition: i32) -> usize {
         let config = &self.shared.config;
         let overrides = config.tables.get(&routed.table).unwrap_or(&config.defaults).clone();
+        let lanes = overrides.writers.min(config.limits.writers).max(1);
+        let share = usize::try_from(partition).unwrap_or(0) % lanes;
+        let its = |lane: &Lane| lane.table == routed.table && lane.share == share;
+        if let Some(at) = self.lanes.iter().position(its) {
+            return at;
+        }
         let id =
             LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
         let batch_rows = overrides.batch_rows.unwrap_or(config.limits.batch_rows);
@@ -160,6 +166,7 @@ impl Intake {
         self.lanes.push(Lane::new(
             id,
             routed.table.clone(),
+            share,
             overrides,
             batch_rows,
             config.guard.tripwire,

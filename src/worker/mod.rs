@@ -71,7 +71,7 @@ pub async fn run(
         stopping.cancelled().await;
         stopper.send(Report::Stop);
     });
-    let Some(topics) = patiently(&KAFKA, &shared.health, &stop, async || {
+    let Some((topics, partitions)) = patiently(&KAFKA, &shared.health, &stop, async || {
         topics::matching(&shared.config, &shared.facts, options.until_caught_up).await
     })
     .await?
@@ -80,7 +80,7 @@ pub async fn run(
     };
     let watch =
         tokio::task::spawn(topics::watch(Arc::clone(&shared), reports.clone(), topics.clone()));
-    let outcome = start_intake(&shared, options, topics, reports, inbox).await;
+    let outcome = start_intake(&shared, options, (topics, partitions), reports, inbox).await;
     signal.abort();
     watch.abort();
     outcome
@@ -89,7 +89,7 @@ pub async fn run(
 async fn start_intake(
     shared: &Arc<Shared>,
     options: Options,
-    topics: Vec<String>,
+    (topics, partitions): (Vec<String>, usize),
     reports: Reports,
     inbox: report::Inbox,
 ) -> Result<(), Fault> {
@@ -97,7 +97,7 @@ async fn start_intake(
     let shared = Arc::clone(shared);
     let (done, outcome) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("intake".to_owned()).spawn(move || {
-        let result = open_intake(shared, options, &topics, reports, runtime)
+        let result = open_intake(shared, options, (&topics, partitions), reports, runtime)
             .and_then(|intake| intake.run(&inbox));
         // The receiver only goes away with the whole program.
         let _gone = done.send(result);
@@ -117,12 +117,13 @@ async fn start_intake(
 fn open_intake(
     shared: Arc<Shared>,
     options: Options,
-    topics: &[String],
+    (topics, partitions): (&[String], usize),
     reports: Reports,
     runtime: Handle,
 ) -> Result<intake::Intake, Fault> {
     let config = &shared.config;
-    let consumer = Consumer::open(&config.kafka, &format!("silversink-{}", config.name))?;
+    let (client_id, waker) = (format!("silversink-{}", config.name), reports.clone());
+    let consumer = Consumer::open_fed(&config.kafka, &client_id, partitions, move || waker.wake())?;
     let letters = match &config.dlq {
         Some(dlq) => Some(Letters::open(&config.kafka, &dlq.topic)?),
         None => None,

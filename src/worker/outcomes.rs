@@ -18,10 +18,10 @@ impl Intake {
     }
 
     pub(super) fn take_report(&mut self, report: Report) {
-        self.under_way = self
-            .under_way
-            .saturating_sub(usize::from(!matches!(report, Report::Stop | Report::Topics(_))));
+        let of_a_job = !matches!(report, Report::Stop | Report::Topics(_) | Report::Kafka);
+        self.under_way = self.under_way.saturating_sub(usize::from(of_a_job));
         match report {
+            Report::Kafka => self.reports.awake(),
             Report::Stop => {
                 let deadline = self.now().plus_ms(
                     u64::try_from(self.shared.config.shutdown_timeout.as_millis())

@@ -36,8 +36,7 @@ impl Intake {
                 );
             }
             Action::Read(starts) => self.read(&starts),
-            Action::Pause(ids) => self.fetching(&ids, Fetching::Paused),
-            Action::Resume(ids) => self.fetching(&ids, Fetching::Resumed),
+            Action::Pause(ids) => self.pause(&ids),
             Action::Refuse(ids) => {
                 for id in ids {
                     self.partition_mut(id).accepting = false;
@@ -111,32 +110,16 @@ impl Intake {
         }
     }
 
-    fn fetching(&mut self, ids: &[PartitionId], fetching: Fetching) {
-        if ids.is_empty() {
-            return;
-        }
+    fn pause(&mut self, ids: &[PartitionId]) {
         for id in ids {
-            let lane = self.partitions[id.0 as usize].lane;
-            let lane = &mut self.lanes[lane];
-            let reason = if lane.need.is_some() { Pause::Registry } else { Pause::Backpressure };
-            lane.paused = match fetching {
-                Fetching::Paused => {
-                    lane.paused.take().or_else(|| Some(metrics::paused(&lane.table, reason)))
-                }
-                Fetching::Resumed => None,
-            };
+            let lane = &mut self.lanes[self.partitions[id.0 as usize].lane];
+            if lane.need.is_some() && lane.paused.is_none() {
+                lane.paused = Some(metrics::paused(&lane.table, Pause::Registry));
+            }
         }
         let partitions: Vec<_> = ids.iter().map(|id| self.topic_partition(*id)).collect();
-        let gathered: Vec<_> = ids
-            .iter()
-            .map(|id| (self.topic_partition(*id), self.partitions[id.0 as usize].next))
-            .collect();
-        let outcome = match fetching {
-            Fetching::Paused => self.consumer.pause(&partitions),
-            Fetching::Resumed => self.consumer.restart(&gathered),
-        };
-        if let Err(fault) = outcome {
-            tracing::warn!("could not change the fetching of {} partitions: {fault}", ids.len());
+        if let Err(fault) = self.consumer.pause(&partitions) {
+            tracing::warn!("could not pause {} partitions: {fault}", ids.len());
         }
     }
 
@@ -388,7 +371,7 @@ impl Intake {
         // Not when it is the last batch from before the stop.
         if std::mem::take(&mut lane.retried) && lane.stopped.take().is_some() {
             tracing::info!(table = %lane.table, "lane goes on");
-            self.shared.health.clear_trouble(&lane.table.to_string());
+            self.shared.health.clear_trouble(&lane.name());
         }
         lane.metrics.applied(sum(|s| s.applied));
         lane.metrics.superseded(sum(|s| s.superseded));
@@ -404,10 +387,4 @@ impl Intake {
             lane.metrics.fresh(unix_ms, now.saturating_sub(then));
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum Fetching {
-    Paused,
-    Resumed,
 }

@@ -11,6 +11,7 @@ use crate::postgres::StartOver;
 use crate::table::TableShape;
 use crate::version::Version;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -92,6 +93,8 @@ pub(super) enum Report {
         batch: u64,
         outcome: Result<Vec<(usize, Fault)>, Fault>,
     },
+    /// Something came from Kafka while nothing was there.
+    Kafka,
     /// The topics to subscribe to have changed.
     Topics(Vec<String>),
     Stop,
@@ -99,10 +102,14 @@ pub(super) enum Report {
 
 /// Sending side; cheap to clone.
 ///
-/// The channel has no bound of its own: every report answers one job, and the core never has more jobs under way than
-/// partitions and lanes.
+/// The channel has no bound of its own: every report answers one job, the core never has more jobs under way than
+/// partitions and lanes, and of [`Report::Kafka`] there is one at a time.
 #[derive(Clone)]
-pub(super) struct Reports(mpsc::Sender<Report>);
+pub(super) struct Reports {
+    sender: mpsc::Sender<Report>,
+    /// A [`Report::Kafka`] was sent and not heard.
+    woken: Arc<AtomicBool>,
+}
 
 /// Receiving side, on the intake thread.
 pub(super) type Inbox = mpsc::Receiver<Report>;
@@ -110,13 +117,25 @@ pub(super) type Inbox = mpsc::Receiver<Report>;
 impl Reports {
     /// Sends; a receiver that is gone means that the worker has left and nobody wants to know.
     pub(super) fn send(&self, report: Report) {
-        if self.0.send(report).is_err() {
+        if self.sender.send(report).is_err() {
             tracing::debug!("a job ended after the worker");
         }
+    }
+
+    /// Wakes the intake: something came from Kafka.
+    pub(super) fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.send(Report::Kafka);
+        }
+    }
+
+    /// What comes from here on wakes again: to be called before looking at what came.
+    pub(super) fn awake(&self) {
+        self.woken.store(false, Ordering::Release);
     }
 }
 
 pub(super) fn channel() -> (Reports, Inbox) {
     let (sender, receiver) = mpsc::channel();
-    (Reports(sender), receiver)
+    (Reports { sender, woken: Arc::default() }, receiver)
 }

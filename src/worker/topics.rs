@@ -20,12 +20,16 @@ const WATCH_EMPTY: Duration = Duration::from_secs(2);
 
 /// The topics to subscribe to: those that exist and match, and literal names whether they exist or not. Says which routes
 /// lead nowhere yet; with `must_exist` that is an error, because a run that ends when it has caught up would end at once.
+/// Beside them, how many partitions those that exist have.
 pub(super) async fn matching(
     config: &Config,
     facts: &Arc<Facts>,
     must_exist: bool,
-) -> Result<Vec<String>, Fault> {
-    let existing = list(facts).await?;
+) -> Result<(Vec<String>, usize), Fault> {
+    let counted = list(facts).await?;
+    let matching = |(topic, _): &&(String, usize)| route::route(config, topic).is_some();
+    let partitions = counted.iter().filter(matching).map(|(_, partitions)| partitions).sum();
+    let existing = names(counted);
     check(config, &existing, must_exist)?;
     if let Some((table, topics)) =
         route::collisions(config, existing.iter().map(String::as_str)).into_iter().next()
@@ -37,12 +41,16 @@ pub(super) async fn matching(
         )
         .with_hint("give them different tables, or set merge_sources = true on the route if they share their keys"));
     }
-    Ok(select(config, existing))
+    Ok((select(config, existing), partitions))
 }
 
-async fn list(facts: &Arc<Facts>) -> Result<Vec<String>, Fault> {
+async fn list(facts: &Arc<Facts>) -> Result<Vec<(String, usize)>, Fault> {
     let facts = Arc::clone(facts);
-    Ok(blocking(move || facts.topics()).await?.into_iter().map(|(topic, _)| topic).collect())
+    blocking(move || facts.topics()).await
+}
+
+fn names(topics: Vec<(String, usize)>) -> Vec<String> {
+    topics.into_iter().map(|(topic, _)| topic).collect()
 }
 
 fn select(config: &Config, existing: Vec<String>) -> Vec<String> {
@@ -101,7 +109,7 @@ pub(super) async fn watch(shared: Arc<Shared>, reports: Reports, mut known: Vec<
         tokio::time::sleep(if known.is_empty() { WATCH_EMPTY } else { WATCH }).await;
         match list(&shared.facts).await {
             Ok(existing) => {
-                let topics = select(&shared.config, existing);
+                let topics = select(&shared.config, names(existing));
                 if topics != known {
                     known.clone_from(&topics);
                     reports.send(Report::Topics(topics));

@@ -16,7 +16,7 @@ const CLAIMS: &str = "partitions";
 
 impl Intake {
     fn part(&self, lane: Option<LaneId>) -> String {
-        lane.map_or_else(|| CLAIMS.to_owned(), |id| self.lanes[id.0 as usize].table.to_string())
+        lane.map_or_else(|| CLAIMS.to_owned(), |id| self.lanes[id.0 as usize].name())
     }
 
     pub(super) fn lane_stopped(&mut self, id: LaneId, fault: Fault, again: bool) {
@@ -118,7 +118,7 @@ impl Intake {
             if lane.slots.iter().all(|id| partitions[id.0 as usize].metrics.is_none()) {
                 lane.stopped = None;
                 self.waiting_for.remove(&Some(lane.id));
-                self.shared.health.clear_trouble(&lane.table.to_string());
+                self.shared.health.clear_trouble(&lane.name());
             }
         }
     }

@@ -20,7 +20,7 @@ impl Worker {
 
     /// Takes a burst of records of one lane, as the intake does.
     pub fn burst(&mut self, world: &mut World, id: LaneId) {
-        if self.core.is_holding() {
+        if !self.core.takes(id) {
             world.see("held");
             return;
         }

@@ -62,7 +62,6 @@ pub fn settings(letters_per_minute: u32) -> Settings {
         batch_rows: 8,
         batch_bytes: 200,
         memory_bytes: 250,
-        hold_ms: 5,
         release_ms: RELEASE_MS,
         backoff_ms: 10,
         backoff_max_ms: 100,
@@ -155,14 +154,6 @@ impl Worker {
                     {
                         consumed.paused = true;
                         consumed.prefetched = fetched;
-                    }
-                }
-            }
-            Action::Resume(partitions) => {
-                world.see("fetching resumed");
-                for id in partitions {
-                    if let Some(consumed) = self.consumed.get_mut(&id) {
-                        consumed.paused = false;
                     }
                 }
             }

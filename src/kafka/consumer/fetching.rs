@@ -1,10 +1,10 @@
 //! Where partitions are fetched: starting, moving, pausing.
 
-use super::{Consumer, Holding, SEEK, add};
+use super::{Consumer, Feed, Holding, SEEK, add};
 use crate::fault::Fault;
 use crate::kafka::error::{classify, from_error};
 use crate::kafka::event::TopicPartition;
-use crate::kafka::native;
+use crate::kafka::native::{self, Queue};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 
@@ -34,6 +34,7 @@ impl Consumer {
             return Ok(());
         }
         let attempt = "start fetching";
+        self.divert(starts);
         if stopped.count() > 0 {
             // A stopped fetcher takes no seek: it has to be assigned anew.
             self.client().incremental_unassign(&stopped).map_err(|e| from_error(&e, attempt))?;
@@ -47,6 +48,27 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// Gives partitions that belong to a feed their queues there.
+    fn divert(&self, starts: &[(TopicPartition, i64)]) {
+        let (fed, client) = (self.fed.borrow(), self.open_client());
+        let mut feeds = client.feeds.borrow_mut();
+        for (partition, _) in starts {
+            let Some(feed) = fed.get(partition) else { continue };
+            let queue = Queue::of_partition(self.client().client().native_ptr(), partition);
+            // Without one the records come with everything else, which is right too.
+            let Some(queue) = queue else { continue };
+            queue.wake_by(&client.wake);
+            while feeds.len() <= *feed {
+                feeds.push(Feed::default());
+            }
+            let queues = &mut feeds[*feed].queues;
+            match queues.iter_mut().find(|(known, _)| known == partition) {
+                Some((_, known)) => *known = queue,
+                None => queues.push((partition.clone(), queue)),
+            }
+        }
     }
 
     /// Moves partitions that are being fetched to other offsets; what was fetched before is dropped. Others are left out.
