@@ -212,6 +212,12 @@ async fn a_value_that_would_lose_something_is_poison_with_its_reason() {
 #[tokio::test]
 async fn arrays_of_bits_are_refused_until_their_null_is_accepted() {
     let mut silver = Silver::open().await;
+    // A column that is to be created has no type either, where the source's type is told.
+    let told = connect("bytes d.Bits length=3 source.type=_BIT source.length=3");
+    let mut table = silver.table(&[], vec![told], Form::Avro, &Table::default()).await;
+    let refused = table.decode(&table.record(1, &[Value::Null])).unwrap_err();
+    let [Mismatch::TypeMismatch { reason, .. }] = refused.as_slice() else { panic!("{refused:?}") };
+    assert!(reason.contains("\"c0\" is missing, and the PostgreSQL connector"), "{reason}");
     let accepted = Table {
         column_types: [("c0".to_owned(), "bit(3)[]".to_owned())].into(),
         ..Table::default()

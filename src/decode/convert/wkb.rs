@@ -113,3 +113,52 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(x: f64, y: f64) -> Vec<u8> {
+        let mut bytes = vec![1, 1, 0, 0, 0];
+        bytes.extend(x.to_le_bytes());
+        bytes.extend(y.to_le_bytes());
+        bytes
+    }
+
+    /// A collection of one geometry, in the other byte order.
+    fn wrapped(inner: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 0, 7, 0, 0, 0, 1];
+        bytes.extend(inner);
+        bytes
+    }
+
+    #[test]
+    fn a_geometry_ends_where_its_counts_say() {
+        let whole = wrapped(&point(180.0, -90.0));
+        assert!(check(&whole, true).is_ok());
+        for end in 0..whole.len() {
+            assert!(check(&whole[..end], false).is_err(), "{end}");
+        }
+        let mut longer = whole.clone();
+        longer.push(0);
+        assert!(check(&longer, false).is_err());
+        // A count of billions is no promise of room.
+        assert!(check(&[1, 2, 0, 0, 0, 255, 255, 255, 255], false).is_err());
+    }
+
+    #[test]
+    fn degrees_are_checked_at_every_depth_and_depth_has_an_end() {
+        for (x, y) in [(180.1, 0.0), (0.0, -90.1)] {
+            let nested = wrapped(&wrapped(&point(x, y)));
+            assert!(check(&nested, false).is_ok());
+            assert!(
+                matches!(check(&nested, true), Err(Refusal::Value(why)) if why.contains("90 degrees"))
+            );
+        }
+        let deep = |levels| (0..levels).fold(point(f64::NAN, f64::NAN), |inner, _| wrapped(&inner));
+        assert!(check(&deep(99), true).is_ok());
+        assert!(
+            matches!(check(&deep(100), true), Err(Refusal::Value(why)) if why.contains("levels"))
+        );
+    }
+}
