@@ -37,7 +37,7 @@ const NARROWER: &[(&str, &str, &str)] = &[
     ),
     ("bytes d.Bits length=3", "bit(3)[]", "cannot read arrays of bits"),
     ("bytes d.Bits length=3 source.type=_BIT source.length=3", "bit(3)[]", "column.exclude.list"),
-    ("bytes d.Bits length=3 source.type=_BIT source.length=3", "bit(3)", "column_types"),
+    ("bytes d.Bits length=3 source.type=_BIT source.length=3", "bit(3)", "columns.NAME.type"),
     ("[bytes k.Decimal scale=3]", "money[]", "array"),
     ("bytes k.Decimal scale=3", "money", "its natural type is numeric"),
     ("string d.EnumSet allowed=a,b", "integer[]", "its natural type is text[]"),

@@ -140,4 +140,4 @@ pub fn arrives_as_null(field: &FieldType, column: &ColumnType) -> Option<String>
 /// What is to be done about arrays of bits.
 pub const NO_ARRAYS_OF_BITS: &str = "the PostgreSQL connector cannot read arrays of bits and sends NULL for each; leave \
      the column out at the source (column.exclude.list), keep it there in another type (text), or accept NULL by naming \
-     the column's type under column_types of this table";
+     the column's type in this table's configuration (columns.NAME.type)";
