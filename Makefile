@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-system test-faults test-orders bench fuzz stack-up stack-down lint fmt deny advisories soak
+.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench fuzz stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -13,10 +13,13 @@ help: ## what the targets do
 bootstrap: ## installs what is missing on Debian or Ubuntu; silent when nothing is
 	@deploy/bootstrap.sh
 
+bootstrap-tests: bootstrap
+	@deploy/bootstrap.sh tests
+
 demo: bootstrap ## the main job on an embedded Kafka, registry and PostgreSQL
 	cargo run --release --locked --quiet -- demo $(ARGS)
 
-test: bootstrap lint ## every check of everyday work
+test: bootstrap-tests lint ## every check of everyday work
 	cargo test --locked --all-targets
 	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
 	else echo 'make test: dependencies not checked, cargo-deny is not installed (make deny installs it)'; fi

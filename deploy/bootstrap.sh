@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what the build, the demo and the tests need on Debian or Ubuntu. Nothing missing: silent and fast.
+# With the argument `tests` also what makes more of the tests real, if it can be had.
 set -eu
 
 # Each line: how to see that it is there | Debian package | what for
@@ -21,7 +22,10 @@ postgres_server() {
     for server; do
         if ! [ -x "$server" ] || ! [ -x "${server%/*}/initdb" ]; then continue; fi
         version=$("$server" --version | sed -n 's/.*PostgreSQL) \([0-9]*\).*/\1/p')
-        [ "${version:-0}" -ge 15 ] && return 0
+        if [ "${version:-0}" -ge 15 ]; then
+            found=$server
+            return 0
+        fi
     done
     return 1
 }
@@ -57,3 +61,17 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "bootstrap: Rust is missing; get it with: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
     exit 1
 fi
+
+# PostGIS (170 MB): without it stand-ins play its types, and the tests say so.
+[ "${1:-}" = tests ] || exit 0
+postgres_server
+[ -e "$("${found%/*}/pg_config" --sharedir 2>/dev/null || echo "/usr/share/postgresql/$version")/extension/postgis.control" ] && exit 0
+install="apt-get install --yes --no-install-recommends postgresql-$version-postgis-3"
+echo "bootstrap: postgresql-$version-postgis-3 is missing (geometry is tested against it)" >&2
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
+    echo "bootstrap: going on without; this installs it: sudo $install" >&2
+    exit 0
+fi
+echo "bootstrap: $install" >&2
+export DEBIAN_FRONTEND=noninteractive
+{ apt-get update --quiet=2 && $install --quiet=2; } >&2 || echo 'bootstrap: going on without PostGIS' >&2

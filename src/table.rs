@@ -35,6 +35,10 @@ pub struct ColumnType {
     pub element_oid: u32,
     /// `pg_type.typtype` of the declared type: `b`ase, `e`num, `d`omain, `c`omposite, `r`ange, `m`ultirange.
     pub typtype: char,
+    /// `pg_type.typtype` of the base type, of an array's element: an array of a domain says `d`.
+    pub base_typtype: char,
+    /// `pg_type.typname` of the same: types of extensions have no fixed oid, and are known by it.
+    pub base_name: String,
     /// `atttypmod`, or for a domain its own `pg_type.typtypmod` (a cast to the domain would round to it); -1 if none.
     pub typmod: i32,
     /// `format_type(oid, typmod)`, e.g. `numeric(10,2)`; safe to use in a cast as it stands.

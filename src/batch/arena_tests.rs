@@ -19,6 +19,8 @@ fn shape() -> Arc<TableShape> {
             base_oid: 17,
             element_oid: 0,
             typtype: 'b',
+            base_typtype: 'b',
+            base_name: String::new(),
             typmod: -1,
             sql: "bytea".to_owned(),
         },

@@ -25,6 +25,10 @@ pub struct SourceTable {
     pub generated: Option<String>,
     /// Columns that Debezium leaves out.
     pub left_out: Option<String>,
+    /// Arrays that Debezium reads as NULL, or as NULLs: of bits, of several dimensions, of an enum and NULL.
+    pub unreadable: Option<String>,
+    /// Columns of `bit varying`.
+    pub varying_bits: Option<String>,
 }
 
 /// Examines the source's tables whose topics are read (every table when no topic is known).
@@ -122,7 +126,19 @@ pub fn risks(table: &SourceTable) -> Vec<Finding> {
     if let Some(columns) = &table.left_out {
         risk(
             format!("{name}: Debezium leaves out {columns}, whose types it does not know"),
-            "set include.unknown.datatypes=true in the connector, or cast them in a generated column".to_owned(),
+            "set include.unknown.datatypes=true in the connector, or keep a copy of another type (text) at the source, in a column that a trigger fills".to_owned(),
+        );
+    }
+    if let Some(columns) = &table.unreadable {
+        risk(
+            format!("{name}: {columns} may arrive as NULL or with NULL in place of their elements: Debezium cannot read bit(n)[], arrays of several dimensions, nor arrays of an enum that hold a NULL"),
+            "leave them out with column.exclude.list, or keep a copy of another type (text) at the source, in a column that a trigger fills".to_owned(),
+        );
+    }
+    if let Some(columns) = &table.varying_bits {
+        risk(
+            format!("{name}: {columns} of bit varying arrive without their leading zeros; where the connector does not propagate the source's type, nothing tells them from bit(n), which Silver's new columns then are"),
+            "set column.propagate.source.type=.* in the connector, and keep the length beside if the zeros matter".to_owned(),
         );
     }
     found
@@ -143,5 +159,7 @@ fn source_table(row: Vec<Option<String>>) -> SourceTable {
         nullable_defaults: next(),
         generated: next(),
         left_out: next(),
+        unreadable: next(),
+        varying_bits: next(),
     }
 }

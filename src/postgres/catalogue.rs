@@ -149,6 +149,7 @@ async fn read(
 
 fn attribute(row: &Row) -> Result<Attribute, tokio_postgres::Error> {
     let typtype: String = row.try_get(4)?;
+    let base_typtype: String = row.try_get(11)?;
     Ok(Attribute {
         column: Column {
             name: row.try_get(0)?,
@@ -157,6 +158,8 @@ fn attribute(row: &Row) -> Result<Attribute, tokio_postgres::Error> {
                 base_oid: row.try_get(2)?,
                 element_oid: row.try_get(3)?,
                 typtype: typtype.chars().next().unwrap_or('b'),
+                base_typtype: base_typtype.chars().next().unwrap_or('b'),
+                base_name: row.try_get(10)?,
                 typmod: row.try_get(5)?,
                 sql: row.try_get(6)?,
             },

@@ -48,7 +48,8 @@ pub(super) fn stop(
         }
     }
     let hint = if help.is_empty() {
-        "change the Silver column to a type that holds the source's values".to_owned()
+        "do as the reason says, or change the Silver column to a type that holds the source's values"
+            .to_owned()
     } else {
         format!("this DDL would help:\n{}", ddl::script(&help))
     };

@@ -15,9 +15,11 @@ pub const COLUMNS: &str = "WITH RECURSIVE base(declared, oid, typtype, typbasety
       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE b.typmod END FROM base AS b \
       JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype WHERE b.typtype = 'd') \
   SELECT a.attname::text, a.atttypid, b.oid, CASE WHEN b.typlen = -1 THEN b.typelem ELSE 0::oid END, t.typtype::text, \
-    CASE WHEN t.typtype = 'd' THEN b.typmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity = 'a' \
+    CASE WHEN t.typtype = 'd' THEN b.typmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated <> '', a.attidentity = 'a', \
+    n.typname::text, n.typtype::text \
   FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
   JOIN base AS b ON b.declared = a.atttypid AND b.typtype <> 'd' \
+  JOIN pg_catalog.pg_type AS n ON n.oid = CASE WHEN b.typlen = -1 AND b.typelem <> 0 THEN b.typelem ELSE b.oid END \
   WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 /// Columns of the primary key in the index's order, and whether it is deferrable.

@@ -87,9 +87,10 @@ async fn column(client: &Client, sql: &str) -> (Column, String) {
             "SELECT t.oid, b.oid, CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE 0::oid END, t.typtype::text,
                     CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod),
                     CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                         ELSE format_type(a.atttypid, a.atttypmod) END
+                         ELSE format_type(a.atttypid, a.atttypmod) END, n.typtype::text, n.typname::text
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
              JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+             JOIN pg_type n ON n.oid = CASE WHEN b.typcategory = 'A' THEN b.typelem ELSE b.oid END
              WHERE a.attrelid = 'probe'::regclass AND a.attname = 'v'",
             &[],
         )
@@ -100,6 +101,8 @@ async fn column(client: &Client, sql: &str) -> (Column, String) {
         base_oid: row.get(1),
         element_oid: row.get(2),
         typtype: row.get::<_, String>(3).chars().next().unwrap(),
+        base_typtype: row.get::<_, String>(7).chars().next().unwrap(),
+        base_name: row.get(8),
         typmod: row.get(4),
         sql: row.get(5),
     };

@@ -16,6 +16,8 @@ pub fn shape() -> &'static Arc<TableShape> {
                 base_oid: oid,
                 element_oid: 0,
                 typtype: 'b',
+                base_typtype: 'b',
+                base_name: String::new(),
                 typmod: -1,
                 sql: sql.to_owned(),
             },

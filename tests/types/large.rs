@@ -5,7 +5,7 @@ use crate::silver::{FORMS, Form, Silver};
 use base64::Engine as _;
 use num_bigint::BigInt;
 use serde_json::{Value, json};
-use silversink::config::Table;
+use silversink::config::{DecimalHandlingMode, Table};
 use silversink::decode::Decoded;
 use silversink::fault::Code;
 
@@ -43,6 +43,11 @@ async fn numbers_of_a_thousand_digits_and_texts_of_a_megabyte() {
         let found =
             one(&mut silver, whole, "numeric(1000,0)", form, &json!(value), &settings).await;
         assert_eq!(found.as_ref(), Some(&digits), "{form:?}");
+        // decimal.handling.mode=string
+        let string =
+            Table { decimal_handling_mode: DecimalHandlingMode::String, ..Table::default() };
+        let found = one(&mut silver, "string", "numeric", form, &json!(with_point), &string).await;
+        assert_eq!(found.as_ref(), Some(&with_point), "{form:?}");
         let found = one(&mut silver, "string", "text", form, &json!(text), &settings).await;
         assert!(found.as_deref() == Some(text.as_str()), "{form:?}");
     }

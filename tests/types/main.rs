@@ -9,6 +9,7 @@ mod refused;
 mod rows;
 mod schema;
 mod silver;
+mod untold;
 
 use rows::Row;
 use serde_json::Value;
@@ -101,12 +102,17 @@ async fn dates_times_and_intervals_also_structured() {
 
 #[tokio::test]
 async fn geometry_and_vectors() {
-    land(rows::SHAPES, Table::default()).await;
+    land_in(&mut Silver::with_extensions().await, rows::SHAPES, Table::default()).await;
 }
 
 #[tokio::test]
 async fn arrays() {
     land(rows::ARRAYS, Table::default()).await;
+}
+
+#[tokio::test]
+async fn domains() {
+    land(rows::DOMAINS, Table::default()).await;
 }
 
 #[tokio::test]

@@ -30,6 +30,15 @@ const NARROWER: &[(&str, &str, &str)] = &[
     ("struct t.StructuredZonedTime", "time", "StructuredZonedTime"),
     ("bytes d.Bits length=9", "bit(8)", "its natural type is bit(9)"),
     ("bytes d.Bits length=9", "bit(10)", "its natural type is bit(9)"),
+    (
+        "bytes d.Bits length=5 source.type=VARBIT source.length=5",
+        "bit(5)",
+        "its natural type is varbit(5)",
+    ),
+    ("bytes d.Bits length=3", "bit(3)[]", "cannot read arrays of bits"),
+    ("bytes d.Bits length=3 source.type=_BIT source.length=3", "bit(3)[]", "column.exclude.list"),
+    ("bytes d.Bits length=3 source.type=_BIT source.length=3", "bit(3)", "columns.NAME.type"),
+    ("[bytes k.Decimal scale=3]", "money[]", "array"),
     ("bytes k.Decimal scale=3", "money", "its natural type is numeric"),
     ("string d.EnumSet allowed=a,b", "integer[]", "its natural type is text[]"),
     ("struct g.Circle", "box", "its natural type is circle"),
@@ -133,12 +142,43 @@ const POISON: &[(&str, &str, &str, &str)] = &[
     ("string", "money", "\"1.001\"", "more than two digits"),
     ("double", "money", "0.125", "more than two digits"),
     ("string d.Uuid", "uuid", "\"no\"", "is no UUID"),
+    ("struct g.Geometry", "geometry", "{\"wkb\":\"AQEAAAAAAAAAAADwPw==\"}", "well-formed WKB"),
+    (
+        "struct g.Geometry",
+        "geometry",
+        "{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABAAA==\"}",
+        "well-formed WKB",
+    ),
+    (
+        "struct g.Geometry",
+        "geometry",
+        "{\"wkb\":\"AWMAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
+        "well-formed WKB",
+    ),
+    (
+        "struct g.Geometry",
+        "geometry",
+        "{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\",\"srid\":998999999}",
+        "SRID beyond 998999",
+    ),
+    (
+        "struct g.Geometry",
+        "geometry",
+        "{\"wkb\":\"AQEAACA/Qg8AAAAAAAAA8D8AAAAAAAAAQA==\"}",
+        "SRID beyond 998999",
+    ),
+    (
+        "struct g.Geography",
+        "geography",
+        "{\"wkb\":\"AQEAAAAAAAAAAABpQAAAAAAAACRA\"}",
+        "longitude beyond 180",
+    ),
     ("string d.Json", "jsonb", "\"{\"", "is no JSON"),
 ];
 
 #[tokio::test]
 async fn a_value_that_would_lose_something_is_poison_with_its_reason() {
-    let mut silver = Silver::open().await;
+    let mut silver = Silver::with_extensions().await;
     for (schema, ty, payload, reason) in POISON {
         let time_precision_mode = if schema.contains(".Nano") {
             TimePrecisionMode::Nanoseconds
@@ -166,5 +206,35 @@ async fn a_value_that_would_lose_something_is_poison_with_its_reason() {
             );
             assert!(fault.text.contains(reason), "{schema} into {ty} in {form:?}: {}", fault.text);
         }
+    }
+}
+
+#[tokio::test]
+async fn arrays_of_bits_are_refused_until_their_null_is_accepted() {
+    let mut silver = Silver::open().await;
+    // A column that is to be created has no type either, where the source's type is told.
+    let told = connect("bytes d.Bits length=3 source.type=_BIT source.length=3");
+    let mut table = silver.table(&[], vec![told], Form::Avro, &Table::default()).await;
+    let refused = table.decode(&table.record(1, &[Value::Null])).unwrap_err();
+    let [Mismatch::TypeMismatch { reason, .. }] = refused.as_slice() else { panic!("{refused:?}") };
+    assert!(reason.contains("\"c0\" is missing, and the PostgreSQL connector"), "{reason}");
+    let accepted = Table {
+        column_types: [("c0".to_owned(), "bit(3)[]".to_owned())].into(),
+        ..Table::default()
+    };
+    for form in FORMS {
+        let types = ["bit(3)[]".to_owned()];
+        let schema = || vec![connect("bytes d.Bits length=3")];
+        let mut table = silver.table(&types, schema(), form, &Table::default()).await;
+        let refused = table.decode(&table.record(1, &[Value::Null])).unwrap_err();
+        let [Mismatch::TypeMismatch { reason, wanted_sql_type: None, .. }] = refused.as_slice()
+        else {
+            panic!("{form:?}: {refused:?}")
+        };
+        assert!(reason.contains("column \"c0\"") && reason.contains("sends NULL"), "{reason}");
+        let mut table = silver.table(&types, schema(), form, &accepted).await;
+        let (decoded, row) = table.decode(&table.record(1, &[Value::Null])).unwrap();
+        silver.write(&table, &[row], &[decoded]).await;
+        assert_eq!(silver.rows(&format!("SELECT c0::text FROM {}", table.name)).await, [[None]]);
     }
 }

@@ -1,6 +1,7 @@
 //! A Silver table on a real server, written to as the worker does: plan, decode, stage, MERGE.
 
 use crate::payload;
+use crate::rows::DOMAIN_TYPES;
 use crate::schema::Avro;
 use serde_json::{Value, json};
 use silversink::batch::{Batch, Kind, OffsetRange, StagedRow};
@@ -14,6 +15,7 @@ use silversink::postgres::readback::Readback;
 use silversink::postgres::{BeginAt, ClaimAsk, Destination};
 use silversink::record::{Coordinates, OwnedRecord};
 use silversink::table::{Bookkeeping, TableName, TableShape};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -28,7 +30,7 @@ pub enum Form {
 
 pub const FORMS: [Form; 3] = [Form::Avro, Form::Json, Form::Plain];
 
-/// Types that the rows name; the extensions that a plain server lacks are played by types that keep their text.
+/// Types that the rows name.
 const TYPES: &str = "
     CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE EXTENSION isn;
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'very happy');
@@ -36,7 +38,9 @@ const TYPES: &str = "
     CREATE DOMAIN price AS numeric(8,3);
     CREATE TYPE pair AS (a integer, b text);
     CREATE SCHEMA silver;";
-const PLAYED: [&str; 5] = ["vector", "halfvec", "sparsevec", "geometry", "geography"];
+/// Extensions that a plain server may lack: their types are played then, by some that keep their text.
+const PLAYED: [(&str, &[&str]); 2] =
+    [("vector", &["vector", "halfvec", "sparsevec"]), ("postgis", &["geometry", "geography"])];
 
 /// A database with a destination.
 pub struct Silver {
@@ -58,20 +62,47 @@ pub struct Table {
 
 impl Silver {
     pub async fn open() -> Self {
-        let silver = Self::with(TYPES).await;
-        for name in PLAYED {
-            silver
-                .client
-                .batch_execute(&format!(
+        Self::with(&format!("{TYPES}{DOMAIN_TYPES}")).await
+    }
+
+    /// The same with the types of pgvector and PostGIS.
+    pub async fn with_extensions() -> Self {
+        let silver = Self::open().await;
+        for (extension, types) in PLAYED {
+            if silver.real(extension).await {
+                continue;
+            }
+            for name in types {
+                let delimiter = if extension == "postgis" { ':' } else { ',' };
+                let text = format!(
                     "CREATE TYPE {name};
                      CREATE FUNCTION {name}_in(cstring) RETURNS {name} LANGUAGE internal IMMUTABLE STRICT AS 'textin';
                      CREATE FUNCTION {name}_out({name}) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
-                     CREATE TYPE {name} (INPUT = {name}_in, OUTPUT = {name}_out);"
-                ))
-                .await
-                .unwrap();
+                     CREATE TYPE {name} (INPUT = {name}_in, OUTPUT = {name}_out, DELIMITER = '{delimiter}');"
+                );
+                silver.client.batch_execute(&text).await.unwrap();
+            }
         }
+        silver.client.batch_execute("CREATE DOMAIN area AS geometry").await.unwrap();
         silver
+    }
+
+    /// Creates an extension, if the server has it; says so where a stand-in takes its place.
+    pub async fn real(&self, extension: &str) -> bool {
+        let query =
+            format!("SELECT name::text FROM pg_available_extensions WHERE name = '{extension}'");
+        let there = !self.rows(&query).await.is_empty();
+        if there {
+            let text = format!("CREATE EXTENSION {extension}");
+            self.client.batch_execute(&text).await.unwrap();
+        } else {
+            // Past the capture of the test's output: nobody should take a stand-in for the extension.
+            let line = format!(
+                "types: no extension {extension} here, its types are played by stand-ins\n"
+            );
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        }
+        there
     }
 
     /// A database with what `preamble` makes in it.

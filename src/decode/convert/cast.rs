@@ -33,8 +33,8 @@ pub enum Form {
     Hstore,
     /// Struct of one of PostgreSQL's own geometric types, or its text as [`Form::TextBytes`].
     Shape(Shape, Alphabet),
-    /// Geometry struct.
-    Geometry,
+    /// Geometry struct; `geodetic`: of degrees.
+    Geometry { geodetic: bool },
     /// Struct of a sparse vector.
     Sparse(Width),
 }
@@ -49,8 +49,8 @@ pub struct Cast {
 /// How lists are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
-    /// `{"a",NULL}`.
-    Array,
+    /// `{"a",NULL}` with the element type's own delimiter (`pg_type.typdelim`).
+    Array(u8),
     /// The same from text that joins the elements by commas (EnumSet; no label of a MySQL set has a comma).
     Set,
     /// pgvector's `[1,2]`.
@@ -61,7 +61,9 @@ impl Cast {
     pub fn encode(self, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
         let at = begin(out);
         match (self.list, slot) {
-            (Some(List::Array), Slot::Nested(bytes)) => self.form.array(bytes, context, out)?,
+            (Some(List::Array(delimiter)), Slot::Nested(bytes)) => {
+                self.form.array(delimiter, bytes, context, out)?
+            }
             (Some(List::Vector(width)), Slot::Nested(bytes)) => {
                 vector::dense(width, bytes, context, out)?
             }
@@ -82,7 +84,9 @@ impl Form {
     pub fn untyped(kind: CastKind, modes: &Table) -> Self {
         match kind {
             // Debezium's default of money.fraction.digits.
-            CastKind::Money if modes.decimal_handling_mode == DecimalHandlingMode::Precise => {
+            CastKind::Money | CastKind::MoneyArray
+                if modes.decimal_handling_mode == DecimalHandlingMode::Precise =>
+            {
                 Self::Money(Some(2))
             }
             CastKind::Bit(length) => Self::Bits(Some(length), Some(length)),
@@ -92,13 +96,19 @@ impl Form {
             CastKind::Shape(shape) | CastKind::ShapeArray(shape) => {
                 Self::Shape(shape, Alphabet::of_untyped(modes.binary_handling_mode))
             }
-            CastKind::Geometry | CastKind::GeometryArray => Self::Geometry,
-            CastKind::Sparse => Self::Sparse(Width::Single),
-            CastKind::Opaque => Self::TextBytes(Alphabet::of_untyped(modes.binary_handling_mode)),
-            CastKind::Money => Self::Money(None),
-            CastKind::Array | CastKind::OpaqueArray | CastKind::Vector { .. } | CastKind::Other => {
-                Self::Plain
+            CastKind::Geometry { geodetic } | CastKind::GeometryArray { geodetic } => {
+                Self::Geometry { geodetic }
             }
+            CastKind::Sparse => Self::Sparse(Width::Single),
+            CastKind::Opaque | CastKind::OpaqueArray => {
+                Self::TextBytes(Alphabet::of_untyped(modes.binary_handling_mode))
+            }
+            CastKind::Money | CastKind::MoneyArray => Self::Money(None),
+            CastKind::Array
+            | CastKind::BitArray
+            | CastKind::UserArray
+            | CastKind::Vector { .. }
+            | CastKind::Other => Self::Plain,
         }
     }
 
@@ -148,8 +158,8 @@ impl Form {
                 Slot::Nested(bytes) => shape::native(shape, bytes, context, out),
                 _ => text_bytes(alphabet, slot, context, out),
             },
-            Self::Geometry => match slot {
-                Slot::Nested(_) => shape::ewkb_text(slot, context, out),
+            Self::Geometry { geodetic } => match slot {
+                Slot::Nested(_) => shape::ewkb_text(geodetic, slot, context, out),
                 _ => scalar(slot, context, out),
             },
             Self::Sparse(width) => match *slot {
@@ -159,12 +169,16 @@ impl Form {
         }
     }
 
-    fn array(self, bytes: &[u8], context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+    fn array(
+        self,
+        delimiter: u8,
+        bytes: &[u8],
+        context: Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Encoded {
         let mut first = true;
         // One buffer for all elements of the array; arrays that are staged as text are rare.
         let mut element = Vec::new();
-        // `pg_type.typdelim`: commas stand inside a box.
-        let delimiter = if matches!(self, Self::Shape(Shape::Box, _)) { b';' } else { b',' };
         out.push(b'{');
         each(bytes, context, &mut |_, slot, inner| {
             if !std::mem::take(&mut first) {

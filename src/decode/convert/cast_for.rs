@@ -4,19 +4,25 @@ use super::bytea::Alphabet;
 use super::cast::{Cast, Form, List};
 use super::resolve::{Operation, Resolved, cannot_hold};
 use super::shape::Shape;
-use super::target::CastKind;
+use super::target::{CastKind, Target};
 use super::vector::Width as Kept;
 use crate::config::Table;
 use crate::decode::schema::{FieldType, Semantic, Wire};
+use crate::table::ColumnType;
 
 /// How a column of several values is written.
 pub fn list_of(kind: CastKind) -> Option<List> {
     match kind {
         CastKind::Array
+        | CastKind::BitArray
+        | CastKind::MoneyArray
+        | CastKind::UserArray
         | CastKind::OpaqueArray
-        | CastKind::HstoreArray
-        | CastKind::ShapeArray(_)
-        | CastKind::GeometryArray => Some(List::Array),
+        | CastKind::HstoreArray => Some(List::Array(b',')),
+        // Commas stand inside a box and in the texts of geometries.
+        CastKind::ShapeArray(Shape::Box) => Some(List::Array(b';')),
+        CastKind::ShapeArray(_) => Some(List::Array(b',')),
+        CastKind::GeometryArray { .. } => Some(List::Array(b':')),
         CastKind::Vector { half: true } => Some(List::Vector(Kept::Half)),
         CastKind::Vector { half: false } => Some(List::Vector(Kept::Single)),
         _ => None,
@@ -29,17 +35,19 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
     let (wire, semantic, list) = match (&field.wire, list) {
         (Wire::Array(element), Some(list)) => (&element.wire, &element.semantic, Some(list)),
         (Wire::Array(_), None) => return Err(cannot_hold(field)),
-        (wire @ Wire::String, Some(List::Array)) if field.semantic == Semantic::EnumSet => {
+        (wire @ Wire::String, Some(List::Array(_))) if field.semantic == Semantic::EnumSet => {
             (wire, &field.semantic, Some(List::Set))
         }
         (wire, list) => (wire, &field.semantic, list),
     };
+    // Each element is what a column of its own would be.
+    let kind = if kind == CastKind::MoneyArray { CastKind::Money } else { kind };
     let form = match (wire, semantic, kind) {
         (Wire::Boolean, _, CastKind::Bit(1)) => Form::Bits(Some(1), Some(1)),
         (Wire::Boolean, _, CastKind::VarBit(limit)) => Form::Bits(Some(1), limit),
         (Wire::Bytes, Semantic::Bits { length }, CastKind::Bit(n))
             // Bits have no place value: a longer column would need to know on which side to fill up.
-            if length.is_none_or(|length| length == n) =>
+            if length.is_none_or(|length| length == n) && !is_varying(field) =>
         {
             Form::Bits(Some(n), Some(n))
         }
@@ -63,13 +71,15 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
         (Wire::Struct(_), Semantic::Point, CastKind::ShapeArray(shape @ Shape::Point)) => {
             Form::Shape(shape, Alphabet::Base64)
         }
+        // NULL, and nothing else: who accepts that has named the column's type.
+        (Wire::Bytes, Semantic::Bits { .. }, CastKind::BitArray) => Form::Plain,
         (_, Semantic::Bits { .. }, _) | (_, _, CastKind::Bit(_) | CastKind::VarBit(_)) => {
             return Err(cannot_hold(field));
         }
         (Wire::Bytes, Semantic::Decimal { scale, .. }, _) => Form::Decimal(*scale),
         (_, Semantic::VariableScaleDecimal, _) => Form::VariableScale,
         (Wire::Bytes, Semantic::None, _) => Form::TextBytes(Alphabet::Base64),
-        (Wire::String, Semantic::None, CastKind::Opaque | CastKind::OpaqueArray) => {
+        (Wire::String, Semantic::None, CastKind::Opaque | CastKind::OpaqueArray | CastKind::UserArray | CastKind::ShapeArray(_)) => {
             match Alphabet::of_text(modes.binary_handling_mode) {
                 Some(alphabet) => Form::TextBytes(alphabet),
                 None => Form::Plain,
@@ -94,8 +104,8 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
         (
             Wire::Struct(_),
             Semantic::Geometry | Semantic::Geography | Semantic::Point,
-            CastKind::Geometry | CastKind::GeometryArray,
-        ) => Form::Geometry,
+            CastKind::Geometry { geodetic } | CastKind::GeometryArray { geodetic },
+        ) => Form::Geometry { geodetic },
         (Wire::Struct(_), Semantic::SparseVector, CastKind::Sparse) => Form::Sparse(Kept::Single),
         (Wire::Struct(_) | Wire::Map(..) | Wire::Array(_) | Wire::Bytes | Wire::Untyped, _, _) => {
             return Err(cannot_hold(field));
@@ -110,3 +120,24 @@ pub fn cast_from(field: &FieldType, kind: CastKind, modes: &Table) -> Resolved {
     };
     Ok(Operation::Cast(Cast { form, list }))
 }
+
+/// `bit varying` at the source, as far as the schema tells: its values are no `bit(n)`, whose zeros all count.
+fn is_varying(field: &FieldType) -> bool {
+    field.source_column.as_ref().is_some_and(|source| source.ty == "VARBIT")
+}
+
+/// Why every value of this field arrives as NULL: the PostgreSQL connector describes an array of bits as the bits of one
+/// element, and reads none. Without a propagated source type the column tells, which is an array; `None` for all else.
+pub fn arrives_as_null(field: &FieldType, column: &ColumnType) -> Option<String> {
+    let of_bits = matches!(field.semantic, Semantic::Bits { .. });
+    let told =
+        of_bits && field.source_column.as_ref().is_some_and(|source| source.ty.starts_with('_'));
+    let shown = Target::of(column) == Target::Cast(CastKind::BitArray)
+        && (of_bits || field.wire == Wire::Untyped);
+    (told || shown).then(|| NO_ARRAYS_OF_BITS.to_owned())
+}
+
+/// What is to be done about arrays of bits.
+pub const NO_ARRAYS_OF_BITS: &str = "the PostgreSQL connector cannot read arrays of bits and sends NULL for each; leave \
+     the column out at the source (column.exclude.list), keep it there in another type (text), or accept NULL by naming \
+     the column's type in this table's configuration (columns.NAME.type)";

@@ -27,8 +27,11 @@ mod structured;
 mod target;
 mod temporal;
 mod text;
+mod untold;
 mod vector;
+mod wkb;
 
+pub use cast_for::{NO_ARRAYS_OF_BITS, arrives_as_null};
 pub use natural::natural_type;
 pub use target::{Staging, staging};
 
@@ -61,7 +64,12 @@ impl Conversion {
         column: &Column,
         modes: &crate::config::Table,
     ) -> Result<Self, String> {
-        let operation = resolve::operation(field, &column.ty, modes).map_err(|why| {
+        let accepted = modes.column_types.contains_key(&column.name);
+        let operation = match arrives_as_null(field, &column.ty).filter(|_| !accepted) {
+            Some(why) => Err(why),
+            None => resolve::operation(field, &column.ty, modes),
+        };
+        let operation = operation.map_err(|why| {
             format!("column \"{}\" of type {}: {why}", column.name, column.ty.sql)
         })?;
         let placeholder = Placeholder::of(field, &column.ty, modes).map(Arc::new);

@@ -13,6 +13,12 @@ pub fn natural_type(field: &FieldType) -> Option<String> {
         }
         return natural_type(element).map(|element| format!("{element}[]"));
     }
+    // An array of bits, which arrives as NULL whatever it holds.
+    if matches!(field.semantic, Semantic::Bits { .. })
+        && field.source_column.as_ref().is_some_and(|source| source.ty.starts_with('_'))
+    {
+        return None;
+    }
     if let Some(sql) = field.source_column.as_ref().and_then(|source| propagated(field, source)) {
         return Some(sql);
     }

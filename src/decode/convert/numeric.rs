@@ -75,7 +75,14 @@ pub fn float4(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encod
             }
             value
         }
-        Slot::Number(text) => parse::<f32>(text)?,
+        Slot::Number(text) => {
+            let value = parse::<f32>(text)?;
+            // No 32-bit float needs more than nine digits to be told from all others, so this is a wider number.
+            if digits(text) > 9 && f64::from(value).to_bits() != parse::<f64>(text)?.to_bits() {
+                return Err(Refusal::Value("is no 32-bit float"));
+            }
+            value
+        }
         _ => special(slot, context)?,
     };
     put_fixed(out, value.to_be_bytes());
@@ -105,9 +112,25 @@ pub fn double(single: bool, slot: &Slot<'_>, context: Context<'_>) -> Result<f64
             value
         }
         Slot::Number(text) if single => f64::from(parse::<f32>(text)?),
+        // A decimal, not a float: that has 17 digits at most.
+        Slot::Number(text) if digits(text) > 17 => {
+            return Err(Refusal::Value("has more digits than a 64-bit float"));
+        }
         Slot::Number(text) => parse::<f64>(text)?,
         _ => f64::from(special(slot, context)?),
     })
+}
+
+/// Significant digits of a JSON number, without zeros at either end.
+fn digits(number: &str) -> usize {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    let (mut count, mut zeros) = (0, 0);
+    for digit in digits {
+        count += 1;
+        zeros = if digit == b'0' { zeros + 1 } else { 0 };
+    }
+    count - zeros
 }
 
 /// Is the float this very integer? In 128 bits, where nothing saturates.

@@ -10,7 +10,7 @@ use super::target::{Limit, Target};
 use super::temporal::{self, Unit};
 use super::text::{self, Length};
 use super::vector::Width as Kept;
-use super::{Context, Encoded, array, begin, finish, put_null, struct_text};
+use super::{Context, Encoded, array, begin, finish, put_null, struct_text, untold};
 use crate::config::{DecimalHandlingMode, Table, TimePrecisionMode};
 use crate::decode::schema::{FieldType, Semantic, Structured, Wire};
 use crate::decode::slot::Slot;
@@ -24,7 +24,9 @@ pub enum Operation {
     Int(Width),
     Whole(Width),
     Float4,
-    Float8 { single: bool },
+    Float8 {
+        single: bool,
+    },
     Numeric(Source, Option<Limit>),
     Text(Length),
     Bytea(Alphabet),
@@ -32,12 +34,23 @@ pub enum Operation {
     Time(Unit, u8),
     TimeTz(u8),
     Timestamp(Unit, u8),
+    /// As [`Self::Time`], in a unit that is guessed by the column.
+    GuessedTime(Unit, u8),
+    GuessedTimestamp(Unit, u8),
     TimestampTz(u8),
     Interval(Unit, u8),
     Uuid,
-    Json { binary: bool },
-    MapJson { binary: bool },
-    Array { element: Arc<Operation>, oid: u32, set: bool },
+    Json {
+        binary: bool,
+    },
+    MapJson {
+        binary: bool,
+    },
+    Array {
+        element: Arc<Operation>,
+        oid: u32,
+        set: bool,
+    },
     Cast(Cast),
 }
 
@@ -65,6 +78,14 @@ impl Operation {
             Self::Time(unit, digits) => temporal::time(*unit, *digits, slot, context, out),
             Self::TimeTz(digits) => temporal::time_tz(*digits, slot, context, out),
             Self::Timestamp(unit, digits) => {
+                temporal::timestamp(*unit, *digits, slot, context, out)
+            }
+            Self::GuessedTime(unit, digits) => {
+                untold::time(*unit, slot)?;
+                temporal::time(*unit, *digits, slot, context, out)
+            }
+            Self::GuessedTimestamp(unit, digits) => {
+                untold::timestamp(*unit, slot)?;
                 temporal::timestamp(*unit, *digits, slot, context, out)
             }
             Self::TimestampTz(digits) => temporal::timestamp_tz(*digits, slot, context, out),
@@ -381,7 +402,10 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
                 TimePrecisionMode::Nanoseconds => Unit::Nanos,
                 _ => Unit::Micros,
             };
-            Operation::Time(unit, *digits)
+            match modes.time_precision_mode {
+                TimePrecisionMode::Adaptive => Operation::GuessedTime(unit, *digits),
+                _ => Operation::Time(unit, *digits),
+            }
         }
         Target::TimeTz(digits) => Operation::TimeTz(*digits),
         Target::Timestamp(digits) => {
@@ -391,7 +415,11 @@ fn untyped(target: &Target, modes: &Table) -> Resolved {
                 _ if adaptive(modes) && *digits <= 3 => Unit::Millis,
                 _ => Unit::Micros,
             };
-            Operation::Timestamp(unit, *digits)
+            if adaptive(modes) {
+                Operation::GuessedTimestamp(unit, *digits)
+            } else {
+                Operation::Timestamp(unit, *digits)
+            }
         }
         Target::TimestampTz(digits) => Operation::TimestampTz(*digits),
         Target::Interval(Some(digits)) => Operation::Interval(Unit::Micros, *digits),

@@ -23,6 +23,8 @@ fn column(oid: u32, element_oid: u32, typmod: i32) -> Column {
             base_oid: oid,
             element_oid,
             typtype: 'b',
+            base_typtype: 'b',
+            base_name: String::new(),
             typmod,
             sql: "some type".into(),
         },

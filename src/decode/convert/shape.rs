@@ -1,7 +1,7 @@
 //! Debezium's geometry structs: as EWKB for PostGIS and `bytea`, and as the text of PostgreSQL's own geometric types.
 
 use super::bytea::Alphabet;
-use super::{Context, Encoded, Refusal, WRONG_KIND, bytea, each, numeric};
+use super::{Context, Encoded, Refusal, WRONG_KIND, bytea, each, numeric, wkb};
 use crate::decode::slot::Slot;
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ pub enum Shape {
     Circle,
 }
 
-const NO_WKB: Refusal = Refusal::Value("is no geometry with well-formed WKB");
+pub const NO_WKB: Refusal = Refusal::Value("is no geometry with well-formed WKB");
 const NO_SHAPE: Refusal = Refusal::Value("is a geometry of another kind than the column");
 const NO_POINT: Refusal = Refusal::Value("is no point with x and y");
 const HAS_SRID: Refusal = Refusal::Value(
@@ -115,11 +115,17 @@ pub fn ewkb(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded
     Ok(())
 }
 
-/// Appends the same in hexadecimal digits, which PostGIS reads.
-pub fn ewkb_text(slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<u8>) -> Encoded {
+/// Appends the same in hexadecimal digits, which PostGIS reads, after a look at what it would refuse or change.
+pub fn ewkb_text(
+    geodetic: bool,
+    slot: &Slot<'_>,
+    context: Context<'_>,
+    out: &mut Vec<u8>,
+) -> Encoded {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut binary = Vec::new();
     ewkb(slot, context, &mut binary)?;
+    wkb::check(&binary, geodetic)?;
     out.reserve(binary.len() * 2);
     for byte in binary {
         out.extend(

@@ -44,21 +44,32 @@ pub enum CastKind {
     Array,
     /// `hstore`.
     Hstore,
-    /// An array of a type that was created by a user: an enum, which Debezium knows, or a domain or composite, whose text
-    /// it sends as it sends bytes.
+    /// An array of bit strings: the PostgreSQL connector reads none of them and sends NULL.
+    BitArray,
+    /// An array of an enum, which Debezium knows, or of another base type that was created by a user, which it may not know.
+    UserArray,
+    /// An array of a domain or composite, whose texts Debezium sends as it sends bytes.
     OpaqueArray,
     /// `hstore[]`.
     HstoreArray,
     /// `geometry[]` and `geography[]`.
-    GeometryArray,
+    GeometryArray {
+        /// `geography[]`.
+        geodetic: bool,
+    },
     /// `money`.
     Money,
+    /// `money[]`.
+    MoneyArray,
     /// PostgreSQL's own geometric types.
     Shape(Shape),
     /// Arrays of them.
     ShapeArray(Shape),
     /// PostGIS.
-    Geometry,
+    Geometry {
+        /// `geography`: degrees of longitude and latitude.
+        geodetic: bool,
+    },
     /// pgvector's `vector` and `halfvec`.
     Vector {
         /// `halfvec`: 16 bits each.
@@ -172,11 +183,21 @@ fn array_kind(ty: &ColumnType) -> CastKind {
     if let Some(shape) = shape(ty.element_oid) {
         return CastKind::ShapeArray(shape);
     }
-    match unqualified(&ty.sql) {
+    match ty.element_oid {
+        790 => return CastKind::MoneyArray,
+        1560 | 1562 => return CastKind::BitArray,
+        // pg_lsn, tsquery.
+        3220 | 3615 => return CastKind::OpaqueArray,
+        _ => {}
+    }
+    match ty.base_name.as_str() {
+        _ if matches!(ty.base_typtype, 'd' | 'c' | 'm') => CastKind::OpaqueArray,
+        "lquery" | "ltxtquery" => CastKind::OpaqueArray,
         "hstore" => CastKind::HstoreArray,
-        "geometry" | "geography" => CastKind::GeometryArray,
+        "geometry" => CastKind::GeometryArray { geodetic: false },
+        "geography" => CastKind::GeometryArray { geodetic: true },
         "citext" | "isbn" => CastKind::Array,
-        _ if ty.element_oid >= FIRST_OF_USERS => CastKind::OpaqueArray,
+        _ if ty.element_oid >= FIRST_OF_USERS => CastKind::UserArray,
         _ => CastKind::Array,
     }
 }
@@ -193,13 +214,16 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
         1562 => return CastKind::VarBit(length),
         // pg_lsn, tsquery; composites and multiranges.
         3220 | 3615 => return CastKind::Opaque,
-        _ if matches!(ty.typtype, 'c' | 'm') => return CastKind::Opaque,
+        _ if matches!(ty.base_typtype, 'c' | 'm') => return CastKind::Opaque,
         _ => {}
     }
     // Extension types have no fixed oid: the name must do.
-    match unqualified(&ty.sql) {
+    match ty.base_name.as_str() {
         "hstore" => CastKind::Hstore,
-        "geometry" | "geography" => CastKind::Geometry,
+        "geometry" => CastKind::Geometry { geodetic: false },
+        "geography" => CastKind::Geometry { geodetic: true },
+        // Debezium does not know them, and base64 would pass for one.
+        "lquery" | "ltxtquery" => CastKind::Opaque,
         "vector" => CastKind::Vector { half: false },
         "halfvec" => CastKind::Vector { half: true },
         "sparsevec" => CastKind::Sparse,
@@ -209,12 +233,6 @@ fn cast_kind(ty: &ColumnType) -> CastKind {
 
 /// `FirstNormalObjectId` of `access/transam.h`: below it are PostgreSQL's own types.
 const FIRST_OF_USERS: u32 = 16_384;
-
-/// A type's name without schema, modifier and brackets.
-fn unqualified(sql: &str) -> &str {
-    let name = sql.split(['(', '[']).next().unwrap_or_default();
-    name.rsplit('.').next().unwrap_or_default().trim_matches('"')
-}
 
 /// `atttypmod` of varchar and bpchar is the length plus four.
 fn characters(typmod: i32) -> Option<u32> {
@@ -244,7 +262,16 @@ mod tests {
     use super::*;
 
     fn column(oid: u32, typmod: i32, sql: &str) -> ColumnType {
-        ColumnType { oid, base_oid: oid, element_oid: 0, typtype: 'b', typmod, sql: sql.into() }
+        ColumnType {
+            oid,
+            base_oid: oid,
+            element_oid: 0,
+            typtype: 'b',
+            base_typtype: 'b',
+            base_name: sql.rsplit('.').next().unwrap().into(),
+            typmod,
+            sql: sql.into(),
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ pub fn time_tz(digits: u8, slot: &Slot<'_>, context: Context<'_>, out: &mut Vec<
 }
 
 /// The driver's infinities in each unit (`PGStatement.DATE_POSITIVE_INFINITY` and its negative, shifted by Debezium).
-fn infinite_timestamp(value: i64, unit: Unit) -> Option<i64> {
+pub fn infinite_timestamp(value: i64, unit: Unit) -> Option<i64> {
     match (unit, value) {
         (Unit::Millis, 9_223_372_036_825_200)
         | (Unit::Micros, 9_223_372_036_825_200_000)

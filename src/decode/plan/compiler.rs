@@ -6,7 +6,7 @@ use super::widening::widened;
 use super::{KeySource, Known, Mismatch, Nested, Reading, Source, column_of};
 use crate::config::{self, BigintUnsignedHandlingMode};
 use crate::decode::avro::Node;
-use crate::decode::convert::{Conversion, natural_type};
+use crate::decode::convert::{Conversion, arrives_as_null, natural_type};
 use crate::decode::plan::RecordSchema;
 use crate::decode::schema::describe::{KeyWalk, ValueWalk};
 use crate::decode::schema::{Field, FieldType, Semantic, Wire};
@@ -78,10 +78,13 @@ impl Compiler<'_> {
                 Some(sql_type) => Mismatch::ColumnMissing(propose::column(field, sql_type, None)),
                 None => Mismatch::TypeMismatch {
                     column: field.name.clone(),
-                    reason: format!(
-                        "column \"{}\" is missing, and {:?} has no natural type",
-                        field.name, field.ty.semantic
-                    ),
+                    reason: match propose::why_none(field) {
+                        Some(why) => format!("column \"{}\" is missing, and {why}", field.name),
+                        None => format!(
+                            "column \"{}\" is missing, and {:?} has no natural type",
+                            field.name, field.ty.semantic
+                        ),
+                    },
                     wanted_sql_type: None,
                 },
             });
@@ -232,7 +235,9 @@ impl Compiler<'_> {
                 self.mismatch(Mismatch::TypeMismatch {
                     column: column.name.clone(),
                     reason,
-                    wanted_sql_type: wanted,
+                    // Another type would not bring the values back.
+                    wanted_sql_type: wanted
+                        .filter(|_| arrives_as_null(&field.ty, &column.ty).is_none()),
                 });
                 None
             }

@@ -4,9 +4,9 @@ use super::RecordSchema;
 use super::append;
 use crate::config;
 use crate::config::BigintUnsignedHandlingMode;
-use crate::decode::convert::natural_type;
+use crate::decode::convert::{NO_ARRAYS_OF_BITS, natural_type};
 use crate::decode::schema::describe::{KeyWalk, ValueWalk};
-use crate::decode::schema::{Field, Wire};
+use crate::decode::schema::{Field, Semantic, Wire};
 use crate::fault::{Code, Fault};
 use crate::table::ProposedColumn;
 
@@ -26,7 +26,7 @@ pub fn propose(
                    sql_type: Option<String>,
                    field: Option<&Field>|
      -> Result<(), Fault> {
-        let sql_type = sql_type.ok_or_else(|| no_type(name))?;
+        let sql_type = sql_type.ok_or_else(|| no_type(name, field.and_then(why_none)))?;
         let comment = field.and_then(comment);
         columns.push(ProposedColumn { name: name.to_owned(), sql_type, key: place(name), comment });
         Ok(())
@@ -82,10 +82,16 @@ fn key_names<'a>(
     ))
 }
 
-fn no_type(column: &str) -> Fault {
+/// Why a field has no natural type, where there is more to say than that.
+pub(super) fn why_none(field: &Field) -> Option<&'static str> {
+    matches!(field.ty.semantic, Semantic::Bits { .. }).then_some(NO_ARRAYS_OF_BITS)
+}
+
+fn no_type(column: &str, why: Option<&str>) -> Fault {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     Fault::blocked(
         Code::TypeMismatch,
-        format!("cannot create the table: no PostgreSQL type is known for column {column}"),
+        format!("cannot create the table: no PostgreSQL type is known for column {column}{why}"),
         format!("give it one under [table.\"schema.name\"]: columns.{column}.type = \"...\""),
     )
 }

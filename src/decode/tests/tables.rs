@@ -50,6 +50,8 @@ pub fn column(name: &str, sql: &str, not_null: bool) -> Column {
             base_oid: oid,
             element_oid,
             typtype: 'b',
+            base_typtype: 'b',
+            base_name: String::new(),
             typmod: typmod(sql),
             sql: sql.to_owned(),
         },

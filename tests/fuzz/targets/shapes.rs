@@ -18,7 +18,16 @@ pub fn column_type(sql: &str) -> ColumnType {
         _ => -1,
     };
     let (oid, element_oid) = if array { (oid + 1_000_000, oid) } else { (oid, 0) };
-    ColumnType { oid, base_oid: oid, element_oid, typtype: 'b', typmod, sql: sql.to_owned() }
+    ColumnType {
+        oid,
+        base_oid: oid,
+        element_oid,
+        typtype: 'b',
+        base_typtype: 'b',
+        base_name: name.to_owned(),
+        typmod,
+        sql: sql.to_owned(),
+    }
 }
 
 fn oid(name: &str) -> u32 {

@@ -1,11 +1,15 @@
 //! Debezium's semantic types, each with values on the wire and the literal that PostgreSQL has for them.
 
+mod arrays;
+mod domains;
 mod modes;
 mod numbers;
 mod scalars;
 mod shapes;
 mod times;
 
+pub use arrays::*;
+pub use domains::*;
 pub use modes::*;
 pub use numbers::*;
 pub use scalars::*;

@@ -92,18 +92,66 @@ pub const SHAPES: &[Row] = &[
         "struct g.Geometry",
         "bytea",
         "geometry",
-        &[(
-            "{\"wkb\":\"AQEAAAAAAAAAAAD4PwAAAAAAAALA\",\"srid\":4326}",
-            "0101000020e6100000000000000000f83f00000000000002c0",
-        )],
+        &[
+            (
+                "{\"wkb\":\"AQEAAAAAAAAAAAD4PwAAAAAAAALA\",\"srid\":4326}",
+                "0101000020e6100000000000000000f83f00000000000002c0",
+            ),
+            (
+                "{\"wkb\":\"AQEAACDmEAAAAAAAAAAA+D8AAAAAAAACwA==\",\"srid\":4326}",
+                "SRID=4326;POINT(1.5 -2.25)",
+            ),
+            (
+                "{\"wkb\":\"AAAAAAE/+AAAAAAAAMACAAAAAAAA\",\"srid\":4326}",
+                "SRID=4326;POINT(1.5 -2.25)",
+            ),
+            ("{\"wkb\":\"AQEAAAAAAAAAAAD4fwAAAAAAAPh/\",\"srid\":null}", "POINT EMPTY"),
+            ("{\"wkb\":\"AQEAAIAAAAAAAAD4PwAAAAAAAALAAAAAAAAAHEA=\"}", "POINT Z (1.5 -2.25 7)"),
+            ("{\"wkb\":\"AekDAAAAAAAAAAD4PwAAAAAAAALAAAAAAAAAHEA=\"}", "POINT Z (1.5 -2.25 7)"),
+            (
+                "{\"wkb\":\"AQMAAAABAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAPA/AAAAAAAA8D8AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}",
+                "POLYGON((0 0,0 1,1 0,0 0))",
+            ),
+            (
+                "{\"wkb\":\"AQcAAAACAAAAAQEAAAAAAAAAAADwPwAAAAAAAABAAAAAAAIAAAACAAAAAAAAAAAAAAAAAAAAAD/wAAAAAAAAP/AAAAAAAAA=\"}",
+                "GEOMETRYCOLLECTION(POINT(1 2),LINESTRING(0 0,1 1))",
+            ),
+        ],
+    ),
+    row(
+        "struct g.Geometry",
+        "bytea",
+        "area",
+        &[("{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\"}", "POINT(1 2)")],
     ),
     row(
         "struct g.Geography",
         "bytea",
         "geography",
+        &[
+            (
+                "{\"wkb\":\"AQEAACDmEAAAAAAAAAAA+D8AAAAAAAACwA==\",\"srid\":4326}",
+                "0101000020e6100000000000000000f83f00000000000002c0",
+            ),
+            ("{\"wkb\":\"AQEAAAAAAAAAAAD4PwAAAAAAAALA\"}", "POINT(1.5 -2.25)"),
+        ],
+    ),
+    row(
+        "[struct g.Geometry]",
+        "bytea[]",
+        "geometry[]",
         &[(
-            "{\"wkb\":\"AQEAACDmEAAAAAAAAAAA+D8AAAAAAAACwA==\",\"srid\":4326}",
-            "0101000020e6100000000000000000f83f00000000000002c0",
+            "[{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\"},null,{\"wkb\":\"AQEAAAAAAAAAAAD4PwAAAAAAAALA\",\"srid\":4326}]",
+            "{POINT(1 2):NULL:SRID=4326;POINT(1.5 -2.25)}",
+        )],
+    ),
+    row(
+        "[struct g.Geography]",
+        "bytea[]",
+        "geography[]",
+        &[(
+            "[{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\"},{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\"}]",
+            "{POINT(1 2):POINT(1 2)}",
         )],
     ),
     row(
