@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::table::{Bookkeeping, Column, ColumnType, TableName};
+use crate::version::VersionParts;
 use proptest::prelude::*;
 
 #[path = "arena_histories.rs"]
@@ -49,6 +50,7 @@ fn fold(arena: &mut Arena, change: &Change) -> Folded {
         kept: &kept,
         needs_base: change.needs_base(),
         old_key: change.old.map(|key| encoded(&[Some(key)])).as_deref(),
+        told: Told::Nothing,
         slot: change.slot,
         offset: change.offset,
     })
@@ -290,6 +292,7 @@ fn a_snapshot_row_below_a_tombstone_of_another_partition_does_not_take_its_versi
         kept: &ColumnSet::default(),
         needs_base: false,
         old_key: None,
+        told: Told::Nothing,
         slot: 0,
         offset: 3,
     });
@@ -369,6 +372,7 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
                 kept: &ColumnSet::default(),
                 needs_base: false,
                 old_key: None,
+                told: Told::Nothing,
                 slot: 0,
                 offset: change.offset,
             });
@@ -422,6 +426,7 @@ fn incoming<'a>(
         kept,
         needs_base: change.kind == Kind::Partial,
         old_key: None,
+        told: Told::Nothing,
         slot: change.slot,
         offset: change.offset,
     }
