@@ -9,8 +9,8 @@
 //!   that first change is a create does Silver have to be asked whether the key was alive.
 //! - Where the batch begins inside the transaction, the row that its create left in Silver is compared with the one that the
 //!   delete took away: PostgreSQL has no replica identity but full for a table with a deferrable key, so the delete brings it.
-//!   Two rows with the same values cannot be told apart, nor can what a snapshot saw from what came after it: then it is
-//!   said that keys may have been exchanged.
+//!   Two rows with the same values cannot be told apart, nor can what a snapshot saw from what came after it, nor a row of an
+//!   older source epoch from one that was deleted unseen: then it is said that keys may have been exchanged.
 //! - A key that was marked so and is exchanged once more need not be told again: Silver takes it for dead.
 //! - A plain delete in a batch that begins inside its transaction is not looked at: that would be paid by every large delete.
 
@@ -57,7 +57,7 @@ pub struct Suspect {
 pub enum Question {
     /// Nothing: the batch holds both rows.
     Settled,
-    /// Nothing, and the batch does not tell either: a snapshot that may have seen the create brought the other row.
+    /// Nothing, and the batch does not tell either: it is doubtful whether the other row was there.
     Untold,
     /// Whether the key was alive before the transaction.
     WasAlive,
@@ -121,19 +121,17 @@ impl Suspect {
         match self.question {
             _ if emptied || !live => None,
             Question::Another { image } => here.then_some(image && !same),
-            _ => {
-                let one_source = version.in_epoch(0) < self.version.in_epoch(0)
-                    && version.parts().source_epoch == self.version.parts().source_epoch;
-                Some(one_source && !here && !may_hold(&version, &self.version))
-            }
+            _ => Some(!here && !is_doubtful(&version, &self.version)),
         }
     }
 }
 
-/// Whether a snapshot's row may be the very row that a change of this version brought.
-fn may_hold(row: &Version, change: &Version) -> bool {
+/// Whether a live row may not have been there any more, or not yet, when a change of this version came to its key: the row is
+/// of another source epoch, whose deletes may have gone unseen, or of a snapshot that may have seen the change.
+fn is_doubtful(row: &Version, change: &Version) -> bool {
     let (row, change) = (row.parts(), change.parts());
-    row.phase == 0 && row.change_position >= change.change_position
+    let seen = row.phase == 0 && row.change_position >= change.change_position;
+    seen || row.source_epoch != change.source_epoch
 }
 
 impl Batch {
@@ -182,7 +180,7 @@ pub(super) struct Rows {
     unknown: bool,
     /// The transaction of the newest change brought a row.
     created: bool,
-    /// One of the rows is a snapshot's that may have seen the other.
+    /// One of the rows may not have been there together with the other ([`is_doubtful`]).
     doubtful: bool,
     /// The newest change is a suspect.
     suspected: bool,
@@ -229,7 +227,7 @@ impl Arena {
             self.suspects.remove(earlier);
         }
         if matches!(change.told, Told::Created) {
-            rows.doubtful |= !same && may_hold(&top.version, &change.version);
+            rows.doubtful |= !same && is_doubtful(&top.version, &change.version);
             (rows.count, rows.created) = (rows.count.saturating_add(1), true);
             return;
         }

@@ -281,6 +281,25 @@ fn a_snapshot_that_may_have_seen_the_create_makes_it_uncertain() {
 }
 
 #[test]
+fn a_row_of_an_older_source_epoch_makes_it_uncertain() {
+    // It may have been deleted while no connector looked.
+    let ghost = Event { key: 2, act: Act::Update, version: version(9, 1, 90, 1) };
+    let create = Event { key: 2, act: Act::Create, version: version(7, 1, 70, 2).in_epoch(1) };
+    let delete = Event { key: 2, act: Act::Delete, version: version(7, 1, 71, 3).in_epoch(1) };
+    for cut in [true, false] {
+        let (mut silver, mut arena) = (Silver::new(), Arena::default());
+        fold(&mut arena, &ghost, Told::Nothing);
+        if cut {
+            apply(&mut silver, &seal(&mut arena), false);
+        }
+        fold(&mut arena, &create, Told::Created);
+        fold(&mut arena, &delete, Told::Nothing);
+        let told = apply(&mut silver, &seal(&mut arena), false);
+        assert_eq!(told, [(delete.version, false)], "cut: {cut}");
+    }
+}
+
+#[test]
 fn a_key_that_a_truncate_emptied_was_not_alive() {
     let live = Event { key: 2, act: Act::Update, version: version(5, 1, 50, 1) };
     let truncate = Truncate { version: version(6, 1, 60, 2), at: 0 };
