@@ -76,6 +76,12 @@ impl Version {
         self.0[..Self::OFFSET_AT] == other.0[..Self::OFFSET_AT]
     }
 
+    /// Whether both are streamed changes of one transaction (or of those that the source gives one commit position).
+    #[must_use]
+    pub fn same_transaction(&self, other: &Self) -> bool {
+        self.0[Self::PHASE_AT] == 1 && self.0[..=Self::PHASE_AT] == other.0[..=Self::PHASE_AT]
+    }
+
     /// The stored form.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {

@@ -11,13 +11,14 @@
 //!   the key begins, and after a change of the key the base is the row of the old key. What the batch itself can tell is
 //!   put together here; the rest is looked up by the write.
 
+use super::exchange::{Rows, Suspect, Told};
 use super::layer::{Layer, append, merge};
 use super::{
     Base, Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, OldKey, StagedRow, Truncate,
 };
 use crate::config::Tripwire;
 use crate::table::TableShape;
-use crate::version::{Version, VersionParts};
+use crate::version::Version;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -50,6 +51,8 @@ pub struct Incoming<'a> {
     pub needs_base: bool,
     /// `Partial` that needs a base only: the encoded key that the row had before this change.
     pub old_key: Option<&'a [u8]>,
+    /// What it tells of how many rows its key has.
+    pub told: Told<'a>,
     /// The partition it came from.
     pub slot: Slot,
     /// Its offset there.
@@ -75,17 +78,20 @@ pub(super) struct Entry {
     hash: u64,
     key: Range<u32>,
     pub(super) top: Layer,
+    pub(super) rows: Rows,
     /// Older layers, in no order; empty whenever `top` is whole, unless a changed key may want the row from before it.
     pub(super) below: Vec<Layer>,
 }
 
 /// How far one partition has come inside the open batch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    changes: u64,
+pub(super) struct Progress {
+    pub(super) changes: u64,
     folded: u64,
     skipped: u64,
     dead_lettered: u64,
+    /// The first change of the batch.
+    first: Option<Version>,
 }
 
 /// Identity and fence of a partition, given when the batch is sealed.
@@ -112,12 +118,14 @@ pub struct Arena {
     /// Prefix of its key and place of each entry, in key order; complete when it is as long as `entries`.
     order: Vec<(u64, u32)>,
     progress: Vec<Progress>,
-    truncate: Option<Truncate>,
+    pub(super) truncate: Option<Truncate>,
     floor: Option<Truncate>,
     letters: Vec<DeadLetterRow>,
     closed: Vec<(Vec<u8>, Version)>,
     /// Key of the last delete event of each partition, to recognise the tombstone behind it across batches.
-    last_delete: Vec<Option<(i64, u64)>>,
+    pub(super) last_delete: Vec<Option<(i64, u64)>>,
+    /// Deletes after which the source may still have a row of the key, by entry.
+    pub(super) suspects: Vec<(usize, Suspect)>,
     tripwire: Tripwire,
     /// Some time in the open batch is not the source's own.
     foreign_time: bool,
@@ -162,7 +170,7 @@ impl Arena {
             + self.layers * size_of::<Layer>()
     }
 
-    fn progress(&mut self, slot: Slot) -> &mut Progress {
+    pub(super) fn progress(&mut self, slot: Slot) -> &mut Progress {
         let at = usize::from(slot);
         if self.progress.len() <= at {
             self.progress.resize(at + 1, Progress::default());
@@ -203,14 +211,16 @@ impl Arena {
         if change.kind == Kind::Tombstone {
             return self.fold_tombstone(&change, hash);
         }
-        self.progress(change.slot).changes += 1;
+        let progress = self.progress(change.slot);
+        progress.changes += 1;
+        progress.first = progress.first.or(Some(change.version));
         if change.kind == Kind::Delete {
             self.remember_delete(change.slot, change.offset, hash);
         }
         self.place(&change, hash)
     }
 
-    fn place(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
+    pub(super) fn place(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
         let found = self.find(hash, change.key);
         let mut superseded = Folded::Superseded;
         if let Some(at) = found {
@@ -263,12 +273,16 @@ impl Arena {
             layer.truncate(floor.at);
         }
         let Some(at) = found else {
+            let began = self.progress(change.slot).first;
+            self.suspect_first(change, &layer.body, began);
             let key = append(&mut self.keys, change.key);
-            self.insert(Entry { hash, key, top: layer, below: Vec::new() });
+            let rows = Rows::first(change);
+            self.insert(Entry { hash, key, top: layer, rows, below: Vec::new() });
             return Folded::Kept;
         };
-        let entry = &mut self.entries[at];
-        if layer.version > entry.top.version {
+        if layer.version > self.entries[at].top.version {
+            self.count_rows(at, change, &layer.body);
+            let entry = &mut self.entries[at];
             let folded = entry.top.slot;
             if layer.kind == Kind::Whole && (self.moves == 0 || entry.top.kind != Kind::Delete) {
                 entry.top = layer;
@@ -284,48 +298,11 @@ impl Arena {
             Folded::Kept
         } else {
             // Older than a row that does not carry every column: it may fill what that one lacks.
-            entry.below.push(layer);
+            self.entries[at].below.push(layer);
             self.layers += 1;
             self.progress(change.slot).folded += 1;
             superseded
         }
-    }
-
-    /// A null value. Behind its delete event it says nothing new; alone (compaction removed the event, or the topic marks
-    /// deletes by tombstones only) it is the delete (I10).
-    fn fold_tombstone(&mut self, change: &Incoming<'_>, hash: u64) -> Folded {
-        if self.last_delete.get(usize::from(change.slot)).copied().flatten().is_some_and(
-            |(offset, key)| offset.checked_add(1) == Some(change.offset) && key == hash,
-        ) {
-            self.skip(change.slot);
-            return Folded::RedundantTombstone;
-        }
-        let Some(at) = self.find(hash, change.key) else {
-            self.progress(change.slot).changes += 1;
-            return self.place(change, hash);
-        };
-        let top = &self.entries[at].top;
-        let live = top.deleted_at.is_none() && !matches!(top.kind, Kind::Delete | Kind::Tombstone);
-        if !live || top.slot != change.slot || top.offset > change.offset {
-            self.skip(change.slot);
-            return Folded::RedundantTombstone;
-        }
-        // The row's source position stays, only the offset rises: a later change of the source still wins.
-        let parts = VersionParts {
-            kafka_offset: u64::try_from(change.offset).unwrap_or(0),
-            ..top.version.parts()
-        };
-        self.progress(change.slot).changes += 1;
-        let delete = Incoming { kind: Kind::Delete, version: Version::new(parts), ..*change };
-        self.place(&delete, hash)
-    }
-
-    fn remember_delete(&mut self, slot: Slot, offset: i64, key: u64) {
-        let at = usize::from(slot);
-        if self.last_delete.len() <= at {
-            self.last_delete.resize(at + 1, None);
-        }
-        self.last_delete[at] = Some((offset, key));
     }
 
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
@@ -356,6 +333,7 @@ impl Arena {
         self.index.clear();
         self.progress.clear();
         self.last_delete.clear();
+        self.suspects.clear();
         self.truncate = None;
         self.letters.clear();
         self.foreign_time = false;
@@ -401,6 +379,7 @@ impl Arena {
             letters: std::mem::take(&mut self.letters),
             tripwire: (!std::mem::take(&mut self.foreign_time)).then_some(self.tripwire),
             closed: std::mem::take(&mut self.closed),
+            suspects: self.take_suspects(|slot| place[usize::from(slot)]),
         };
         self.index.clear();
         self.progress.clear();

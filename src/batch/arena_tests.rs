@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::table::{Bookkeeping, Column, ColumnType, TableName};
+use crate::version::VersionParts;
 use proptest::prelude::*;
 
 #[path = "arena_histories.rs"]
@@ -51,6 +52,7 @@ fn fold(arena: &mut Arena, change: &Change) -> Folded {
         kept: &kept,
         needs_base: change.needs_base(),
         old_key: change.old.map(|key| encoded(&[Some(key)])).as_deref(),
+        told: Told::Nothing,
         slot: change.slot,
         offset: change.offset,
     })
@@ -292,6 +294,7 @@ fn a_snapshot_row_below_a_tombstone_of_another_partition_does_not_take_its_versi
         kept: &ColumnSet::default(),
         needs_base: false,
         old_key: None,
+        told: Told::Nothing,
         slot: 0,
         offset: 3,
     });
@@ -371,6 +374,7 @@ fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
                 kept: &ColumnSet::default(),
                 needs_base: false,
                 old_key: None,
+                told: Told::Nothing,
                 slot: 0,
                 offset: change.offset,
             });
@@ -424,6 +428,7 @@ fn incoming<'a>(
         kept,
         needs_base: change.kind == Kind::Partial,
         old_key: None,
+        told: Told::Nothing,
         slot: change.slot,
         offset: change.offset,
     }

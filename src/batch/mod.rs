@@ -3,15 +3,18 @@
 //! [`arena`] gathers decoded changes and keeps at most one row per key; a sealed arena is a [`Batch`].
 
 pub mod arena;
+pub mod exchange;
 pub mod holes;
 mod layer;
 mod moved;
+mod tombstone;
 
 use crate::config::Tripwire;
 use crate::fault::{Code, Fault};
 use crate::record::Coordinates;
 use crate::table::{TableName, TableShape};
 use crate::version::Version;
+use exchange::{Exchanged, Suspects};
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -232,6 +235,8 @@ pub struct Batch {
     /// What to do about a row that contradicts the order; `None` when some time in the batch is not the source's own, so
     /// that nothing follows from it.
     pub tripwire: Option<Tripwire>,
+    /// Deletes after which the source may still have a row of the key.
+    pub suspects: Suspects,
 }
 
 /// A change contradicts the order: it came later, is later by its source's clock, and its version is below its row's.
@@ -280,6 +285,8 @@ pub struct Applied {
     pub ranges: Vec<Settled>,
     /// Rows that contradicted the order and were superseded all the same ([`Tripwire::Count`]).
     pub contradicted: u64,
+    /// Deletes after which the source still has a row of the key.
+    pub exchanged: Vec<Exchanged>,
     /// True when the transaction had already committed and only its answer was lost; `ranges` is then empty.
     pub already: bool,
 }

@@ -25,6 +25,18 @@ impl Identity {
         self.full = has_before;
     }
 
+    /// Whether the old image of a delete is that of the whole row.
+    pub fn is_full(self, table: &TablePlan, row: &[Slot<'_>], scratch: &Scratch) -> bool {
+        let mut others = table.columns.iter().filter_map(|source| match source {
+            Source::Row(reading) => row.get(reading.slot),
+            _ => None,
+        });
+        let given = |slot: &Slot<'_>| {
+            !matches!(slot, Slot::Null | Slot::Absent) && !is_default(slot, scratch)
+        };
+        self.full || others.clone().next().is_none() || others.any(given)
+    }
+
     /// Whether a delete of this key has to be looked at.
     pub fn suspects(self, key: &[Slot<'_>], scratch: &Scratch) -> bool {
         !self.full && !key.is_empty() && key.iter().all(|slot| is_default(slot, scratch))

@@ -9,6 +9,7 @@
 pub mod append;
 mod compiler;
 pub mod history;
+mod null_shaped;
 pub mod propose;
 pub mod widening;
 
@@ -99,6 +100,8 @@ pub(super) struct TablePlan {
     pub tells_source: bool,
     /// The key of a table to which every change is appended; empty for every other table.
     pub append: Vec<Place>,
+    /// Slots and columns where NULL may stand for an unchanged value.
+    pub null_shaped: Vec<(usize, String)>,
 }
 
 /// Where a column of the table comes from.
@@ -192,6 +195,15 @@ impl Plan {
         Self { target: Target::Skip(rule), key: KeyPlan::None, value: ValuePlan::None }
     }
 
+    /// Columns whose unchanged value arrives as NULL unless the source's replica identity is full.
+    #[must_use]
+    pub fn null_shaped(&self) -> Vec<&str> {
+        match &self.target {
+            Target::Table(table) => table.null_shaped.iter().map(|(_, name)| &**name).collect(),
+            Target::Skip(_) => Vec::new(),
+        }
+    }
+
     /// The shape that rows are encoded for; `None` when the records are skipped.
     #[must_use]
     pub fn shape(&self) -> Option<&Arc<TableShape>> {
@@ -279,6 +291,7 @@ pub fn compile_after(
     };
     let tells_source = key_columns(&shape).any(|c| sources::is_identifier(&c.name));
     let fields = row.len();
-    let table = TablePlan { columns, key, fields, tells_source, append, shape };
+    let null_shaped = null_shaped::of(&columns, &row, &shape);
+    let table = TablePlan { columns, key, fields, tells_source, append, null_shaped, shape };
     Ok(Plan { target: Target::Table(table), key: key_plan, value })
 }

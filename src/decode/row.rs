@@ -21,6 +21,10 @@ pub struct RowBuffer {
     pub missing_label: Option<(String, String)>,
     /// The encoded fields of the key that the row had before its key changed; empty unless a base is needed.
     pub old_key: Vec<u8>,
+    /// The encoded data columns of the row that left its key by this delete; empty where the record does not tell.
+    pub image: Vec<u8>,
+    /// Columns that `image` does not give.
+    pub lacks: ColumnSet,
     /// Version of the change, once the key is encoded: what a record that fails later is remembered by.
     pub version: Option<Version>,
     /// Where each key field stands in `key`.
@@ -63,6 +67,8 @@ impl RowBuffer {
         self.kept.clear();
         self.missing_label = None;
         self.old_key.clear();
+        self.image.clear();
+        self.lacks.clear();
         self.version = None;
         self.fields.clear();
     }
@@ -185,6 +191,21 @@ impl RowBuffer {
             }
         }
         Ok(kept)
+    }
+
+    /// Encodes the old row of a delete as [`RowBuffer::image`]; nothing where it cannot be.
+    pub(super) fn put_image(&mut self, table: &TablePlan, slots: Slots<'_, '_>) {
+        let swap = |row: &mut Self| {
+            std::mem::swap(&mut row.body, &mut row.image);
+            std::mem::swap(&mut row.kept, &mut row.lacks);
+        };
+        swap(self);
+        let put = self.put_row(table, slots);
+        swap(self);
+        if put.is_err() {
+            self.image.clear();
+            self.missing_label = None;
+        }
     }
 
     #[cold]

@@ -22,6 +22,7 @@ use super::source_names::SourceNames;
 use super::sources::Sources;
 use super::walking::Walking;
 use super::wire::{self, Part};
+use crate::batch::exchange::Told;
 use crate::config::{self, Position};
 use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
@@ -65,6 +66,25 @@ pub struct Change {
     pub sighting: Option<Sighting>,
     /// The base is the row of another key: [`RowBuffer::old_key`].
     pub moved: bool,
+    /// A row came to the key: op `c`.
+    pub created: bool,
+    /// A row went from the key to another: [`RowBuffer::image`].
+    pub left: bool,
+    /// An update with a NULL that may stand for an unchanged value: the column's type has no placeholder, and the source's
+    /// replica identity is not full.
+    pub null_in_doubt: bool,
+}
+
+impl Change {
+    /// What it tells of how many rows its key has; `row` is what it was decoded into.
+    #[must_use]
+    pub fn told<'a>(&self, row: &'a RowBuffer) -> Told<'a> {
+        match (self.created, self.left) {
+            (true, _) => Told::Created,
+            (false, true) => Told::Left { image: &row.image, lacks: &row.lacks },
+            (false, false) => Told::Nothing,
+        }
+    }
 }
 
 /// What became of a record.

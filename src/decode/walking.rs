@@ -20,6 +20,9 @@ use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
 
+/// Header of a delete that is half of a change of the key.
+const NEW_KEY: &str = "__debezium.newkey";
+
 /// One record on its way through a plan.
 pub(super) struct Walking<'a, 'r> {
     pub plan: &'a Plan,
@@ -105,13 +108,16 @@ impl<'r> Walking<'_, 'r> {
             source,
             sighting,
             moved: false,
+            created: false,
+            left: false,
+            null_in_doubt: false,
         };
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
             return Ok(Decoded::Change(change));
         }
         if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
-            self.check_identity(&facts, op, key_slots, row_slots)?;
+            change.null_in_doubt = self.check_identity(&facts, op, key_slots, row_slots)?;
         }
         match op {
             Op::Truncate => {
@@ -142,12 +148,14 @@ impl<'r> Walking<'_, 'r> {
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 row.put_stub(self.table);
+                change.left = self.leaves(&facts, flattened, key_slots, row_slots, row)?;
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots, row_slots)?;
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 row.version = Some(version);
+                change.created = facts.text(Fact::Op, self.scratch)? == Some("c");
                 let kept = row.put_row(self.table, slots)?;
                 (change.has_kept, change.needs_base) = (kept.any, kept.unavailable);
                 if kept.unavailable && facts.may_create(self.scratch) {
@@ -158,17 +166,49 @@ impl<'r> Walking<'_, 'r> {
         Ok(Decoded::Change(change))
     }
 
-    /// Refuses a delete whose key was invented.
+    /// Whether a delete is half of a change of the key; its row goes where it can be compared with another.
+    fn leaves(
+        &mut self,
+        facts: &Facts<'r>,
+        flattened: bool,
+        key_slots: &[Slot<'r>],
+        row_slots: &mut [Slot<'r>],
+        row: &mut RowBuffer,
+    ) -> Result<bool, Fault> {
+        if self.role == Role::Maxwell || self.record.headers.get(NEW_KEY).is_none() {
+            return Ok(false);
+        }
+        if flattened {
+            return Ok(true);
+        }
+        if facts.text(Fact::Connector, self.scratch)? != Some("postgresql") {
+            return Ok(false);
+        }
+        self.read_before(facts.before, row_slots);
+        // Another replica identity than full rules a deferrable key out.
+        let full = self.identity.is_full(self.table, row_slots, self.scratch);
+        if full {
+            let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
+            row.put_image(self.table, slots);
+        }
+        Ok(full)
+    }
+
+    /// Refuses a delete whose key was invented. `true` for an update with a NULL that may stand for an unchanged value.
     fn check_identity(
         &mut self,
         facts: &Facts<'r>,
         op: Op,
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         match op {
             Op::Write if facts.text(Fact::Op, self.scratch)? == Some("u") => {
-                self.identity.updated(facts.before != Image::Missing);
+                let full = facts.before != Image::Missing;
+                self.identity.updated(full);
+                let is_null =
+                    |(slot, _): &(usize, String)| row_slots.get(*slot) == Some(&Slot::Null);
+                return Ok(!full && self.table.null_shaped.iter().any(is_null));
             }
             Op::Delete if !self.key_is_in_row() => {
                 self.read_key(key_slots, row_slots)?;
@@ -181,7 +221,7 @@ impl<'r> Walking<'_, 'r> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Encodes a row of an append table: of the after image, of the before image for a delete, of neither for a truncate.
@@ -256,6 +296,9 @@ impl<'r> Walking<'_, 'r> {
             source: SourceNames::UNKNOWN,
             sighting: None,
             moved: false,
+            created: false,
+            left: false,
+            null_in_doubt: false,
         }))
     }
 

@@ -3,6 +3,7 @@
 use super::steps::{Asked, is_missing, verdict_of};
 use super::{Explanation, Outcome, Silver, Verdict};
 use crate::batch::arena::{Arena, Incoming, SealedRange};
+use crate::batch::exchange::Told;
 use crate::batch::{Batch, Kind, OffsetRange};
 use crate::decode::{Change, ChangeKind, RowBuffer, keytext};
 use crate::fault::{Code, Fault};
@@ -117,6 +118,7 @@ fn batch_of(
         kept: &row.kept,
         needs_base: change.needs_base,
         old_key: change.moved.then_some(&row.old_key),
+        told: Told::Nothing,
         slot: 0,
         offset: record.at.offset,
     });

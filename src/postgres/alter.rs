@@ -157,7 +157,9 @@ async fn alter(
         for statement in &alteration.statements {
             tx.batch_execute(statement).await?;
         }
-        let script = ddl::script(&alteration.statements);
+        let remark = alteration.remark().map(|remark| format!("-- {remark}"));
+        let statements: Vec<String> = alteration.statements.iter().cloned().chain(remark).collect();
+        let script = ddl::script(&statements);
         record(tx, origin, alteration.kind(), alteration.column_name(), Some(&script)).await?;
         made.push(alteration.clone());
     }

@@ -15,6 +15,7 @@ mod claim;
 mod connect;
 mod copy;
 mod epochs;
+mod exchange;
 mod isolate;
 mod params;
 mod raise;

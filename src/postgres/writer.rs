@@ -130,15 +130,18 @@ impl Writer {
             return Err(internal(&doing, "a batch without a table holds rows or a truncate"));
         }
         self.busy = true;
-        let result = self.truncate_and_transact(&doing, pipeline, table, batch, &ranges).await;
         // An error of the outer kind leaves the session in an unknown state, and the writer busy.
-        let known = result?;
+        let known = match self.judge_suspects(&doing, batch).await? {
+            Ok(()) => self.truncate_and_transact(&doing, pipeline, table, batch, &ranges).await?,
+            Err(fault) => Err(fault),
+        };
         self.busy = false;
+        let exchanged = || batch.suspects.answer.get().cloned().unwrap_or_default();
         match known {
             Err(fault) if fault.sqlstate.as_deref() == Some(settle::ALREADY) => {
-                Ok(Applied { already: true, ..Applied::default() })
+                Ok(Applied { already: true, exchanged: exchanged(), ..Applied::default() })
             }
-            known => known,
+            known => known.map(|applied| Applied { exchanged: exchanged(), ..applied }),
         }
     }
 
@@ -427,7 +430,7 @@ fn read_counts(row: &Row, times_count: bool) -> Result<Applied, Error> {
         .zip(superseded)
         .map(|(a, s)| Settled { applied: whole(a), superseded: whole(s) })
         .collect();
-    Ok(Applied { ranges, contradicted, already: false })
+    Ok(Applied { ranges, contradicted, ..Applied::default() })
 }
 
 pub(super) fn internal(doing: &str, what: &str) -> Fault {

@@ -51,7 +51,11 @@ pub(super) fn stop(
         "do as the reason says, or change the Silver column to a type that holds the source's values"
             .to_owned()
     } else {
-        format!("this DDL would help:\n{}", ddl::script(&help))
+        format!(
+            "rows that the source converted in place and does not write again come by an incremental snapshot only; this DDL would \
+             help:\n{}",
+            ddl::script(&help)
+        )
     };
     let text = format!("table {table}: {}", texts.join("; "));
     Verdict::Stop { fault: Fault::blocked(Code::TypeMismatch, text, hint), help, large: Vec::new() }
@@ -216,7 +220,8 @@ pub fn said_of(noticed: &Noticed) -> String {
              filled from now on"
         ),
         Noticed::Narrowed { column, from, to } => format!(
-            "column \"{column}\" is narrower at the source ({to}, before {from}): the Silver column is not changed for it"
+            "column \"{column}\" is narrower at the source ({to}, before {from}): the Silver column is not changed for it, and rows \
+             that are not written again keep what they had: take an incremental snapshot if the change converted them"
         ),
     }
 }

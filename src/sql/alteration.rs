@@ -148,6 +148,23 @@ impl Alteration {
         }
     }
 
+    /// What the alteration does not bring along, and the cure, if there is something: what DDL did to the source's rows in place
+    /// stands in no record.
+    #[must_use]
+    pub fn remark(&self) -> Option<&'static str> {
+        match &self.effect {
+            Effect::Column(_) => Some(
+                "rows that the source does not write again stay NULL there, whatever default it gave them: take an incremental \
+                 snapshot of the table (signal execute-snapshot) if it gave one",
+            ),
+            Effect::Widening { .. } => Some(
+                "rows that the source does not write again keep the values that they had, whatever the change made of them: take \
+                 an incremental snapshot of the table (signal execute-snapshot) if it converted them",
+            ),
+            Effect::Table | Effect::Bookkeeping(_) | Effect::Label { .. } => None,
+        }
+    }
+
     /// Whether it is still to be done: another worker may have been quicker. `None` stands for a table that does not exist.
     #[must_use]
     pub fn is_pending(&self, present: Option<&[Present]>) -> bool {

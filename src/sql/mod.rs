@@ -5,6 +5,7 @@ pub mod base;
 pub mod catalogue;
 pub mod ddl;
 pub mod epochs;
+pub mod exchange;
 pub mod floor;
 pub mod ident;
 pub mod ledger;

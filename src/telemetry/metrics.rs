@@ -101,6 +101,7 @@ pub struct TableMetrics {
     skipped: Counter,
     dead_lettered: Counter,
     contradicted: Counter,
+    nulls_in_doubt: Counter,
     batch_records: Histogram,
     batch_bytes: Histogram,
     merge_duration: Histogram,
@@ -123,6 +124,7 @@ impl TableMetrics {
             skipped: records("skipped"),
             dead_lettered: records("dead_lettered"),
             contradicted: counter!(names::ORDER_CONTRADICTED_TOTAL, of_table()),
+            nulls_in_doubt: counter!(names::NULLS_IN_DOUBT_TOTAL, of_table()),
             batch_records: histogram!(names::BATCH_RECORDS, of_table()),
             batch_bytes: histogram!(names::BATCH_BYTES, of_table()),
             merge_duration: histogram!(names::MERGE_DURATION_SECONDS, of_table()),
@@ -155,6 +157,21 @@ impl TableMetrics {
     /// Changes that contradict the order.
     pub fn contradicted(&self, changes: u64) {
         self.contradicted.increment(changes);
+    }
+
+    /// Updates with a NULL that may stand for an unchanged value.
+    pub fn nulls_in_doubt(&self, updates: u64) {
+        self.nulls_in_doubt.increment(updates);
+    }
+
+    /// Deletes after which the source still has a row of the key, for certain or perhaps.
+    pub fn keys_exchanged(&self, certain: bool, deletes: u64) {
+        let certainty = if certain { "certain" } else { "possible" };
+        counter!(
+            names::KEYS_EXCHANGED_TOTAL,
+            vec![self.table.clone(), Label::new(names::CERTAINTY, certainty)]
+        )
+        .increment(deletes);
     }
 
     /// Records dead-lettered for one cause.
@@ -359,6 +376,9 @@ mod tests {
             table.skipped(SkipRule::Heartbeat, 1);
             table.dead_lettered(Code::Undecodable, 4);
             table.contradicted(5);
+            table.nulls_in_doubt(8);
+            table.keys_exchanged(true, 2);
+            table.keys_exchanged(false, 1);
             table.batch(10, 2000, Duration::from_millis(20));
             table.fresh(1_700_000_000_500, Duration::from_millis(7));
             let mut partition = PartitionMetrics::new("shop.public.orders", 2);
@@ -392,6 +412,9 @@ mod tests {
             "silversink_records_total{table=\"silver.orders\",outcome=\"dead_lettered\"} 4",
             "silversink_skipped_records_total{table=\"silver.orders\",rule=\"heartbeat\"} 1",
             "silversink_order_contradicted_total{table=\"silver.orders\"} 5",
+            "silversink_nulls_in_doubt_total{table=\"silver.orders\"} 8",
+            "silversink_keys_exchanged_total{table=\"silver.orders\",certainty=\"certain\"} 2",
+            "silversink_keys_exchanged_total{table=\"silver.orders\",certainty=\"possible\"} 1",
             "silversink_source_epoch{source=\"shop\"} 3",
             "silversink_source_epoch_raised_total{source=\"shop\",reason=\"snapshot\"} 1",
             "silversink_source_epoch_apart_total{source=\"shop\"} 1",

@@ -23,6 +23,8 @@ pub const TARGET: &str = "target";
 pub const REASON: &str = "reason";
 /// Label: a source, by its connector's topic prefix.
 pub const SOURCE: &str = "source";
+/// Label: how sure it is, `certain` or `possible`.
+pub const CERTAINTY: &str = "certainty";
 /// Label: what kind of event.
 pub const KIND: &str = "kind";
 /// Label: version of this program.
@@ -136,6 +138,12 @@ metrics! {
     /// Labels: [`TABLE`].
     ORDER_CONTRADICTED_TOTAL = Kind::Counter, Count, "silversink_order_contradicted_total",
         "Later changes with a lower version than their row.";
+    /// Labels: [`TABLE`], [`CERTAINTY`].
+    KEYS_EXCHANGED_TOTAL = Kind::Counter, Count, "silversink_keys_exchanged_total",
+        "Deletes that marked a row whose key the source still has, because keys exchanged rows inside one transaction.";
+    /// Labels: [`TABLE`].
+    NULLS_IN_DOUBT_TOTAL = Kind::Counter, Count, "silversink_nulls_in_doubt_total",
+        "Updates with a NULL that may stand for an unchanged value, because its type has no placeholder.";
     /// No labels.
     ASSIGNED_PARTITIONS = Kind::Gauge, Count, "silversink_assigned_partitions",
         "Partitions assigned to this worker.";

@@ -2,6 +2,7 @@
 
 use super::epochs::Sources;
 use super::letters::Pending;
+use super::suspicions::Nulls;
 use crate::batch::Batch;
 use crate::batch::arena::Arena;
 use crate::batch::holes::Holes;
@@ -63,6 +64,8 @@ pub(super) struct Lane {
     pub(super) skips: Skips,
     /// The same of the sealed batch.
     pub(super) sealed_skips: Skips,
+    /// NULLs that may stand for unchanged values.
+    pub(super) nulls: Nulls,
     /// What a record needs before it can be taken.
     pub(super) need: Option<Need>,
     /// The epochs of the table's rows have been compared with the registry.
@@ -124,6 +127,7 @@ impl Lane {
             sealed: None,
             skips: Skips::default(),
             sealed_skips: Skips::default(),
+            nulls: Nulls::default(),
             need: None,
             epochs_checked: false,
             refused: None,

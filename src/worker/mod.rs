@@ -14,6 +14,7 @@ mod outcomes;
 mod perform;
 mod report;
 mod resolve;
+mod suspicions;
 mod taking;
 mod topics;
 mod trouble;

@@ -112,6 +112,7 @@ impl Intake {
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
             Resolution::TablePlan { plan, shape, floor, holes, unseen } => {
                 lane.epochs_checked = true;
+                lane.nulls.expect(&plan.null_shaped());
                 let changed = lane.arena.shape() != Some(&shape);
                 if changed || unseen {
                     // Plans encode for the columns of one shape, and know which columns other schemas have.

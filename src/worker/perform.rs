@@ -6,6 +6,7 @@ use super::intake::Intake;
 use super::lane::Need;
 use super::letters;
 use super::resolve::{self, Job, LabelJob};
+use super::suspicions;
 use super::writers::{self, Task};
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
@@ -134,6 +135,7 @@ impl Intake {
         lane.arena.discard();
         lane.open_batch += 1;
         lane.skips.clear();
+        lane.nulls.discard();
         lane.letters.clear();
         lane.letter_bytes = 0;
         lane.refused = None;
@@ -179,6 +181,7 @@ impl Intake {
         let bytes = lane.arena.held_bytes();
         let sealed = lane.arena.seal(batch, ranges);
         lane.sealed_skips = std::mem::take(&mut lane.skips);
+        lane.nulls.seal();
         lane.sealed_bytes = bytes;
         tracing::debug!(
             table = %lane.table,
@@ -379,6 +382,8 @@ impl Intake {
             lane.metrics.skipped(rule, records);
         }
         lane.metrics.contradicted(applied.contradicted);
+        lane.metrics.nulls_in_doubt(lane.nulls.settle());
+        suspicions::tell_exchanged(&lane.table, &lane.metrics, batch, &applied.exchanged);
         lane.metrics.batch(batch.rows.len(), lane.sealed_bytes, took);
         if let Some(newest) = newest {
             let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;

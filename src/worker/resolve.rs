@@ -146,7 +146,10 @@ async fn alter(
     if !made.is_empty() {
         let statements: Vec<String> = made.iter().flat_map(|a| a.statements.clone()).collect();
         let text = refusal::text(table, &made);
-        tracing::info!(%table, topic, ddl = ddl::script(&statements), "{text}: changed it");
+        let mut remarks: Vec<&str> = made.iter().filter_map(Alteration::remark).collect();
+        remarks.dedup();
+        let hint = (!remarks.is_empty()).then(|| remarks.join("; "));
+        tracing::info!(%table, topic, hint, ddl = ddl::script(&statements), "{text}: changed it");
     }
     Ok(())
 }

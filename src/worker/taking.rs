@@ -99,6 +99,9 @@ impl Taking<'_> {
                     return self.dead_letter(at, raw, &fault);
                 }
                 lane.keyed[decoder] |= raw.key.is_some();
+                if change.null_in_doubt {
+                    lane.nulls.doubt(&lane.table, raw);
+                }
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
                     ChangeKind::Row => Kind::Whole,
@@ -128,6 +131,7 @@ impl Taking<'_> {
                     kept: &self.row.kept,
                     needs_base: change.needs_base,
                     old_key: change.moved.then_some(&self.row.old_key),
+                    told: change.told(self.row),
                     slot,
                     offset: raw.offset,
                 });

@@ -22,4 +22,7 @@ pub struct Counts {
     pub batches: u64,
     /// Dead letters: topic, code, partition and offset.
     pub letters: BTreeSet<(String, &'static str, i32, i64)>,
+    /// Deletes after which the source still has a row of the key: topic, key, captured offset, and whether that is certain.
+    /// Each time that one is told.
+    pub exchanged: Vec<(String, Vec<u8>, i64, bool)>,
 }

@@ -1,5 +1,6 @@
 //! Records of a capture, decoded once, and their partitions: as captured, or split anew by key.
 
+use silversink::batch::exchange::Told;
 use silversink::batch::{ColumnSet, Kind};
 use silversink::epoch::Sighting;
 use silversink::fault::Fault;
@@ -56,6 +57,22 @@ pub struct Decoded {
     pub kept: ColumnSet,
     /// The key that the row had, where this change gave it another.
     pub old_key: Option<Vec<u8>>,
+    /// A row came to the key.
+    pub created: bool,
+    /// One of its NULLs may stand for an unchanged value.
+    pub null_in_doubt: bool,
+    /// A row went from the key to another: its columns, and those that it does not give.
+    pub left: Option<(Vec<u8>, ColumnSet)>,
+}
+
+impl Decoded {
+    pub fn told(&self) -> Told<'_> {
+        match &self.left {
+            Some((image, lacks)) => Told::Left { image, lacks },
+            None if self.created => Told::Created,
+            None => Told::Nothing,
+        }
+    }
 }
 
 /// A partition: its records at dense offsets.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod doubts;
+mod exchanged;
 mod lane;
 mod letters;
 mod log;
@@ -52,6 +54,16 @@ scenarios! {
     noise = "noise",
     key_swap = "key-swap",
     types = "types",
+}
+
+#[tokio::test]
+async fn nulls_that_stand_for_unchanged_values_are_in_doubt() {
+    Box::pin(doubts::nulls()).await;
+}
+
+#[tokio::test]
+async fn keys_that_exchanged_rows_are_told_and_no_others() {
+    Box::pin(exchanged::keys()).await;
 }
 
 #[tokio::test]

@@ -302,6 +302,9 @@ impl Reader {
                         key: row.key,
                         kept: row.kept,
                         old_key: change.moved.then_some(row.old_key),
+                        created: change.created,
+                        null_in_doubt: change.null_in_doubt,
+                        left: change.left.then_some((row.image, row.lacks)),
                     });
                 }
             }

@@ -313,6 +313,7 @@ impl<'a> World<'a> {
                     kept: &change.kept,
                     needs_base: change.needs_base,
                     old_key: change.old_key.as_deref(),
+                    told: change.told(),
                     slot,
                     offset,
                 });
@@ -431,6 +432,14 @@ impl<'a> World<'a> {
         assert!(!applied.already, "no answer was lost");
         self.counts.batches += 1;
         self.counts.applied += applied.ranges.iter().map(|range| range.applied).sum::<u64>();
+        for exchanged in &applied.exchanged {
+            let range = &batch.ranges[usize::from(exchanged.range)];
+            let stretch = &self.partitions[self.find(&range.topic, range.partition)].stretch;
+            let item = &stretch.items[usize::try_from(exchanged.offset).unwrap()];
+            let What::Change(change) = &item.what else { panic!("it is no change") };
+            let told = (range.topic.clone(), change.key.clone(), item.offset, exchanged.certain);
+            self.counts.exchanged.push(told);
+        }
         for at in self.of(worker, Some(lane)) {
             let partition = &mut self.partitions[at];
             let number = partition.stretch.number;

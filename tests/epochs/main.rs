@@ -7,4 +7,5 @@ mod commands;
 mod hand;
 mod registry;
 mod rig;
+mod suspicions;
 mod tripwire;

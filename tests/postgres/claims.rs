@@ -162,6 +162,7 @@ async fn futures_of_the_destination_may_move_between_threads() {
             letters: vec![],
             tripwire: Some(silversink::config::Tripwire::Stop),
             closed: vec![],
+            suspects: Default::default(),
         };
         lane_free.write(PIPELINE, None, &batch).await.unwrap();
         lane_free.isolate(PIPELINE, &batch).await.unwrap();

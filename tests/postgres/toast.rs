@@ -3,6 +3,7 @@
 use crate::rows::{Lane, PIPELINE};
 use crate::server::{Database, database};
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
+use silversink::batch::exchange::Told;
 use silversink::batch::{Batch, Kind};
 use silversink::config::{self, BinaryHandlingMode, Format};
 use silversink::decode::plan::{self, SchemaText};
@@ -113,6 +114,7 @@ impl Feed {
             kept: &self.row.kept,
             needs_base: change.needs_base,
             old_key: change.moved.then_some(&self.row.old_key),
+            told: Told::Nothing,
             slot: 0,
             offset,
         });

@@ -25,8 +25,10 @@ async fn a_new_nullable_column_is_added_and_recorded() {
     assert_eq!(
         rig.ask(line).await,
         format!(
-            "depot|silver|items|ALTER TABLE \"silver\".\"items\" ADD COLUMN IF NOT EXISTS \"colour\" text;\n|{TOPIC}|\
-             json with schema|json with schema"
+            "depot|silver|items|ALTER TABLE \"silver\".\"items\" ADD COLUMN IF NOT EXISTS \"colour\" text;\n-- {}\n|{TOPIC}|\
+             json with schema|json with schema",
+            "rows that the source does not write again stay NULL there, whatever default it gave them: take an incremental \
+             snapshot of the table (signal execute-snapshot) if it gave one"
         )
     );
     rig.assert_no_letters().await;

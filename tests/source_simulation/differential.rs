@@ -6,6 +6,7 @@ use super::silver::{Row, Silver};
 use super::source::{COLUMNS, KEYS, byte};
 use fastrand::Rng;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
+use silversink::batch::exchange::Told;
 use silversink::batch::{Batch, ColumnSet, Kind, OffsetRange, Truncate};
 use silversink::fault::Code;
 use silversink::postgres::{BeginAt, ClaimAsk, Destination};
@@ -70,6 +71,7 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
             deleted_at: marks.then_some(offset),
             source_ts: Some(offset),
             old_key: old_key.as_ref().map(|key| &key[..]),
+            told: Told::Nothing,
             kept: &kept,
             needs_base,
             slot: 0,

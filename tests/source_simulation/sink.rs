@@ -9,6 +9,7 @@ use super::source::COLUMNS;
 use super::topic::{Op, Record, Topic};
 use fastrand::Rng;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
+use silversink::batch::exchange::Told;
 use silversink::batch::{ColumnSet, Kind, OffsetRange, Truncate};
 use silversink::epoch::{Epochs, Lineage, Moment, Placed, Signal, Start, Tracker};
 use silversink::version::Version;
@@ -435,6 +436,7 @@ fn fold(
         deleted_at,
         source_ts: Some(record.ts),
         old_key: old_key.as_ref().map(|key| &key[..]),
+        told: Told::Nothing,
         kept: &kept,
         needs_base: needs_base && kind == Kind::Partial,
         slot: slot(partition),

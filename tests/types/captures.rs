@@ -3,6 +3,7 @@
 use crate::silver::Silver;
 use silversink::batch::Kind;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
+use silversink::batch::exchange::Told;
 use silversink::config::{
     BinaryHandlingMode, DecimalHandlingMode, Format, Table, TimePrecisionMode,
 };
@@ -134,6 +135,7 @@ async fn replay(
                 own_time: change.own_time,
                 kept: &row.kept,
                 old_key: None,
+                told: Told::Nothing,
                 needs_base: change.needs_base,
                 slot: 0,
                 offset: record.at.offset,

@@ -203,6 +203,7 @@ impl Silver {
             letters: vec![],
             tripwire: None,
             closed: vec![],
+            suspects: Default::default(),
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {
