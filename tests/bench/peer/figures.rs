@@ -17,10 +17,7 @@ pub struct Measured {
 
 /// The runs of one kind.
 pub struct Runs {
-    /// For people.
     pub name: &'static str,
-    /// For programs.
-    pub key: &'static str,
     pub runs: Vec<Measured>,
 }
 
@@ -133,14 +130,17 @@ const HEADER: &str = "name\tevents_per_s\tmin\tmax\tclient_us\tbackend_us\tpeak_
 /// Puts the medians into a file of tab-separated values, in place of lines with the same names.
 pub fn keep(all: &[Runs], path: &Path) -> anyhow::Result<()> {
     let mut text = format!("{HEADER}\n");
-    let ours = |line: &str| all.iter().any(|runs| line.split('\t').next() == Some(runs.key));
+    let ours = |line: &str| {
+        let mut measured = all.iter().filter(|runs| !runs.runs.is_empty());
+        measured.any(|runs| line.split('\t').next() == Some(runs.name))
+    };
     let before = std::fs::read_to_string(path).unwrap_or_default();
     for line in before.lines().filter(|line| *line != HEADER && !ours(line)) {
         writeln!(text, "{line}")?;
     }
     for runs in all {
         let Some(rate) = runs.spread(|m| m.events_per_second) else { continue };
-        write!(text, "{}\t{:.0}\t{:.0}\t{:.0}", runs.key, rate.median, rate.least, rate.greatest)?;
+        write!(text, "{}\t{:.0}\t{:.0}\t{:.0}", runs.name, rate.median, rate.least, rate.greatest)?;
         for of in [|m: &Measured| m.client, |m: &Measured| m.backends, |m: &Measured| m.peak_mib] {
             write!(text, "\t{:.2}", runs.spread(of).map_or(f64::NAN, |spread| spread.median))?;
         }

@@ -21,7 +21,7 @@ mod workers;
 #[allow(dead_code, reason = "the other benchmark has several topics")]
 mod workload;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use connect::{Connect, Sink};
 use figures::{Bar, Measured, Runs};
 use load::Load;
@@ -47,25 +47,22 @@ enum Kind {
     Product(i32),
 }
 
-const KINDS: [(&str, &str, &str, Kind); 5] = [
+const KINDS: [(&str, &str, Kind); 5] = [
     (
         "tasks1",
-        "JDBC sink, best settings, 1 task",
-        "jdbc_sink_best_1",
+        "Debezium JDBC sink, best settings, 1 task",
         Kind::Peer(Sink { tasks: 1, is_tuned: true }),
     ),
-    ("tasks1", "silversink, 1 writer", "silversink_peer_1", Kind::Product(1)),
+    ("tasks1", "silversink beside it, 1 writer", Kind::Product(1)),
     (
         "tasks2",
-        "JDBC sink, best settings, 2 tasks",
-        "jdbc_sink_best_2",
+        "Debezium JDBC sink, best settings, 2 tasks",
         Kind::Peer(Sink { tasks: 2, is_tuned: true }),
     ),
-    ("tasks2", "silversink, 2 writers", "silversink_peer_2", Kind::Product(2)),
+    ("tasks2", "silversink beside it, 2 writers", Kind::Product(2)),
     (
         "defaults",
-        "JDBC sink, default settings, 1 task",
-        "jdbc_sink_defaults_1",
+        "Debezium JDBC sink, default settings, 1 task",
         Kind::Peer(Sink { tasks: 1, is_tuned: false }),
     ),
 ];
@@ -142,6 +139,9 @@ async fn bench(arguments: &[String]) -> anyhow::Result<()> {
     let only = option("--only").map(String::as_str);
     let wanted: Vec<usize> =
         (0..KINDS.len()).filter(|&at| only.is_none_or(|only| only == KINDS[at].0)).collect();
+    if wanted.is_empty() {
+        bail!("--only takes tasks1, tasks2 or defaults");
+    }
     let stack = |name: &str| {
         std::env::var(name).with_context(|| format!("{name} is not set: use make bench-peer"))
     };
@@ -162,11 +162,11 @@ async fn bench(arguments: &[String]) -> anyhow::Result<()> {
         Connect::new(stack("STACK_CONNECT_URL")?, stack("STACK_CONNECT_PID")?.parse()?, registry);
     let mut bench = Bench { server, connect, load, bootstrap, idle: 0.0, number: 0 };
     let mut all: Vec<Runs> =
-        KINDS.iter().map(|&(_, name, key, _)| Runs { name, key, runs: Vec::new() }).collect();
+        KINDS.iter().map(|&(_, name, _)| Runs { name, runs: Vec::new() }).collect();
     bench.warm_up(&wanted).await?;
     for _ in 0..rounds {
         for &at in &wanted {
-            let measured = bench.run(KINDS[at].3).await?;
+            let measured = bench.run(KINDS[at].2).await?;
             report(KINDS[at].1, &measured);
             all[at].runs.push(measured);
         }
@@ -184,6 +184,7 @@ async fn bench(arguments: &[String]) -> anyhow::Result<()> {
     )?;
     if rounds < ENOUGH_RUNS {
         writeln!(out, "{rounds} runs of each kind are no result: at least {ENOUGH_RUNS} are")?;
+        return Ok(());
     }
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/results.tsv");
     figures::keep(&all, &results)
@@ -197,7 +198,7 @@ impl Bench {
             tables::must_differ(&self.server, side).await?;
         }
         for &at in wanted {
-            if let Kind::Peer(sink) = KINDS[at].3 {
+            if let Kind::Peer(sink) = KINDS[at].2 {
                 let measured = self.peer(sink).await?;
                 report("warm-up, thrown away", &measured);
             }
@@ -276,7 +277,7 @@ fn report(name: &str, m: &Measured) {
     // A busy machine makes a figure worthless.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     say(&format!(
-        "{name:<36} {:7.0} events/s  client {:5.2} us  PostgreSQL {:5.2} us  {:4.0} MiB  load {}",
+        "{name:<43} {:7.0} events/s  client {:5.2} us  PostgreSQL {:5.2} us  {:4.0} MiB  load {}",
         m.events_per_second,
         m.client,
         m.backends,
