@@ -28,6 +28,13 @@ pub fn schemas() -> anyhow::Result<(String, String)> {
     workload::schemas()
 }
 
+/// The mixed load in the order of the source. `ids` are those of the schemas.
+fn mixed(count: usize, ids: (u32, u32)) -> anyhow::Result<Vec<OwnedRecord>> {
+    let mut records = workload::records("", count, ids, 0);
+    records.sort_by_key(|record| record.timestamp_ms);
+    Ok(records)
+}
+
 /// One change, decoded by the plain Avro library so that neither side's decoder has a say in what is expected.
 pub struct Event {
     pub id: i64,
@@ -50,9 +57,7 @@ impl Load {
     pub fn make(count: usize, ids: (u32, u32)) -> anyhow::Result<Self> {
         let (key, value) = schemas()?;
         let (key, value) = (Schema::parse_str(&key)?, Schema::parse_str(&value)?);
-        let mut records = workload::records("", count, ids, 0);
-        records.sort_by_key(|record| record.timestamp_ms);
-        let mut events = records
+        let mut events = mixed(count, ids)?
             .into_iter()
             .map(|record| event(record, &key, &value))
             .collect::<anyhow::Result<Vec<_>>>()?;
