@@ -268,6 +268,7 @@ fn measured(window: &Window, client_seconds: f64, peak_mib: f64) -> Measured {
     Measured {
         events_per_second: window.events / window.seconds,
         client: client_seconds * 1e6,
+        client_while_writing: window.client_cpu / window.events * 1e6,
         backends: window.backend_cpu / window.events * 1e6,
         peak_mib,
     }
@@ -277,9 +278,10 @@ fn report(name: &str, m: &Measured) {
     // A busy machine makes a figure worthless.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     say(&format!(
-        "{name:<43} {:7.0} events/s  client {:5.2} us  PostgreSQL {:5.2} us  {:4.0} MiB  load {}",
+        "{name:<43} {:7.0} events/s  client {:5.2} us ({:5.2})  PostgreSQL {:5.2} us  {:4.0} MiB  load {}",
         m.events_per_second,
         m.client,
+        m.client_while_writing,
         m.backends,
         m.peak_mib,
         load.split(' ').next().unwrap_or_default()
