@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench fuzz stack-up stack-down lint fmt deny advisories soak
+.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench bench-peer fuzz stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -49,6 +49,9 @@ test-orders: bootstrap ## every captured history in hundreds of orders, from eve
 
 bench: bootstrap ## events per second next to the yardstick
 	tests/bench/run.sh $(ARGS)
+
+bench-peer: bootstrap ## events per second next to Debezium's JDBC sink on the real stack, about a quarter of an hour
+	tests/bench/peer.sh $(ARGS)
 
 fuzz: ## every fuzz target for ARGS seconds (default 60); needs a C++ compiler
 	tests/fuzz/run.sh $(ARGS)

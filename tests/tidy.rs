@@ -148,6 +148,7 @@ const TARGETS: &[&str] = &[
     "test-system",
     "test-faults",
     "bench",
+    "bench-peer",
     "stack-up",
     "stack-down",
     "lint",

