@@ -4,6 +4,8 @@
 //! # Decisions
 //! - Rows are kept in the form that COPY wants. A newer whole row just repoints its entry; the dead bytes stay until the
 //!   batch is sealed, which costs less than moving live ones.
+//! - Sealing takes each row out of its entry field by field and leaves the memory of the entries where it is. Moving whole
+//!   entries through a second list touched as many fresh pages with every batch as the rows themselves.
 //! - Deletes and partial rows do not carry every column, so what they cover is kept as [`Layer`]s and merged column by
 //!   column when the batch is sealed (I9). Whole rows, the common case, never have layers.
 //! - The order among layers is the version, never the order of arrival, so a late older record cannot win.
@@ -13,6 +15,7 @@
 
 use super::exchange::{Rows, Suspect, Told};
 use super::layer::{Layer, append, merge};
+use super::memory::{Spare, fitting};
 use super::{
     Base, Batch, ColumnSet, DeadLetterRow, Kind, OffsetRange, OldKey, StagedRow, Truncate,
 };
@@ -130,6 +133,7 @@ pub struct Arena {
     /// Some time in the open batch is not the source's own.
     foreign_time: bool,
     pub(super) hasher: FixedState,
+    pub(super) spare: Spare,
 }
 
 impl Arena {
@@ -291,14 +295,14 @@ impl Arena {
                 }
             } else {
                 let older = std::mem::replace(&mut entry.top, layer);
-                entry.below.push(older);
+                self.spare.push(&mut entry.below, older);
                 self.layers += 1;
             }
             self.progress(folded).folded += 1;
             Folded::Kept
         } else {
             // Older than a row that does not carry every column: it may fill what that one lacks.
-            self.entries[at].below.push(layer);
+            self.spare.push(&mut self.entries[at].below, layer);
             self.layers += 1;
             self.progress(change.slot).folded += 1;
             superseded
@@ -371,8 +375,8 @@ impl Arena {
         let batch = Batch {
             number,
             shape: self.shape.clone(),
-            bytes: std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity.0)),
-            keys: std::mem::replace(&mut self.keys, Vec::with_capacity(capacity.1)),
+            bytes: std::mem::replace(&mut self.bytes, fitting(&mut self.spare.bytes, capacity.0)),
+            keys: std::mem::replace(&mut self.keys, fitting(&mut self.spare.keys, capacity.1)),
             rows,
             ranges: sealed,
             truncate: self.truncate.take(),
@@ -418,29 +422,27 @@ impl Arena {
         }
         let columns = self.shape.as_ref().map_or(0, |shape| shape.columns.len());
         self.resolve_moves(columns);
-        let entries = std::mem::take(&mut self.entries);
         self.layers = 0;
-        self.entries.reserve(entries.len());
-        let mut entries: Vec<Option<Entry>> = entries.into_iter().map(Some).collect();
-        let mut rows = Vec::with_capacity(entries.len());
+        let mut rows = fitting(&mut self.spare.rows, self.entries.len());
         for (_, at) in self.order.drain(..) {
-            let entry = entries[at as usize].take().expect("each entry stands once in the order");
-            let key = entry.key.clone();
-            let top = merge(&mut self.bytes, columns, entry.top, entry.below);
+            let Entry { key, top, below, .. } = &mut self.entries[at as usize];
+            merge(&mut self.bytes, columns, top, below);
+            self.spare.keep(below);
             rows.push(StagedRow {
-                body: top.body,
-                key,
+                body: top.body.clone(),
+                key: key.clone(),
                 kind: top.kind,
                 version: top.version,
                 deleted_at: top.deleted_at,
                 source_ts: top.source_ts,
                 range: top.slot,
                 origin: top.origin,
-                kept: top.kept,
+                kept: std::mem::take(&mut top.kept),
                 needs_base: top.needs_base,
-                base: top.base,
+                base: top.base.take(),
             });
         }
+        self.entries.clear();
         rows
     }
 }

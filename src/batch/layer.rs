@@ -34,27 +34,22 @@ impl Layer {
     }
 }
 
-/// Applies the layers of a key one by one, oldest first. `bytes` holds their bodies; a row that was put together from
-/// several is written once, at the end, however many layers it has.
-pub(super) fn merge(
-    bytes: &mut Vec<u8>,
-    columns: usize,
-    top: Layer,
-    mut below: Vec<Layer>,
-) -> Layer {
+/// Applies the layers of a key one by one, oldest first, so that `top` becomes the row and nothing is below it. `bytes` holds
+/// their bodies; a row that was put together from several is written once, at the end, however many layers it has.
+pub(super) fn merge(bytes: &mut Vec<u8>, columns: usize, top: &mut Layer, below: &mut Vec<Layer>) {
     if below.is_empty() {
-        return top;
+        return;
     }
     below.sort_by_key(|layer| layer.version);
-    below.push(top);
-    let mut layers = below.into_iter();
+    below.push(top.clone());
+    let mut layers = below.drain(..);
     let mut state = layers.next().expect("top was pushed");
     let mut fields = None;
     for next in layers {
         state = merge_two(bytes, columns, &mut fields, state, next);
     }
     write(bytes, fields, &mut state);
-    state
+    *top = state;
 }
 
 /// The row with `older` as its base, whatever became of that one.

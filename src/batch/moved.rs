@@ -39,10 +39,11 @@ impl Arena {
         let entry = &self.entries[self.find(self.hasher.hash_one(key), key)?];
         let is_the_delete =
             |layer: &&Layer| layer.kind == Kind::Delete && layer.version.same_position(&old.at);
-        let delete = entry.layers().find(is_the_delete)?.clone();
-        let before = entry.layers().filter(|layer| layer.version < delete.version);
-        let before = before.cloned().collect();
-        Some(merge(&mut self.bytes, columns, delete, before))
+        let mut row = entry.layers().find(is_the_delete)?.clone();
+        let before = entry.layers().filter(|layer| layer.version < row.version);
+        let mut before = before.cloned().collect();
+        merge(&mut self.bytes, columns, &mut row, &mut before);
+        Some(row)
     }
 }
 

@@ -49,8 +49,8 @@ impl Intake {
             Action::Isolate { lane, batch } => self.start_job(lane, batch, Task::Isolate),
             Action::Drop { lane, batch } => {
                 let lane = &mut self.lanes[lane.0 as usize];
-                if lane.sealed.as_ref().is_some_and(|sealed| sealed.number == batch) {
-                    lane.sealed = None;
+                if let Some(sealed) = lane.sealed.take_if(|sealed| sealed.number == batch) {
+                    lane.arena.recycle(Arc::into_inner(sealed));
                 }
             }
             Action::Resolve(lane) => self.resolve(lane),
