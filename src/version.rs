@@ -47,13 +47,16 @@ impl Version {
     /// Takes the stored form apart.
     #[must_use]
     pub fn parts(&self) -> VersionParts {
-        let b = &self.0;
+        let [a, b, c, d, rest @ ..] = self.0;
+        let (commit, rest) = rest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        let (phase, rest) = rest.split_first().unwrap_or((&0, &[]));
+        let (change, rest) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
         VersionParts {
-            source_epoch: u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
-            commit_position: b[4..20].iter().fold(0, |n, x| n << 8 | u128::from(*x)),
-            phase: b[20],
-            change_position: b[21..29].iter().fold(0, |n, x| n << 8 | u64::from(*x)),
-            kafka_offset: b[29..37].iter().fold(0, |n, x| n << 8 | u64::from(*x)),
+            source_epoch: u32::from_be_bytes([a, b, c, d]),
+            commit_position: u128::from_be_bytes(*commit),
+            phase: *phase,
+            change_position: u64::from_be_bytes(*change),
+            kafka_offset: u64::from_be_bytes(*rest.first_chunk().unwrap_or(&[0; 8])),
         }
     }
 

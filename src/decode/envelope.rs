@@ -83,8 +83,12 @@ pub fn flattened_op(facts: &Facts<'_>, scratch: &Scratch) -> Result<Op, Fault> {
 /// # Errors
 /// Poison when the offset is negative.
 pub fn offset_version(offset: i64) -> Result<Version, Fault> {
+    offset_parts(offset).map(Version::new)
+}
+
+fn offset_parts(offset: i64) -> Result<VersionParts, Fault> {
     let kafka_offset = u64::try_from(offset).map_err(|_| invalid("kafka offset is negative"))?;
-    Ok(Version::new(VersionParts { phase: 1, kafka_offset, ..VersionParts::default() }))
+    Ok(VersionParts { phase: 1, kafka_offset, ..VersionParts::default() })
 }
 
 /// Where a change stands in its source.
@@ -109,9 +113,10 @@ pub fn ordered(
     position: Position,
     scratch: &Scratch,
 ) -> Result<Ordered, Fault> {
-    let by_offset = Ordered { version: offset_version(offset)?, commit: None };
+    let unplaced = offset_parts(offset)?;
+    let by_offset = || Ordered { version: Version::new(unplaced), commit: None };
+    let mut parts = unplaced;
     if position == Position::Binlog {
-        let mut parts = by_offset.version.parts();
         parts.phase = u8::from(op != Op::Read);
         binlog(facts, flattened, &mut parts, scratch)?;
         let commit = Some(Some(parts.commit_position));
@@ -119,16 +124,15 @@ pub fn ordered(
     }
     // A flattened record has a position only together with its op: without op the phase is unknown.
     if flattened && facts.text(Fact::Op, scratch)?.is_none() {
-        return Ok(by_offset);
+        return Ok(by_offset());
     }
-    let mut parts = by_offset.version.parts();
     parts.phase = u8::from(op != Op::Read);
     let commit = match facts.text(Fact::Connector, scratch)? {
         Some("postgresql") if !flattened => postgres(facts, &mut parts, scratch)?,
         None | Some("postgresql") if flattened => {
             let missing = |fact| matches!(facts.get(fact), Slot::Absent | Slot::Null);
             if missing(Fact::Sequence) && missing(Fact::Lsn) {
-                return Ok(by_offset);
+                return Ok(by_offset());
             }
             postgres(facts, &mut parts, scratch)?
         }
@@ -154,7 +158,7 @@ pub fn ordered(
             parts.commit_position = commit.unwrap_or(0);
             commit.map(Some)
         }
-        _ => return Ok(by_offset),
+        _ => return Ok(by_offset()),
     };
     Ok(Ordered { version: Version::new(parts), commit })
 }

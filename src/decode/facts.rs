@@ -147,6 +147,12 @@ impl<'r> Facts<'r> {
         }
     }
 
+    /// Where a fact stands.
+    pub fn place(&mut self, fact: Fact) -> &mut Slot<'r> {
+        // One place per fact, so the number is never beyond the last.
+        &mut self.slots[(fact as usize).min(FACTS - 1)]
+    }
+
     /// Whether a fact was found, null included.
     #[must_use]
     pub fn has(&self, fact: Fact) -> bool {

@@ -40,7 +40,17 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |n, b| {
+    // Nineteen digits fit in any case.
+    let (first, rest) = digits.split_at(digits.len().min(19));
+    let mut value = 0_u64;
+    for byte in first {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    rest.iter().try_fold(value, |n, b| {
         let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
         n.checked_mul(10)?.checked_add(digit)
     })

@@ -209,9 +209,10 @@ fn put_null(out: &mut Vec<u8>) {
 #[inline]
 fn put_fixed<const N: usize>(out: &mut Vec<u8>, value: [u8; N]) {
     let length = i32::try_from(N).expect("fixed widths are at most 16");
-    out.reserve(4 + N);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&value);
+    let mut field = [0; 20];
+    field[..4].copy_from_slice(&length.to_be_bytes());
+    field[4..4 + N].copy_from_slice(&value);
+    out.extend_from_slice(&field[..4 + N]);
 }
 
 /// A field whose content is at hand.
