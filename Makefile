@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench bench-peer fuzz stack-up stack-down lint fmt deny advisories soak
+.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench bench-peer fuzz stack-up stack-down lint fmt deny advisories soak bench-hot
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -52,6 +52,9 @@ bench: bootstrap ## events per second next to the yardstick
 
 bench-peer: bootstrap ## events per second next to Debezium's JDBC sink on the real stack, about a quarter of an hour
 	tests/bench/peer.sh $(ARGS)
+
+bench-hot: bootstrap ## nanoseconds and allocations per record of each step of the client, next to the prototype's
+	cargo bench --locked --quiet --bench hot -- $(ARGS)
 
 fuzz: ## every fuzz target for ARGS seconds (default 60); needs a C++ compiler
 	tests/fuzz/run.sh $(ARGS)

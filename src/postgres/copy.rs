@@ -12,8 +12,8 @@ const CHUNK: usize = 256 * 1024;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: i16 = -1;
 
-/// The stream of a stretch of a batch's rows.
-pub(super) struct Frames<'b> {
+/// The stream of a stretch of a batch's rows, chunk by chunk.
+pub struct Frames<'b> {
     batch: &'b Batch,
     rows: Range<usize>,
     /// Fields per row.
@@ -29,7 +29,8 @@ pub(super) struct Frames<'b> {
 impl<'b> Frames<'b> {
     /// `variant` must be what the COPY statement was made with. `None` when the table has more columns than a frame can
     /// count (PostgreSQL's own limit is 1,600).
-    pub(super) fn new(batch: &'b Batch, rows: Range<usize>, variant: Variant) -> Option<Self> {
+    #[must_use]
+    pub fn new(batch: &'b Batch, rows: Range<usize>, variant: Variant) -> Option<Self> {
         let shape = batch.shape.as_ref()?;
         Some(Self {
             batch,

@@ -31,6 +31,7 @@ mod writer;
 pub use alter::{LARGEST_REWRITE, Origin};
 pub use catalogue::Described;
 pub use claim::{BeginAt, ClaimAsk, Claimed, StoredPosition};
+pub use copy::Frames;
 pub use epochs::StartOver;
 pub use raise::{EpochRow, Raise, Raised, StartRow};
 pub use rehearse::{Rehearsal, SilverRow};
