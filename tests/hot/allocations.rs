@@ -9,7 +9,7 @@ mod path;
 mod records;
 #[path = "spent.rs"]
 mod spent;
-#[path = "../bench/workload.rs"]
+#[path = "workload.rs"]
 mod workload;
 
 use path::Path;

@@ -14,7 +14,6 @@ mod records;
 #[path = "../bench/yardstick/row.rs"]
 mod row;
 mod spent;
-#[path = "../bench/workload.rs"]
 mod workload;
 
 use bytes::BytesMut;

@@ -70,7 +70,7 @@ impl Path {
         let seen = change.sighting.as_ref();
         let version = match self.tracker.place_at(source, raw.offset, seen, source_ts) {
             Placed::In(epoch) => change.version.in_epoch(epoch),
-            Placed::StartsOver { signal, .. } => bail!("{}: {signal:?}", raw.coordinates()),
+            other => bail!("{}: {other:?}", raw.coordinates()),
         };
         let folded = self.arena.fold(Incoming {
             body: &self.row.body,

@@ -157,6 +157,8 @@ pub fn shape() -> TableShape {
             base_oid: oid,
             element_oid: 0,
             typtype: 'b',
+            base_typtype: 'b',
+            base_name: String::new(),
             typmod,
             sql: sql.to_owned(),
         },
