@@ -9,7 +9,7 @@ use silversink::config::{Format, Table};
 use silversink::decode::plan::{self, SchemaText};
 use silversink::decode::slot::Scratch;
 use silversink::decode::{Change, ChangeKind, Decoded, RowBuffer, SchemaId, TopicDecoder};
-use silversink::epoch::{Placed, Tracker};
+use silversink::epoch::{Placed, Signal, Tracker};
 use silversink::record::RawRecord;
 use silversink::table::TableShape;
 use std::sync::Arc;
@@ -68,7 +68,13 @@ impl Path {
         let source_ts = change.source_ts.filter(|_| change.own_time);
         let source = self.decoder.source(change.source);
         let seen = change.sighting.as_ref();
-        let version = match self.tracker.place_at(source, raw.offset, seen, source_ts) {
+        let mut placed = self.tracker.place_at(source, raw.offset, seen, source_ts);
+        if let Placed::StartsOver { current: 0, signal: Signal::FirstSeen { .. }, .. } = placed {
+            // The worker writes down that the source begins here; nobody has raised an epoch.
+            self.tracker.enter(source, raw.offset, 0);
+            placed = self.tracker.place_at(source, raw.offset, seen, source_ts);
+        }
+        let version = match placed {
             Placed::In(epoch) => change.version.in_epoch(epoch),
             other => bail!("{}: {other:?}", raw.coordinates()),
         };
