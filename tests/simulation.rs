@@ -373,7 +373,6 @@ fn every_history_keeps_the_invariants_and_settles_once_healed() {
         "plan failed",
         "fatal",
         "held",
-        "fetching resumed",
         "flooded by letters",
         "assigned twice",
     ] {

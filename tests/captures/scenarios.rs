@@ -130,7 +130,5 @@ pub fn source_types(capture: &Capture, table: &str) -> BTreeMap<String, String> 
     // PostGIS is not part of PostgreSQL.
     let columns = capture.tables[table].columns.iter();
     let columns = columns.filter(|c| c.generated.is_none() && !c.ty.starts_with("geo"));
-    // bit(3)[] is announced as bit(3).
-    let columns = columns.filter(|c| c.name != "a_bit");
     columns.map(|column| (column.name.clone(), column.ty.clone())).collect()
 }
