@@ -119,7 +119,13 @@ impl Bench {
             let begun = Instant::now();
             self.broker.fill(spec, ids)?;
             let seconds = begun.elapsed().as_secs_f64();
-            say(&format!("filled {} with {} records in {seconds:.1} s", spec.topic(), spec.events));
+            if seconds > 1.0 {
+                say(&format!(
+                    "filled {} with {} records in {seconds:.1} s",
+                    spec.topic(),
+                    spec.events
+                ));
+            }
             self.topics.insert(spec.topic(), ids);
         }
         Ok(())
@@ -156,6 +162,7 @@ impl Bench {
             self.destination.clear(specs).await?;
         } else {
             self.destination.prepare(Writer::Product, specs).await?;
+            self.destination.verify_that_work_is_left(specs).await?;
         }
         let measured = self.read_again(specs, limits).await?;
         self.keep(name, measured);

@@ -87,7 +87,12 @@ pub async fn measure_below(bench: &mut Bench) -> anyhow::Result<()> {
     drop(worker);
     let wal = bench.destination.wal_since(&start).await?;
     ensure!(counts(bench).await? == before, "records below the position were settled again");
-    ensure!(wal.silver == 0.0, "records below the position wrote {} bytes to the log", wal.silver);
+    ensure!(
+        wal.silver == 0.0,
+        "records below the position wrote {} bytes to the log: {}",
+        wal.silver,
+        wal.kinds
+    );
     bench.destination.verify(specs).await?;
     bench.keep(BELOW, of_process(&spec, seconds)?);
 

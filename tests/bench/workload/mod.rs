@@ -120,7 +120,8 @@ impl Spec {
             };
             let random = random.u64(..);
             let at = clock.from + whole(number, clock.step);
-            let lsn = 24_023_128_000 + number * 240;
+            // The rows of a snapshot all stand at the position at which it was taken.
+            let lsn = 24_023_128_000 + if op == b'r' { 0 } else { number * 240 };
             Change { op, id, random: if bland { random & 0xff } else { random }, lsn, number, at }
         })
     }
