@@ -44,13 +44,15 @@ impl Options {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     pub writers: Option<usize>,
+    /// Of these, for one table at the same time.
+    pub of_table: Option<usize>,
     pub batch_rows: Option<usize>,
 }
 
 impl Limits {
     /// One connection, batches of this many rows.
     pub fn one_writer(batch_rows: usize) -> Self {
-        Self { writers: Some(1), batch_rows: Some(batch_rows) }
+        Self { writers: Some(1), batch_rows: Some(batch_rows), ..Self::default() }
     }
 }
 
@@ -193,8 +195,7 @@ impl Bench {
             registry,
             group: group.to_owned(),
             specs,
-            writers: limits.writers,
-            batch_rows: limits.batch_rows,
+            limits,
         }
     }
 

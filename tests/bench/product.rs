@@ -1,5 +1,6 @@
 //! One run of the release binary as a process of its own, watched from outside.
 
+use crate::bench::Limits;
 use crate::destination::Destination;
 use crate::process;
 use crate::result::Measured;
@@ -21,9 +22,7 @@ pub struct Setup<'s> {
     pub group: String,
     /// The topics; all of one kind.
     pub specs: &'s [Spec],
-    /// `[limits]`; what is not given has its default.
-    pub writers: Option<usize>,
-    pub batch_rows: Option<usize>,
+    pub limits: Limits,
 }
 
 /// A running worker; ended on every path out of a run.
@@ -169,22 +168,30 @@ async fn look(destination: &Destination) -> anyhow::Result<Look> {
 fn toml(destination: &Destination, setup: &Setup<'_>, port: u16) -> anyhow::Result<String> {
     let first = setup.specs.first().context("no topics")?;
     let tables: Vec<String> = setup.specs.iter().map(|spec| spec.table.to_string()).collect();
-    let mut text = format!(
-        "name = \"bench\"\n[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{}\"\n[registry]\nurl = \"{}\"\n\
+    // Keys without a section stand above the first one.
+    let mut text = "name = \"bench\"\n".to_owned();
+    let Limits { writers, of_table, batch_rows } = setup.limits;
+    for (key, value) in [
+        ("limits.writers", writers),
+        ("limits.batch_rows", batch_rows),
+        ("defaults.writers", of_table),
+    ] {
+        if let Some(value) = value {
+            writeln!(text, "{key} = {value}")?;
+        }
+    }
+    write!(
+        text,
+        "[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{}\"\n[registry]\nurl = \"{}\"\n\
          [postgres]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[log]\nlevel = \"warn\"\n\
-         [[route]]\ntopics = '^bench\\.{}\\.(?<table>orders_({}))$'\ntable = \"silver.${{table}}\"\n[limits]\n",
+         [[route]]\ntopics = '^bench\\.{}\\.(?<table>orders_({}))$'\ntable = \"silver.${{table}}\"\n",
         setup.bootstrap,
         setup.group,
         setup.registry,
         destination.url(),
         first.kind,
         tables.join("|")
-    );
-    for (key, value) in [("writers", setup.writers), ("batch_rows", setup.batch_rows)] {
-        if let Some(value) = value {
-            writeln!(text, "{key} = {value}")?;
-        }
-    }
+    )?;
     Ok(text)
 }
 

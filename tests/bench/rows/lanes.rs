@@ -13,9 +13,9 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     mixed::measure_product(bench, Format::Avro, BATCH).await?;
     let first = bench.mixed(Format::Avro);
     let second = Spec { table: 1, ..first.clone() };
-    let limits = Limits { writers: Some(2), batch_rows: Some(BATCH) };
+    let limits = Limits { writers: Some(2), batch_rows: Some(BATCH), of_table: None };
     bench.product(TWO_LANES, &[first.clone(), second], limits).await?;
-    bench.product(ONE_TABLE, &[first], limits).await
+    bench.product(ONE_TABLE, &[first], Limits { of_table: Some(2), ..limits }).await
 }
 
 pub fn verdicts(results: &Results) -> Vec<Verdict> {
