@@ -17,6 +17,9 @@ mod yardstick;
 use bench::{Bench, Options};
 use std::io::Write;
 
+/// Fewer runs show that it works, no more.
+const ENOUGH_RUNS: usize = 5;
+
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -48,8 +51,14 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "\n{}\n\n{}\n", result::table(&bench.results), result::verdicts(&verdicts))?;
     writeln!(out, "{}", bench.conditions())?;
-    let files = chart::write(&bench.results)?;
-    writeln!(out, "{files}")?;
+    if bench.options.runs >= ENOUGH_RUNS && outcome.is_ok() {
+        writeln!(out, "{}", chart::write(&bench.results)?)?;
+    } else {
+        writeln!(
+            out,
+            "no files written: fewer than {ENOUGH_RUNS} runs of each kind are no result"
+        )?;
+    }
     outcome
 }
 
