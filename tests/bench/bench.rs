@@ -256,3 +256,8 @@ pub fn say(line: &str) {
     // Progress for people; nothing depends on it.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
+
+/// Microseconds since 1970.
+pub fn now_microseconds() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

@@ -1,7 +1,7 @@
 //! The broker: librdkafka's mock cluster in a process of its own, because its CPU is nobody's business, and the producer
 //! that fills it.
 
-use crate::process;
+use crate::bench::now_microseconds;
 use crate::workload::{self, Format, Spec};
 use anyhow::{Context, bail, ensure};
 use rdkafka::config::ClientConfig;
@@ -127,7 +127,7 @@ fn play(bootstrap: &str, topics: &[(Spec, (u32, u32))]) -> anyhow::Result<()> {
     let mut late = 0;
     for (at, topic, record) in &due {
         loop {
-            let now = process::now_microseconds();
+            let now = now_microseconds();
             let early = at - now;
             if early <= 0 {
                 late = late.max(-early);

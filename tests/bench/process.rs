@@ -31,8 +31,3 @@ pub fn peak_mib(pid: u32) -> anyhow::Result<f64> {
         .context("VmHWM is no number")?;
     Ok(kib / 1_024.0)
 }
-
-/// Microseconds since 1970.
-pub fn now_microseconds() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
-}

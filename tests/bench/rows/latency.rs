@@ -5,9 +5,8 @@
 //! transaction. Latency is the difference: it includes a producer that is late and the way to the broker, and ends when the
 //! commit begins to be written to disk.
 
-use crate::bench::{Bench, Limits, say};
+use crate::bench::{Bench, Limits, now_microseconds, say};
 use crate::destination::Writer;
-use crate::process;
 use crate::product::Worker;
 use crate::result::{Bar, Measured, Results, Verdict};
 use crate::workload::{Clock, Format, Keys, Spec};
@@ -69,7 +68,7 @@ async fn play(bench: &mut Bench, name: &str, rate: f64, seconds: f64) -> anyhow:
     worker.claimed(&bench.destination).await?;
     let total = events * TABLES;
     let lead = f64::from(u32::try_from(total)?) * LEAD_OF_AN_EVENT;
-    let from = process::now_microseconds() + LEAD_MICROSECONDS + i64::try_from(whole(lead))?;
+    let from = now_microseconds() + LEAD_MICROSECONDS + i64::try_from(whole(lead))?;
     let step = 1e6 * f64::from(u32::try_from(TABLES)?) / rate;
     for (spec, shift) in specs.iter_mut().zip(0_u32..) {
         let shift = step * f64::from(shift) / f64::from(u32::try_from(TABLES)?);
