@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders bench bench-peer fuzz stack-up stack-down lint fmt deny advisories soak bench-hot
+.PHONY: help bootstrap bootstrap-tests demo test test-system test-faults test-orders test-pooler bench bench-hot bench-peer fuzz stack-up stack-down lint fmt deny advisories soak
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -44,10 +44,13 @@ test-system: bootstrap ## the short system test on the real stack
 test-faults: bootstrap ## the fault tests on the real stack
 	cargo test --locked --features faults
 
+test-pooler: bootstrap ## plans through PgBouncer, which must be installed (apt-get install pgbouncer)
+	cargo test --locked --features system --test postgres pooler
+
 test-orders: bootstrap ## every captured history in hundreds of orders, from every offset; takes a while
 	SILVERSINK_ORDERS=all cargo test --locked --release --test captures -- --nocapture --test-threads 2
 
-bench: bootstrap ## events per second next to the yardstick
+bench: bootstrap ## the performance goals, each beside its yardstick; ARGS="--only latency" for one
 	tests/bench/run.sh $(ARGS)
 
 bench-peer: bootstrap ## events per second next to Debezium's JDBC sink on the real stack, about a quarter of an hour

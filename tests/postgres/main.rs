@@ -7,6 +7,8 @@ mod connecting;
 mod epochs;
 mod faults;
 mod plans;
+#[cfg(feature = "system")]
+mod pooler;
 mod rows;
 mod server;
 mod tables;

@@ -97,6 +97,15 @@ impl Server {
         unreachable!("the loop returns or panics")
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Everything that the server logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).expect("the server's log")
+    }
+
     /// Stops the server at once, as a crash does.
     pub fn stop(&self) {
         run(as_postgres("pg_ctl")
@@ -209,7 +218,7 @@ fn binary(name: &str) -> PathBuf {
     versions.pop().unwrap_or_else(|| PathBuf::from(name))
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     std::fs::metadata("/proc/self")
         .map(|m| std::os::unix::fs::MetadataExt::uid(&m))
         .is_ok_and(|uid| uid == 0)

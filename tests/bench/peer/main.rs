@@ -17,7 +17,6 @@ mod tables;
 mod topics;
 mod watch;
 mod workers;
-#[path = "../workload.rs"]
 #[allow(dead_code, reason = "the other benchmark has several topics")]
 mod workload;
 

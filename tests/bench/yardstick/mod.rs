@@ -3,16 +3,18 @@
 //! One thread polls, decodes, folds by key and encodes; one writer copies and merges. No positions, no schema changes, no
 //! errors: what a worker costs above this is the price of its guarantees.
 
+mod json;
+pub mod plain;
 mod plan;
 mod row;
 
 use crate::process;
 use crate::result::Measured;
-use crate::workload::{self, PARTITIONS};
+use crate::workload::{Format, Spec};
 use anyhow::Context;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::SinkExt;
-use plan::{Plan, Slot};
+use plan::Slot;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -34,20 +36,53 @@ struct Newest {
     lsn: i64,
 }
 
-/// Entry point of the process; writes one line of figures.
-pub fn run(bootstrap: &str, postgres: &str, schema: &str, batch_rows: usize) -> anyhow::Result<()> {
-    let plan = Plan::compile(&serde_json::from_str(&std::fs::read_to_string(schema)?)?)?;
-    let consumer: BaseConsumer = ClientConfig::new()
+/// How a message becomes a row; compiled once.
+enum Decoder {
+    Avro(plan::Plan),
+    Json(json::Decoder),
+}
+
+impl Decoder {
+    fn new(spec: &Spec) -> anyhow::Result<Self> {
+        Ok(match spec.format {
+            Format::Avro => Self::Avro(plan::Plan::compile(&spec.schemas()?.1)?),
+            Format::Json => Self::Json(json::Decoder::new(false)),
+            Format::JsonSchema => Self::Json(json::Decoder::new(true)),
+        })
+    }
+
+    /// The row (of a delete: its before-image), op and position.
+    fn decode<'m>(
+        &mut self,
+        message: &'m [u8],
+    ) -> anyhow::Result<([Slot<'m>; plan::SLOTS], u8, i64)> {
+        match self {
+            Self::Avro(plan) => plan.decode(message),
+            Self::Json(decoder) => decoder.decode(message),
+        }
+    }
+}
+
+fn consumer(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "yardstick")
         .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
         .set("fetch.queue.backoff.ms", "5")
-        .set("queued.max.messages.kbytes", "32768")
-        .create()?;
-    let topic = workload::topic(0);
+        .set("queued.max.messages.kbytes", "32768");
+    config
+}
+
+/// Entry point of the process; writes one line of figures.
+pub fn run(bootstrap: &str, postgres: &str, spec: &Spec, batch_rows: usize) -> anyhow::Result<()> {
+    let mut decoder = Decoder::new(spec)?;
+    let consumer: BaseConsumer = consumer(bootstrap).create()?;
+    let topic = spec.topic();
     let mut assignment = TopicPartitionList::new();
     let mut total = 0;
-    for partition in 0..PARTITIONS {
+    for partition in 0..spec.partitions {
         assignment.add_partition_offset(&topic, partition, Offset::Beginning)?;
         let (low, high) = consumer.fetch_watermarks(&topic, partition, WAIT)?;
         total += high - low;
@@ -61,7 +96,7 @@ pub fn run(bootstrap: &str, postgres: &str, schema: &str, batch_rows: usize) -> 
     let (cpu, server) = (process::cpu_seconds(pid)?, process::scheduled_seconds(backend));
     let begun = Instant::now();
     consumer.assign(&assignment)?;
-    let mut sent = read_all(&consumer, &plan, total, batch_rows, &batches)?;
+    let mut sent = read_all(&consumer, &mut decoder, total, batch_rows, &batches)?;
     drop(batches);
     let (applied, spent) = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
     sent.seconds = begun.elapsed().as_secs_f64();
@@ -69,12 +104,12 @@ pub fn run(bootstrap: &str, postgres: &str, schema: &str, batch_rows: usize) -> 
     sent.backend_cpu = spent - server;
     sent.client_cpu = process::cpu_seconds(pid)? - cpu;
     sent.peak_mib = process::peak_mib(pid)?;
-    print(&sent)
+    Ok(writeln!(std::io::stdout(), "{}", sent.print())?)
 }
 
 fn read_all(
     consumer: &BaseConsumer,
-    plan: &Plan,
+    decoder: &mut Decoder,
     total: i64,
     batch_rows: usize,
     batches: &SyncSender<Bytes>,
@@ -86,7 +121,7 @@ fn read_all(
     while taken < total {
         let Some(message) = consumer.poll(WAIT) else { anyhow::bail!("the broker went silent") };
         let message = message?;
-        let (slots, op, lsn) = plan.decode(message.payload().context("no payload")?)?;
+        let (slots, op, lsn) = decoder.decode(message.payload().context("no payload")?)?;
         taken += 1;
         let Slot::Integer(key) = slots[0] else { anyhow::bail!("no key") };
         let entry = newest.entry(key).or_insert(Newest { from: 0, to: 0, lsn: i64::MIN });
@@ -177,40 +212,4 @@ fn merge() -> String {
         set.join(", "),
         values.join(", ")
     )
-}
-
-fn print(m: &Measured) -> anyhow::Result<()> {
-    writeln!(
-        std::io::stdout(),
-        "{} {} {} {} {} {} {} {}",
-        m.events,
-        m.seconds,
-        m.client_cpu,
-        m.backend_cpu,
-        m.peak_mib,
-        m.rows,
-        m.batches,
-        m.applied
-    )?;
-    Ok(())
-}
-
-/// Reads the line of figures back.
-pub fn parse(line: &str) -> anyhow::Result<Measured> {
-    let numbers: Vec<f64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let [events, seconds, client_cpu, backend_cpu, peak_mib, rows, batches, applied] = numbers[..]
-    else {
-        anyhow::bail!("the yardstick printed no figures");
-    };
-    Ok(Measured {
-        events,
-        seconds,
-        join: 0.0,
-        client_cpu,
-        backend_cpu,
-        peak_mib,
-        rows,
-        batches,
-        applied,
-    })
 }

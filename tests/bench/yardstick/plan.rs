@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 
 /// Columns of the row, in the order of the table.
-const COLUMNS: [&str; 8] = [
+pub const COLUMNS: [&str; 8] = [
     "order_id",
     "customer_id",
     "store_id",
@@ -17,7 +17,7 @@ const COLUMNS: [&str; 8] = [
 ];
 const OP: usize = 8;
 const LSN: usize = 9;
-const SLOTS: usize = 10;
+pub const SLOTS: usize = 10;
 
 /// A value where the message holds it.
 #[derive(Clone, Copy)]

@@ -2,6 +2,8 @@
 
 use super::plan::Slot;
 use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
 
 const FIELDS: i16 = 10;
@@ -29,6 +31,12 @@ pub fn encode(
             (5 | 6, Slot::Text(text)) => {
                 out.put_i32(8);
                 out.put_i64(instant(text.as_bytes()).context("not a time")?);
+            }
+            // JSON holds the unscaled number's bytes in base64.
+            (3, Slot::Text(text)) => {
+                let mut bytes = [0; 24];
+                let length = STANDARD.decode_slice(text, &mut bytes)?;
+                numeric(out, &bytes[..length])?;
             }
             (_, Slot::Text(text)) => {
                 out.put_i32(i32::try_from(text.len())?);
