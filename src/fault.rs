@@ -94,7 +94,7 @@ closed_set! {
     RowCountMismatch = "row_count_mismatch",
     /// The Silver table holds rows of a source epoch that the registry does not know.
     SourceEpochBehind = "source_epoch_behind",
-    /// The header that is to hold a record's source epoch holds no number, or one below the epoch of the data.
+    /// The header that is to hold a record's source epoch holds no number.
     EpochHeaderInvalid = "epoch_header_invalid",
     /// A later change has a lower version than its row, in one source epoch (design section 4, tripwire).
     OrderContradicted = "order_contradicted",

@@ -8,8 +8,6 @@
 //!   that repeats itself after a crash repeats the old times too. Rows of snapshots beside the stream carry the
 //!   connector's own clock, which may be ahead of the source's, so their time counts only against their own positions.
 
-use super::epochs::Moment;
-use super::tracker::Placed;
 use serde::{Deserialize, Serialize};
 
 /// What one record tells of its source's positions. Only for records that carry the connector's commit position (for
@@ -40,19 +38,10 @@ pub enum Signal {
     FreshOffsets,
     /// A commit position below an earlier one, at a later time (S3).
     PositionsFell,
-    /// The first record of the source in this partition.
+    /// The first record of the source in this partition, while the source is past epoch 0.
     FirstSeen {
         /// Position of the initial snapshot, if the record is a row of one.
         snapshot: Option<u64>,
-        /// It is a change of the lineage's first transaction.
-        opens: bool,
-    },
-    /// A change of the first transaction, which the epoch does not name yet: it stays the same.
-    Opening,
-    /// No sign, but the source time of an epoch that another partition has found.
-    Passed {
-        /// That epoch.
-        epoch: u32,
     },
     /// The record's own header says so (`[guard] epoch_header`), and it knows best.
     Header {
@@ -62,20 +51,6 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Position of the initial snapshot that the record is a row of.
-    pub(super) fn snapshot(self) -> Option<u64> {
-        match self {
-            Self::Snapshot { position } => Some(position),
-            Self::FirstSeen { snapshot, .. } => snapshot,
-            _ => None,
-        }
-    }
-
-    /// Whether the record is a change of the lineage's first transaction.
-    pub(super) fn opens(self) -> bool {
-        matches!(self, Self::FreshOffsets | Self::Opening | Self::FirstSeen { opens: true, .. })
-    }
-
     /// As it stands in logs and in `silversink.source_epoch`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -84,8 +59,6 @@ impl Signal {
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
             Self::FirstSeen { .. } => "first_seen",
-            Self::Opening => "opening",
-            Self::Passed { .. } => "source_time",
             Self::Header { .. } => "header",
         }
     }
@@ -107,7 +80,7 @@ pub struct Lineage {
     streamed: bool,
     /// Commit time of the first transaction (commit position null), if changes of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) opening: Option<i64>,
+    opening: Option<i64>,
     /// Highest commit position.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "decimal")]
     commit: Option<u128>,
@@ -120,29 +93,9 @@ pub struct Lineage {
     /// Highest change position of a streamed change at that commit position.
     #[serde(default, skip_serializing_if = "is_zero")]
     streamed_change: u64,
-    /// Latest source time of a row of the initial snapshot or a streamed change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) until: Option<i64>,
-    /// The epoch comes from a header.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) declared: bool,
     /// Latest time of a row of a snapshot beside the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beside: Option<i64>,
-}
-
-impl Sighting {
-    /// A row of an initial snapshot.
-    #[must_use]
-    pub fn is_initial(&self) -> bool {
-        self.read && !self.incremental && self.commit_position.is_none()
-    }
-
-    /// A change of the lineage's first transaction.
-    #[must_use]
-    pub fn is_opening(&self) -> bool {
-        !self.read && self.commit_position.is_none()
-    }
 }
 
 impl Lineage {
@@ -150,16 +103,6 @@ impl Lineage {
     #[must_use]
     pub fn new(epoch: u32) -> Self {
         Self { epoch, ..Self::default() }
-    }
-
-    /// Positions start over with the record at hand.
-    pub(super) fn starts_over(&self, signal: Signal, seen: Option<&Sighting>) -> Placed {
-        let moment = Moment {
-            at: seen.and_then(|seen| seen.source_ts),
-            before: self.until,
-            committed: seen.is_some_and(|seen| !seen.read && seen.commit_position.is_some()),
-        };
-        Placed::StartsOver { current: self.epoch, signal, moment }
     }
 
     /// From here on in `epoch`: nothing seen yet of it.
@@ -208,9 +151,6 @@ impl Lineage {
     pub fn note(&mut self, seen: &Sighting) {
         // Rows of snapshots beside the stream stand at its position.
         self.commit = self.commit.max(seen.commit_position);
-        if !seen.read || seen.is_initial() {
-            self.until = self.until.max(seen.source_ts);
-        }
         if seen.read {
             if seen.commit_position.is_none() && !seen.incremental {
                 self.snapshot = Some(seen.change_position);

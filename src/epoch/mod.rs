@@ -13,6 +13,6 @@ pub mod stored;
 mod tests;
 pub mod tracker;
 
-pub use epochs::{Entered, Epoch, Epochs, Moment, STEP};
+pub use epochs::{Entered, Epoch, Epochs};
 pub use lineage::{Lineage, Sighting, Signal};
 pub use tracker::{Placed, Start, Tracker};

@@ -2,7 +2,6 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 const SOURCE: &str = "yard";
 
@@ -33,23 +32,10 @@ fn first(at: i64) -> Sighting {
     Sighting { commit_position: None, ..change(0, at) }
 }
 
-/// An epoch that began with a snapshot.
-fn epoch(number: u32, snapshot: u64, since: i64) -> Epoch {
-    Epoch { number, snapshot: Some(snapshot), since: Some(since), ..Epoch::default() }
-}
-
-fn at(source_ts: Option<i64>) -> Moment {
-    Moment { at: source_ts, ..Moment::default() }
-}
-
-fn committed(source_ts: i64, before: Option<i64>) -> Moment {
-    Moment { at: Some(source_ts), before, committed: true }
-}
-
 /// Some partitions, and what is written down for them.
 #[derive(Default)]
 struct Partitions {
-    epochs: BTreeMap<String, Epochs>,
+    epochs: Epochs,
     trackers: Vec<Tracker>,
     offsets: Vec<i64>,
     raised: Vec<(u32, Signal)>,
@@ -64,33 +50,23 @@ impl Partitions {
         }
         let offset = self.offsets[partition];
         self.offsets[partition] += 1;
-        loop {
-            let tracker = &mut self.trackers[partition];
-            match tracker.place_at(source, offset, Some(seen), seen.source_ts) {
-                Placed::In(epoch) => return self.rank(source, epoch),
-                Placed::StartsOver { current, signal, moment } => {
-                    let epochs = self.epochs.entry(source.to_owned()).or_default();
-                    let entered = epochs.enter(current, signal, moment);
-                    let epochs = epochs.clone();
-                    if signal != Signal::Opening {
-                        tracker.enter(source, offset, entered.number);
-                    }
-                    for tracker in &mut self.trackers {
-                        tracker.learn(source, epochs.clone());
-                    }
-                    if entered.raised && !matches!(signal, Signal::FirstSeen { .. }) {
-                        self.raised.push((self.rank(source, entered.number), signal));
-                    }
+        let tracker = &mut self.trackers[partition];
+        match tracker.place(source, offset, Some(seen)) {
+            Placed::In(epoch) => epoch,
+            Placed::StartsOver { current, signal } => {
+                let entered = self.epochs.enter(current, signal, seen.source_ts);
+                if entered.raised {
+                    self.raised.push((entered.number, signal));
                 }
-                Placed::Undeclared { .. } => unreachable!("there are no headers"),
+                tracker.enter(source, offset, entered.number);
+                assert_eq!(
+                    tracker.place(source, offset, Some(seen)),
+                    Placed::In(entered.number),
+                    "read again"
+                );
+                entered.number
             }
         }
-    }
-
-    /// The place of an epoch among those of its source, from 0.
-    fn rank(&self, source: &str, number: u32) -> u32 {
-        let all = self.epochs[source].all();
-        u32::try_from(all.iter().filter(|epoch| epoch.number < number).count()).unwrap()
     }
 
     fn read(&mut self, partition: usize, seen: &Sighting) -> u32 {
@@ -200,7 +176,7 @@ fn a_replay_does_not_take_a_known_source_for_a_new_one() {
     // Another partition has raised an epoch meanwhile; this one has not seen it start.
     let stored = [(SOURCE.to_owned(), Lineage::new(0))];
     let mut tracker = Tracker::new(Tracker::anew(&stored, &[], 5, 9), Vec::new());
-    let raised = epoch(1, 50, 950);
+    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(1) };
     tracker.learn(SOURCE, Epochs::new(vec![raised]));
     assert_eq!(tracker.place_at(SOURCE, 5, Some(&change(120, 900)), Some(900)), Placed::In(0));
 }
@@ -245,35 +221,39 @@ fn sources_that_share_a_partition_have_lineages_of_their_own() {
     assert_eq!(log.read_of("b", 0, &change(10, 6)), 0);
     assert_eq!(log.read_of("a", 0, &change(20, 7)), 1);
     assert_eq!(log.read_of("b", 0, &change(11, 8)), 0);
-    assert_eq!(log.rank("a", log.trackers[0].highest(4)), 1);
+    assert_eq!(log.trackers[0].highest(4), 1);
 }
 
 #[test]
 fn partitions_join_the_epoch_that_the_first_one_raised() {
     let mut log = Partitions::default();
-    let row = |position, at| Sighting { source_ts: Some(at), ..row(position) };
     for partition in 0..4 {
-        log.all(partition, &[row(100, 1), change(110, 2), change(120, 3)]);
+        log.all(partition, &[row(100), change(110, 2), change(120, 3)]);
     }
     // One sees the snapshot, one only the first transaction, one only that positions fell.
-    assert_eq!(log.all(0, &[row(20, 9), first(10)]), [1, 1]);
+    assert_eq!(log.all(0, &[row(20), first(10)]), [1, 1]);
     assert_eq!(log.read(1, &first(10)), 1);
     assert_eq!(log.read(2, &change(25, 11)), 1);
     // The last one comes to it when a further epoch is there already.
-    assert_eq!(log.read(0, &row(7, 20)), 2);
-    assert_eq!(log.all(3, &[row(20, 9), change(26, 12), row(7, 20)]), [1, 1, 2]);
+    assert_eq!(log.read(0, &row(7)), 2);
+    assert_eq!(log.all(3, &[row(20), change(26, 12), row(7)]), [1, 1, 2]);
     assert_eq!(log.raised.len(), 2);
 }
 
 #[test]
 fn a_partition_without_snapshot_rows_joins_by_time() {
-    let mut epochs = Epochs::new(vec![epoch(2, 5, 200), epoch(1, 9, 100)]);
-    assert_eq!(epochs.enter(0, Signal::PositionsFell, at(Some(150))).number, 1);
-    assert_eq!(epochs.enter(0, Signal::PositionsFell, at(Some(250))).number, 2);
-    assert_eq!(epochs.enter(1, Signal::FreshOffsets, at(Some(250))).number, 2);
-    let another = epochs.enter(2, Signal::FreshOffsets, at(Some(250)));
-    assert_eq!(another, Entered { number: 2 + STEP, raised: true });
-    assert_eq!(epochs.highest(), 2 + STEP);
+    let mut epochs = Epochs::new(vec![
+        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
+    ]);
+    assert_eq!(epochs.enter(0, Signal::PositionsFell, Some(150)).number, 1);
+    assert_eq!(epochs.enter(0, Signal::PositionsFell, Some(250)).number, 2);
+    assert_eq!(epochs.enter(1, Signal::FreshOffsets, Some(250)).number, 2);
+    assert_eq!(
+        epochs.enter(2, Signal::FreshOffsets, Some(250)),
+        Entered { number: 3, raised: true }
+    );
+    assert_eq!(epochs.highest(), 3);
 }
 
 #[test]
@@ -299,7 +279,7 @@ fn lineages_that_were_stored_find_a_signal_that_fell_into_a_restart() {
     let signal = Signal::PositionsFell;
     assert_eq!(
         after.place(SOURCE, 3, Some(&change(5, 4))),
-        Placed::StartsOver { current: 0, signal, moment: committed(4, Some(1_000)) }
+        Placed::StartsOver { current: 0, signal }
     );
     // Without them nothing tells.
     assert_eq!(Tracker::default().place(SOURCE, 3, Some(&change(5, 4))), Placed::In(0));
@@ -307,74 +287,35 @@ fn lineages_that_were_stored_find_a_signal_that_fell_into_a_restart() {
 
 #[test]
 fn a_partition_that_was_empty_begins_where_its_source_is() {
-    let epochs = Epochs::new(vec![epoch(1, 9, 100), epoch(2, 5, 200)]);
+    let epochs = Epochs::new(vec![
+        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
+        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+    ]);
     let mut empty = Tracker::default();
     empty.learn(SOURCE, epochs.clone());
     let place = |seen: &Sighting| empty.clone().place_at(SOURCE, 0, Some(seen), seen.source_ts);
-    let begins = |snapshot, opens, moment| Placed::StartsOver {
-        current: 0,
-        signal: Signal::FirstSeen { snapshot, opens },
-        moment,
-    };
-    assert_eq!(place(&change(3, 250)), begins(None, false, committed(250, None)));
-    assert_eq!(place(&first(250)), begins(None, true, at(Some(250))));
-    let early = Sighting { source_ts: Some(1), ..row(9) };
-    assert_eq!(place(&early), begins(Some(9), false, at(Some(1))));
+    let begins =
+        |snapshot| Placed::StartsOver { current: 0, signal: Signal::FirstSeen { snapshot } };
+    assert_eq!(place(&change(3, 250)), begins(None));
+    assert_eq!(place(&Sighting { source_ts: Some(1), ..row(9) }), begins(Some(9)));
+    assert_eq!(place(&change(3, 99)), Placed::In(0));
     assert_eq!(empty.clone().place_at("other", 0, None, Some(250)), Placed::In(0));
-    let raised = empty.clone().place_at(SOURCE, 0, None, Some(250));
-    assert_eq!(raised, begins(None, false, at(Some(250))));
 
     let mut known = epochs.clone();
-    let seen = |snapshot| Signal::FirstSeen { snapshot, opens: false };
-    let second = Entered { number: 2, raised: false };
-    assert_eq!(known.enter(0, seen(None), committed(250, None)), second);
-    assert_eq!(known.enter(0, seen(Some(9)), at(Some(250))).number, 1);
-    assert_eq!(known.enter(0, seen(None), at(None)), second);
-    assert_eq!(known.all().len(), 2);
+    assert_eq!(
+        known.enter(0, Signal::FirstSeen { snapshot: None }, Some(250)),
+        Entered { number: 2, raised: false }
+    );
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: Some(9) }, Some(250)).number, 1);
+    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: None }, None).number, 2);
+    assert_eq!(known, epochs);
     empty.enter(SOURCE, 0, 2);
     assert_eq!(empty.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(2));
     // Replayed from before a start that is written down: it was in epoch 0 there.
     let start = Start { source: SOURCE.to_owned(), offset: 7, epoch: 2 };
     let mut seen_before = Tracker::new(Vec::new(), vec![start]);
     seen_before.learn(SOURCE, epochs);
-    assert_eq!(seen_before.place_at(SOURCE, 0, Some(&change(3, 90)), Some(90)), Placed::In(0));
-}
-
-#[test]
-fn a_partition_that_is_read_ahead_leaves_room_for_what_came_before() {
-    let mut log = Partitions::default();
-    // Two lineages ahead of the others, without a sign.
-    assert_eq!(log.read(0, &change(300, 60_000_000)), 0);
-    assert_eq!(log.read(1, &row(100)), 0);
-    assert_eq!(log.read(0, &change(310, 60_000_001)), 1, "it is above now");
-    assert_eq!(log.read(1, &Sighting { source_ts: Some(30_000_000), ..row(200) }), 1);
-    assert_eq!(log.read(0, &change(320, 60_000_002)), 2);
-    // By its time the other one comes to the same epoch.
-    assert_eq!(log.read(1, &change(315, 60_000_003)), 2);
-    assert_eq!(log.read(2, &Sighting { source_ts: Some(30_000_000), ..row(200) }), 1);
-}
-
-#[test]
-fn the_first_transaction_names_its_lineage() {
-    let mut log = Partitions::default();
-    assert_eq!(log.read(0, &row(100)), 0);
-    assert_eq!(log.read(1, &row(100)), 0);
-    assert_eq!(log.read(0, &first(2_000)), 0);
-    assert_eq!(log.read(1, &first(2_000)), 0);
-    assert_eq!(log.read(2, &first(2_000)), 0);
-    // Nothing but another commit time: it cannot be the same lineage's.
-    assert_eq!(log.read(3, &first(9_000)), 1);
-    // Behind the time of that, without a sign of its own.
-    assert_eq!(log.read(0, &change(150, 9_500)), 1);
-    // Something committed before may not belong to a lineage that opened later.
-    assert_eq!(log.read(4, &change(120, 2_500)), 0);
-}
-
-#[test]
-fn no_room_left_is_shared() {
-    let mut epochs = Epochs::new(vec![epoch(1, 10, 100), epoch(2, 20, 300)]);
-    let between = epochs.enter(1, Signal::Snapshot { position: 15 }, at(Some(200)));
-    assert_eq!(between, Entered { number: 2, raised: false });
+    assert_eq!(seen_before.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(0));
 }
 
 #[test]
@@ -387,10 +328,10 @@ fn a_header_knows_best() {
     let signal = Signal::Header { epoch: 7 };
     assert_eq!(
         tracker.place_declared(SOURCE, 2, Some(&change(6, 5)), 7),
-        Placed::StartsOver { current: 0, signal, moment: committed(5, Some(4)) }
+        Placed::StartsOver { current: 0, signal }
     );
-    assert_eq!(epochs.enter(0, signal, at(None)), Entered { number: 7, raised: true });
-    assert_eq!(epochs.enter(0, signal, at(None)), Entered { number: 7, raised: false });
+    assert_eq!(epochs.enter(0, signal, None), Entered { number: 7, raised: true });
+    assert_eq!(epochs.enter(0, signal, None), Entered { number: 7, raised: false });
     tracker.enter(SOURCE, 2, 7);
     assert_eq!(tracker.place_declared(SOURCE, 2, Some(&change(6, 5)), 7), Placed::In(7));
     // A late record of an older epoch keeps its own, and says nothing about the current one.
@@ -405,7 +346,7 @@ fn the_stored_form_stays_readable() {
     tracker.place(SOURCE, 1, Some(&Sighting { commit_position: Some(u128::MAX), ..change(0, 7) }));
     assert_eq!(
         stored::to_text(tracker.lineages()).unwrap(),
-        r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7,"streamed_commit":"340282366920938463463374607431768211455","streamed_change":1,"until":1000}}"#
+        r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7,"streamed_commit":"340282366920938463463374607431768211455","streamed_change":1}}"#
     );
     assert_eq!(
         stored::from_text(r#"{"":{"epoch":3}}"#).unwrap(),

@@ -1,6 +1,6 @@
 //! Which source epoch each record of one partition belongs to.
 
-use super::epochs::{Epoch, Epochs, Moment};
+use super::epochs::Epochs;
 use super::lineage::{Lineage, Sighting, Signal};
 
 /// From `offset` on, records of `source` belong to `epoch`: one row of `silversink.source_epoch_start`.
@@ -26,13 +26,6 @@ pub enum Placed {
         current: u32,
         /// Why.
         signal: Signal,
-        /// What the record tells of times.
-        moment: Moment,
-    },
-    /// In an epoch below `current` by its header, although no header named that: not known to be a late record.
-    Undeclared {
-        /// The epoch so far.
-        current: u32,
     },
 }
 
@@ -43,7 +36,7 @@ pub struct Tracker {
     lineages: Vec<(String, Lineage)>,
     /// In order of offset.
     starts: Vec<Start>,
-    /// The epochs of sources.
+    /// The epochs of sources that are past epoch 0.
     epochs: Vec<(String, Epochs)>,
 }
 
@@ -81,7 +74,7 @@ impl Tracker {
         stored.iter().map(anew).collect()
     }
 
-    /// What is known of a source's epochs.
+    /// What is known of a source's epochs, for partitions that have not seen it yet.
     pub fn learn(&mut self, source: &str, epochs: Epochs) {
         self.epochs.retain(|(name, _)| name != source);
         self.epochs.push((source.to_owned(), epochs));
@@ -107,19 +100,10 @@ impl Tracker {
         seen: Option<&Sighting>,
         source_ts: Option<i64>,
     ) -> Placed {
-        if let Some(signal) = self.first_seen(source, seen, source_ts) {
-            let committed = seen.is_some_and(|seen| !seen.read && seen.commit_position.is_some());
-            let moment = Moment { at: source_ts, before: None, committed };
-            return Placed::StartsOver { current: 0, signal, moment };
-        }
-        let known = self.epochs.iter().position(|(name, _)| name == source);
-        if let (Some(seen), Some(known), Some(at)) = (seen, known, source_ts) {
-            let lineage = self.lineage(source, offset).clone();
-            let own = if offset < lineage.judged { None } else { lineage.judge(seen) };
-            let epochs = &self.epochs[known].1;
-            if let Some(signal) = own.or_else(|| told_elsewhere(epochs, &lineage, seen, at)) {
-                return lineage.starts_over(signal, Some(seen));
-            }
+        if !self.epochs.is_empty()
+            && let Some(signal) = self.first_seen(source, seen, source_ts)
+        {
+            return Placed::StartsOver { current: 0, signal };
         }
         self.place(source, offset, seen)
     }
@@ -130,7 +114,7 @@ impl Tracker {
         if let Some(seen) = seen {
             let signal = if offset < lineage.judged { None } else { lineage.judge(seen) };
             if let Some(signal) = signal {
-                return lineage.starts_over(signal, Some(seen));
+                return Placed::StartsOver { current: lineage.epoch, signal };
             }
             lineage.note(seen);
         }
@@ -149,16 +133,12 @@ impl Tracker {
         let lineage = self.lineage(source, offset);
         let current = lineage.epoch;
         if epoch > current {
-            return lineage.starts_over(Signal::Header { epoch }, seen);
+            return Placed::StartsOver { current, signal: Signal::Header { epoch } };
         }
-        if epoch < current && !lineage.declared {
-            return Placed::Undeclared { current };
-        }
-        if epoch == current {
-            lineage.declared = true;
-            if let Some(seen) = seen {
-                lineage.note(seen);
-            }
+        if epoch == current
+            && let Some(seen) = seen
+        {
+            lineage.note(seen);
         }
         Placed::In(epoch)
     }
@@ -171,8 +151,8 @@ impl Tracker {
         lineages.chain(self.starts[..before].iter().map(|start| start.epoch)).max().unwrap_or(0)
     }
 
-    /// Whether this partition sees a source for the first time, and has to ask which epoch that is in. A start further on
-    /// means that it was seen.
+    /// Whether a source that this partition has not seen yet is past epoch 0 here. A start further on means that it was
+    /// seen, and was in epoch 0 before.
     fn first_seen(
         &self,
         source: &str,
@@ -184,14 +164,11 @@ impl Tracker {
         {
             return None;
         }
-        let Some(seen) = seen else {
-            // Without positions only what was raised by command or header counts.
-            let (_, epochs) = self.epochs.iter().find(|(name, _)| name == source)?;
-            let raised = epochs.begin(source_ts) > 0;
-            return raised.then_some(Signal::FirstSeen { snapshot: None, opens: false });
-        };
-        let snapshot = seen.is_initial().then_some(seen.change_position);
-        Some(Signal::FirstSeen { snapshot, opens: seen.is_opening() })
+        let (_, epochs) = self.epochs.iter().find(|(name, _)| name == source)?;
+        let initial =
+            seen.filter(|seen| seen.read && !seen.incremental && seen.commit_position.is_none());
+        let snapshot = initial.map(|seen| seen.change_position);
+        (epochs.begin(snapshot, source_ts) > 0).then_some(Signal::FirstSeen { snapshot })
     }
 
     /// What is known of a source, once the record at `offset` is reached.
@@ -225,23 +202,5 @@ impl Tracker {
     fn written(&self, source: &str, offset: i64) -> Option<u32> {
         let before = self.starts.partition_point(|start| start.offset <= offset);
         self.starts[..before].iter().rfind(|start| start.source == source).map(|start| start.epoch)
-    }
-}
-
-/// What the epochs that other partitions have found tell of a record without a sign of its own.
-fn told_elsewhere(epochs: &Epochs, lineage: &Lineage, seen: &Sighting, at: i64) -> Option<Signal> {
-    // Rows beside the stream carry the connector's clock.
-    if seen.read && !seen.is_initial() {
-        return None;
-    }
-    if let Some(epoch) = epochs.passed(lineage.epoch, at) {
-        return Some(Signal::Passed { epoch });
-    }
-    if !seen.is_opening() || lineage.opening.is_some() {
-        return None;
-    }
-    match epochs.of(lineage.epoch)? {
-        Epoch { opening: None, .. } => Some(Signal::Opening),
-        Epoch { opening: Some(opening), .. } => (*opening != at).then_some(Signal::FreshOffsets),
     }
 }

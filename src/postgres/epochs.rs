@@ -2,7 +2,7 @@
 
 use super::Destination;
 use super::bookkeeping::finish;
-use crate::epoch::{Entered, Epoch, Epochs, Moment, Signal, Start};
+use crate::epoch::{Entered, Epoch, Epochs, Signal, Start};
 use crate::fault::{Class, Code, Fault};
 use crate::sql::{epochs, ident};
 use crate::table::{Bookkeeping, TableName};
@@ -31,8 +31,8 @@ pub struct StartOver {
     pub current: u32,
     /// Why.
     pub signal: Signal,
-    /// What the record tells of times.
-    pub moment: Moment,
+    /// Source time of the record, microseconds since 2000-01-01.
+    pub source_ts: Option<i64>,
 }
 
 impl Destination {
@@ -61,9 +61,7 @@ impl Destination {
             _ => fault,
         })?;
         match entered {
-            Some(known) if known.0.number > over.current || over.signal == Signal::Opening => {
-                Ok(known)
-            }
+            Some(known) if known.0.number > over.current => Ok(known),
             Some((entered, _)) => Err(Fault::new(
                 Class::Blocked,
                 Code::Internal,
@@ -187,8 +185,8 @@ async fn enter(
             return Ok(Some((Entered { number, raised: false }, known)));
         }
     }
-    let entered = known.enter(over.current, over.signal, over.moment);
-    let Some(epoch) = known.of(entered.number) else {
+    let entered = known.enter(over.current, over.signal, over.source_ts);
+    let Some(epoch) = known.all().iter().find(|epoch| epoch.number == entered.number) else {
         return Ok(Some((entered, known)));
     };
     let (number, reason) = (i64::from(epoch.number), over.signal.as_str());
@@ -202,8 +200,6 @@ async fn enter(
             (&reason, Type::TEXT),
             (&snapshot, Type::TEXT),
             (&epoch.since, Type::INT8),
-            (&epoch.opening, Type::INT8),
-            (&epoch.committed, Type::INT8),
             (&owner, Type::TEXT),
             (&over.topic, Type::TEXT),
             (&over.topic_id, Type::UUID),
@@ -212,9 +208,6 @@ async fn enter(
         ],
     )
     .await?;
-    if over.signal == Signal::Opening {
-        return Ok(Some((entered, known)));
-    }
     let start = (over.topic.clone(), over.topic_id, over.partition, over.offset);
     put_starts(tx, pipeline, &over.source, entered.number, reason, &[start]).await?;
     Ok(Some((entered, known)))
@@ -275,8 +268,6 @@ fn read_epoch(row: &Row) -> Result<Epoch, Error> {
         number: number(row, 0)?,
         snapshot: snapshot.and_then(|text| text.parse().ok()),
         since: row.try_get(2)?,
-        opening: row.try_get(3)?,
-        committed: row.try_get(4)?,
     })
 }
 
@@ -288,7 +279,7 @@ pub(super) async fn all_epochs(
     let rows = tx.query_typed(epochs::EPOCHS_OF_ALL, &[(&pipeline, Type::TEXT)]).await?;
     let mut sources: BTreeMap<String, Vec<Epoch>> = BTreeMap::new();
     for row in &rows {
-        sources.entry(row.try_get(5)?).or_default().push(read_epoch(row)?);
+        sources.entry(row.try_get(3)?).or_default().push(read_epoch(row)?);
     }
     Ok(sources.into_iter().map(|(source, epochs)| (source, Epochs::new(epochs))).collect())
 }

@@ -3,7 +3,6 @@
 use super::bookkeeping::finish;
 use super::epochs::{columns, number, put_starts, read_epochs};
 use super::{Destination, sqlstate};
-use crate::epoch::STEP;
 use crate::fault::{Code, Fault};
 use crate::sql::epochs;
 use tokio_postgres::types::Type;
@@ -151,7 +150,7 @@ async fn raise_by_command(
 ) -> Result<Raised, Error> {
     tx.query_typed(epochs::LOCK, &[(&pipeline, Type::TEXT), (&raise.source, Type::TEXT)]).await?;
     let before = read_epochs(tx, pipeline, raise.source).await?.highest();
-    let epoch = raise.epoch.unwrap_or_else(|| before.saturating_add(STEP));
+    let epoch = raise.epoch.unwrap_or_else(|| before.saturating_add(1));
     let rows = tx
         .query_typed(
             epochs::RAISE_AT,
@@ -178,8 +177,6 @@ async fn raise_by_command(
                 (&number, Type::INT8),
                 (&raise.reason, Type::TEXT),
                 (&none[0], Type::TEXT),
-                (&None::<i64>, Type::INT8),
-                (&None::<i64>, Type::INT8),
                 (&None::<i64>, Type::INT8),
                 (&raise.by, Type::TEXT),
                 (&None::<&str>, Type::TEXT),

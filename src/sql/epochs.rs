@@ -17,8 +17,6 @@ pub const CREATE_EPOCH: &str = "CREATE TABLE IF NOT EXISTS silversink.source_epo
   reason text NOT NULL,
   snapshot_position numeric(20, 0),
   since timestamptz,
-  opening timestamptz,
-  committed timestamptz,
   raised_at timestamptz NOT NULL DEFAULT now(),
   raised_by text NOT NULL,
   topic text,
@@ -55,23 +53,14 @@ pub const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1936291941, \
 pub const FENCE: &str = "SELECT 1 FROM silversink.position \
   WHERE pipeline = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND owner_epoch = $5 FOR SHARE";
 
-/// What names the lineage of an epoch, for bookkeeping that an earlier version made.
-pub const ADD_NAMES: &str = "ALTER TABLE silversink.source_epoch ADD COLUMN IF NOT EXISTS opening timestamptz, \
-  ADD COLUMN IF NOT EXISTS committed timestamptz";
-
-/// The epochs of a source: number, snapshot position, since, opening, committed (microseconds since 2000). `$1` pipeline,
-/// `$2` source.
+/// The epochs of a source: number, snapshot position, microseconds since 2000. `$1` pipeline, `$2` source.
 pub const EPOCHS: &str = "SELECT epoch, snapshot_position::text, \
-    (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, \
-    (extract(epoch FROM opening - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, \
-    (extract(epoch FROM committed - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8 \
+    (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8 \
   FROM silversink.source_epoch WHERE pipeline = $1 AND source = $2 ORDER BY epoch";
 
 /// As [`EPOCHS`] for every source, with its name at the end. `$1` pipeline.
 pub const EPOCHS_OF_ALL: &str = "SELECT epoch, snapshot_position::text, \
-    (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, \
-    (extract(epoch FROM opening - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, \
-    (extract(epoch FROM committed - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, source \
+    (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, source \
   FROM silversink.source_epoch WHERE pipeline = $1";
 
 /// The epoch that is written down for just this offset, if one is. `$1` pipeline, `$2` source, `$3` topic, `$4` topic id,
@@ -80,17 +69,15 @@ pub const START_AT: &str = "SELECT epoch FROM silversink.source_epoch_start WHER
     AND topic = $3 AND topic_id = $4 AND partition = $5 AND start_offset = $6";
 
 /// Writes an epoch down, or what a further partition adds to it. `$1` pipeline, `$2` source, `$3` epoch, `$4` reason,
-/// `$5` snapshot position as text, `$6` to `$8` since, opening, committed in microseconds since 2000, `$9` who, `$10` topic,
-/// `$11` topic id, `$12` partition, `$13` offset.
+/// `$5` snapshot position as text, `$6` microseconds since 2000, `$7` who, `$8` topic, `$9` topic id, `$10` partition,
+/// `$11` offset.
 pub const PUT_EPOCH: &str = "INSERT INTO silversink.source_epoch AS e \
-    (pipeline, source, epoch, reason, snapshot_position, since, opening, committed, raised_by, topic, topic_id, partition, \"offset\") \
+    (pipeline, source, epoch, reason, snapshot_position, since, raised_by, topic, topic_id, partition, \"offset\") \
   VALUES ($1, $2, $3, $4, $5::numeric, '2000-01-01 00:00:00+00'::timestamptz + $6 * '1 microsecond'::interval, \
-    '2000-01-01 00:00:00+00'::timestamptz + $7 * '1 microsecond'::interval, \
-    '2000-01-01 00:00:00+00'::timestamptz + $8 * '1 microsecond'::interval, $9, $10, $11, $12, $13) \
+    $7, $8, $9, $10, $11) \
   ON CONFLICT ON CONSTRAINT source_epoch_pkey DO UPDATE SET \
     snapshot_position = coalesce(e.snapshot_position, excluded.snapshot_position), \
-    since = least(e.since, excluded.since), opening = coalesce(e.opening, excluded.opening), \
-    committed = least(e.committed, excluded.committed)";
+    since = least(e.since, excluded.since)";
 
 /// Writes down where an epoch starts in partitions. `$1` pipeline, `$2` source, `$3` epoch, `$4` reason, arrays `$5`
 /// topic, `$6` topic id, `$7` partition, `$8` offset. A greater epoch at the same offset replaces the smaller one.

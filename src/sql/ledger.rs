@@ -24,7 +24,7 @@ pub const OBJECTS: i64 = 11;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 13] = [
+pub const CREATE: [&str; 12] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -115,7 +115,6 @@ pub const CREATE: [&str; 13] = [
   PRIMARY KEY (pipeline, topic, schema_name, table_name, fingerprint)
 )",
     epochs::CREATE_EPOCH,
-    epochs::ADD_NAMES,
     epochs::CREATE_START,
     epochs::ADD_LINEAGE,
     "CREATE TABLE IF NOT EXISTS silversink.hole (

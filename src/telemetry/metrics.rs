@@ -275,12 +275,6 @@ pub fn source_epoch_raised(source: &str, reason: &'static str) {
     .increment(1);
 }
 
-/// A partition had gone past the beginning of a source epoch before another one found it.
-pub fn source_epoch_apart(source: &str) {
-    counter!(names::SOURCE_EPOCH_APART_TOTAL, vec![Label::new(names::SOURCE, source.to_owned())])
-        .increment(1);
-}
-
 /// Metrics of the worker as a whole.
 #[derive(Debug)]
 pub struct WorkerMetrics {
@@ -394,7 +388,6 @@ mod tests {
             let stopped = lane_stopped(&orders(), Code::ColumnMissing);
             drop(lane_stopped(&orders(), Code::TableMissing));
             source_epoch_raised("shop", "snapshot");
-            source_epoch_apart("shop");
             let mut epochs = SourceEpochs::default();
             for epoch in [1, 3, 2] {
                 epochs.tell("shop", epoch);
@@ -417,7 +410,6 @@ mod tests {
             "silversink_keys_exchanged_total{table=\"silver.orders\",certainty=\"possible\"} 1",
             "silversink_source_epoch{source=\"shop\"} 3",
             "silversink_source_epoch_raised_total{source=\"shop\",reason=\"snapshot\"} 1",
-            "silversink_source_epoch_apart_total{source=\"shop\"} 1",
             "silversink_dlq_records_total{table=\"silver.orders\",class=\"undecodable\"} 4",
             "silversink_batch_records_bucket{table=\"silver.orders\",le=\"10\"} 1",
             "silversink_batch_bytes_bucket{table=\"silver.orders\",le=\"1024\"} 0",

@@ -132,9 +132,6 @@ metrics! {
     /// Labels: [`SOURCE`], [`REASON`].
     SOURCE_EPOCH_RAISED_TOTAL = Kind::Counter, Count, "silversink_source_epoch_raised_total",
         "Source epochs that this worker raised, because positions started over.";
-    /// Labels: [`SOURCE`].
-    SOURCE_EPOCH_APART_TOTAL = Kind::Counter, Count, "silversink_source_epoch_apart_total",
-        "Partitions that had gone past the beginning of a source epoch before another one found it.";
     /// Labels: [`TABLE`].
     ORDER_CONTRADICTED_TOTAL = Kind::Counter, Count, "silversink_order_contradicted_total",
         "Later changes with a lower version than their row.";

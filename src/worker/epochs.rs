@@ -11,7 +11,7 @@ use super::lane::{Need, Partition};
 use super::report::{Report, Reports};
 use crate::core::{Input, LaneId, PartitionId};
 use crate::decode::{Change, ChangeKind};
-use crate::epoch::{Entered, Epochs, Lineage, Moment, Placed, Signal, Start, Tracker, stored};
+use crate::epoch::{Entered, Epochs, Lineage, Placed, Start, Tracker, stored};
 use crate::fault::{Code, Fault};
 use crate::postgres::StartOver;
 use crate::record::RawRecord;
@@ -110,9 +110,9 @@ pub(super) fn starts_over(
     partition: &Partition,
     source: &str,
     raw: &RawRecord<'_>,
+    change: &Change,
     current: u32,
-    signal: Signal,
-    moment: Moment,
+    signal: crate::epoch::Signal,
 ) -> StartOver {
     StartOver {
         source: source.to_owned(),
@@ -123,25 +123,8 @@ pub(super) fn starts_over(
         offset: raw.offset,
         current,
         signal,
-        moment,
+        source_ts: change.source_ts.filter(|_| change.own_time),
     }
-}
-
-/// What the record tells of times: its own, not the connector's.
-pub(super) fn moment(change: &Change, moment: Moment) -> Moment {
-    Moment { at: change.source_ts.filter(|_| change.own_time), ..moment }
-}
-
-/// A header names an epoch below the one that the data has led to: taking it for a late record would skip all that follows.
-pub(super) fn undeclared(source: &str, raw: &RawRecord<'_>, current: u32) -> Fault {
-    Fault::blocked(
-        Code::EpochHeaderInvalid,
-        format!(
-            "the header of record {} names an epoch below {current}, in which source {source:?} is by its data",
-            raw.coordinates()
-        ),
-        format!("let the connector's InsertHeader transform write a number above {current}"),
-    )
 }
 
 /// Writes the epoch down.
@@ -166,8 +149,21 @@ impl Intake {
         outcome: Result<(Entered, Epochs), Fault>,
     ) {
         let outcome = outcome.map(|(entered, epochs)| {
-            let source = &over.source;
-            say(over, entered, &epochs);
+            let (source, reason) = (&over.source, over.signal.as_str());
+            tracing::warn!(
+                source,
+                epoch = entered.number,
+                before = over.current,
+                reason,
+                raised = entered.raised,
+                topic = over.topic,
+                partition = over.partition,
+                offset = over.offset,
+                "from here on the source's changes count as newer than all before, in another source epoch"
+            );
+            if entered.raised {
+                metrics::source_epoch_raised(source, reason);
+            }
             self.source_epochs.tell(source, entered.number);
             // Partitions that have not seen the source yet begin there too.
             for partition in &mut self.partitions {
@@ -184,53 +180,5 @@ impl Intake {
             *waiting = None;
         }
         self.input(Input::Planned { lane, outcome });
-    }
-}
-
-/// Tells what an epoch means; the first one of a partition is nothing to worry about.
-fn say(over: &StartOver, entered: Entered, epochs: &Epochs) {
-    let StartOver { source, topic, partition, offset, current, signal, moment, .. } = over;
-    let (epoch, reason, raised) = (entered.number, signal.as_str(), entered.raised);
-    if matches!(signal, Signal::FirstSeen { .. } | Signal::Opening) {
-        tracing::info!(
-            source,
-            epoch,
-            reason,
-            raised,
-            topic,
-            partition,
-            offset,
-            "the source's changes are in this source epoch"
-        );
-        return;
-    }
-    tracing::warn!(
-        source,
-        epoch,
-        before = current,
-        reason,
-        raised,
-        topic,
-        partition,
-        offset,
-        "from here on the source's changes count as newer than all before, in another source epoch"
-    );
-    if raised {
-        metrics::source_epoch_raised(source, reason);
-    }
-    let since = epochs.of(epoch).and_then(|epoch| epoch.since);
-    if since.is_some() && moment.before >= since {
-        metrics::source_epoch_apart(source);
-        tracing::warn!(
-            source,
-            epoch,
-            before = current,
-            topic,
-            partition,
-            offset,
-            "this partition had gone past the beginning of the epoch before another one found it: where keys moved between \
-             partitions or the table was truncated since, move the group's offset of this partition back to where epoch \
-             `before` starts (`silversink epoch show`); reading it again puts its rows right"
-        );
     }
 }

@@ -78,15 +78,10 @@ impl Taking<'_> {
                 let header = self.shared.config.guard.epoch_header.as_deref();
                 let version = match partition.sources.place(source, &change, raw, header) {
                     Ok(Placed::In(epoch)) => change.version.in_epoch(epoch),
-                    Ok(Placed::StartsOver { current, signal, moment }) => {
-                        let moment = epochs::moment(&change, moment);
+                    Ok(Placed::StartsOver { current, signal }) => {
                         let over =
-                            epochs::starts_over(partition, source, raw, current, signal, moment);
+                            epochs::starts_over(partition, source, raw, &change, current, signal);
                         return self.wait_for(at, Need::Epoch(id, over));
-                    }
-                    Ok(Placed::Undeclared { current }) => {
-                        let fault = epochs::undeclared(source, raw, current);
-                        return self.fail_lane(at, fault);
                     }
                     Err(fault) => return self.fail_lane(at, fault),
                 };

@@ -1,7 +1,7 @@
 //! Source epochs as the destination keeps them: shared epochs, and starts and lineages by partition.
 
 use crate::log::Seen;
-use silversink::epoch::{Epochs, Lineage, Moment, Placed, Signal, Start, Tracker};
+use silversink::epoch::{Epochs, Lineage, Placed, Signal, Start, Tracker};
 use std::collections::BTreeMap;
 
 /// The epochs of every source, by name.
@@ -64,15 +64,9 @@ impl Place {
 
 impl Sources {
     /// Positions of the source start over in a partition: the epoch that it enters, and all of the source's.
-    pub fn enter(
-        &mut self,
-        source: &str,
-        current: u32,
-        signal: Signal,
-        moment: Moment,
-    ) -> (u32, Epochs) {
-        let epochs = self.0.entry(source.to_owned()).or_default();
-        let entered = epochs.enter(current, signal, moment);
+    pub fn enter(&mut self, seen: &Seen, current: u32, signal: Signal) -> (u32, Epochs) {
+        let epochs = self.0.entry(seen.source.clone()).or_default();
+        let entered = epochs.enter(current, signal, seen.source_ts);
         (entered.number, epochs.clone())
     }
 }

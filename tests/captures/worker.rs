@@ -247,14 +247,14 @@ impl<'a> World<'a> {
         loop {
             match (self.partitions[at].place.of(offset, item.seen.as_ref()), &item.seen) {
                 (Placed::In(epoch), _) => return epoch,
-                (Placed::StartsOver { current, signal, moment }, Some(seen)) => {
-                    let (epoch, epochs) = self.sources.enter(&seen.source, current, signal, moment);
+                (Placed::StartsOver { .. }, None) => panic!("nothing tells of a new epoch"),
+                (Placed::StartsOver { current, signal }, Some(seen)) => {
+                    let (epoch, epochs) = self.sources.enter(seen, current, signal);
                     self.partitions[at].place.enter(&seen.source, offset, epoch);
                     for partition in &mut self.partitions {
                         partition.place.learn(&seen.source, epochs.clone());
                     }
                 }
-                other => panic!("nothing tells of a new epoch: {other:?}"),
             }
         }
     }

@@ -171,32 +171,18 @@ impl Rig {
         }
     }
 
-    /// SQL for the place of an epoch among those of the only source, from 0; a number that a header gave stays.
-    pub fn rank(number: &str) -> String {
-        format!(
-            "CASE WHEN {number} < 1000000 THEN {number} ELSE \
-             (SELECT count(*) - 1 FROM silversink.source_epoch AS o WHERE o.epoch <= {number}) END"
-        )
-    }
-
-    /// Source, epoch and reason of every epoch behind the first.
+    /// Epoch, reason and source of every epoch.
     pub async fn epochs(&self) -> Vec<String> {
-        let rank = Self::rank("e.epoch");
-        self.rows(&format!(
-            "SELECT source, {rank}, reason FROM silversink.source_epoch AS e \
-             WHERE reason <> 'first_seen' ORDER BY source, epoch"
-        ))
+        self.rows(
+            "SELECT source, epoch, reason FROM silversink.source_epoch ORDER BY source, epoch",
+        )
         .await
     }
 
-    /// Partition, first offset and epoch of every start behind the first epoch.
+    /// Partition, first offset and epoch of every start.
     pub async fn starts(&self) -> Vec<(i32, i64, u32)> {
-        let rank = Self::rank("s.epoch");
-        let sql = format!(
-            "SELECT partition, start_offset, {rank} FROM silversink.source_epoch_start AS s \
-             WHERE {rank} > 0 ORDER BY 1, 2"
-        );
-        let rows = self.database().await.query(&sql).await.unwrap();
+        let sql = "SELECT partition, start_offset, epoch FROM silversink.source_epoch_start ORDER BY 1, 2";
+        let rows = self.database().await.query(sql).await.unwrap();
         let number = |field: &Option<String>| field.as_ref().unwrap().parse::<i64>().unwrap();
         rows.iter()
             .map(|row| {

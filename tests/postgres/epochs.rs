@@ -4,7 +4,7 @@ use crate::rows::{F::*, *};
 use crate::server::{Database, database};
 use silversink::batch::Kind;
 use silversink::config::Tripwire;
-use silversink::epoch::{Entered, Lineage, Moment, STEP, Signal, Start};
+use silversink::epoch::{Entered, Lineage, Signal, Start};
 use silversink::fault::{Class, Code};
 use silversink::postgres::{BeginAt, Destination, Raise, StartOver};
 use silversink::table::{Bookkeeping, TableName};
@@ -26,7 +26,7 @@ fn over(partition: i32, offset: i64, current: u32, signal: Signal) -> StartOver 
         offset,
         current,
         signal,
-        moment: Moment { at: Some(7), ..Moment::default() },
+        source_ts: Some(7),
     }
 }
 
@@ -44,29 +44,29 @@ async fn the_first_partition_raises_the_others_join_and_a_repetition_changes_not
     let snapshot = Signal::Snapshot { position: u64::MAX };
     for raised in [true, false] {
         let entered = destination.enter_epoch(PIPELINE, "a", &over(0, 40, 0, snapshot)).await;
-        assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: STEP, raised }));
+        assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 1, raised }));
     }
     let entered =
         destination.enter_epoch(PIPELINE, "b", &over(1, 9, 0, Signal::FreshOffsets)).await;
-    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: STEP, raised: false }));
+    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 1, raised: false }));
     assert_eq!(
         db.rows(EPOCHS).await,
-        [["1000000", "snapshot", "18446744073709551615", "t", "a", "0", "40"]]
+        [["1", "snapshot", "18446744073709551615", "t", "a", "0", "40"]]
     );
     let starts = "SELECT partition, start_offset, epoch, reason FROM silversink.source_epoch_start ORDER BY 1";
     assert_eq!(
         db.rows(starts).await,
-        [["0", "40", "1000000", "snapshot"], ["1", "9", "1000000", "fresh_offsets"]]
+        [["0", "40", "1", "snapshot"], ["1", "9", "1", "fresh_offsets"]]
     );
 
     let entered =
-        destination.enter_epoch(PIPELINE, "a", &over(0, 90, STEP, Signal::PositionsFell)).await;
-    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 2 * STEP, raised: true }));
+        destination.enter_epoch(PIPELINE, "a", &over(0, 90, 1, Signal::PositionsFell)).await;
+    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 2, raised: true }));
     let claimed = destination.claim(PIPELINE, "c", &[ask(0)]).await.unwrap();
     let start = |offset, epoch| Start { source: "shop".to_owned(), offset, epoch };
     let mut found = claimed[0].starts.clone();
     found.sort_by_key(|start| start.offset);
-    assert_eq!(found, [start(40, STEP), start(90, 2 * STEP)]);
+    assert_eq!(found, [start(40, 1), start(90, 2)]);
 }
 
 fn ask(partition: i32) -> silversink::postgres::ClaimAsk {
@@ -76,32 +76,6 @@ fn ask(partition: i32) -> silversink::postgres::ClaimAsk {
         partition,
         table: None,
     }
-}
-
-/// What names a lineage is kept: a partition that is read later, and only tells of its first transaction, finds it.
-#[tokio::test]
-async fn an_epoch_keeps_what_names_its_lineage() {
-    let (_db, destination) = claimed(2).await;
-    let seen = |at, committed| Moment { at: Some(at), before: None, committed };
-    let first_seen = |opens| Signal::FirstSeen { snapshot: None, opens };
-    let ahead = StartOver { moment: seen(9_000_000, true), ..over(0, 0, 0, first_seen(false)) };
-    let (ahead, _) = destination.enter_epoch(PIPELINE, "a", &ahead).await.unwrap();
-    let opening = StartOver { moment: seen(8_000_000, false), ..over(1, 0, 0, first_seen(true)) };
-    let (behind, _) = destination.enter_epoch(PIPELINE, "a", &opening).await.unwrap();
-    assert!(behind.raised && behind.number < ahead.number, "{behind:?} {ahead:?}");
-
-    let known = destination.claim(PIPELINE, "b", &[ask(0)]).await.unwrap().remove(0).epochs;
-    let epochs = known[0].1.all();
-    assert_eq!((epochs[0].opening, epochs[0].committed), (Some(8_000_000), None));
-    assert_eq!((epochs[1].opening, epochs[1].committed), (None, Some(9_000_000)));
-    let opens = StartOver {
-        owner_epoch: 2,
-        moment: seen(8_999_999, false),
-        ..over(0, 5, ahead.number, Signal::Opening)
-    };
-    let (same, known) = destination.enter_epoch(PIPELINE, "b", &opens).await.unwrap();
-    assert_eq!(same, Entered { number: ahead.number, raised: false });
-    assert_eq!(known.all()[1].opening, Some(8_999_999));
 }
 
 #[tokio::test]
@@ -116,7 +90,7 @@ async fn partitions_that_meet_the_same_moment_at_once_share_the_epoch() {
     };
     let entered = futures::future::join_all((0..8).map(enter)).await;
     assert_eq!(entered.iter().filter(|(entered, _)| entered.raised).count(), 1);
-    assert!(entered.iter().all(|(entered, _)| entered.number == STEP));
+    assert!(entered.iter().all(|(entered, _)| entered.number == 1));
     assert_eq!(db.rows("SELECT count(*) FROM silversink.source_epoch_start").await, [["8"]]);
 }
 
@@ -146,7 +120,7 @@ async fn a_raise_starts_at_the_positions_of_the_source_and_fences_their_owner() 
     };
     for _ in 0..2 {
         let dry = destination.raise_epoch(PIPELINE, &raise, false).await.unwrap();
-        assert_eq!((dry.before, dry.epoch), (0, STEP));
+        assert_eq!((dry.before, dry.epoch), (0, 1));
         assert_eq!(dry.starts, [(TOPIC.to_owned(), topic_id(), 1, 30)]);
     }
     assert_eq!(db.rows("SELECT owner_epoch FROM silversink.position").await, [["1"], ["1"]]);
@@ -157,19 +131,18 @@ async fn a_raise_starts_at_the_positions_of_the_source_and_fences_their_owner() 
     let owners = "SELECT partition, owner_epoch FROM silversink.position ORDER BY 1";
     assert_eq!(db.rows(owners).await, [["0", "1"], ["1", "2"]]);
     // A partition that no lineage names is found by its topic.
-    let named = Raise { topic: Some(TOPIC), partition: Some(0), epoch: Some(STEP + 7), ..raise };
+    let named = Raise { topic: Some(TOPIC), partition: Some(0), epoch: Some(7), ..raise };
     let raised = destination.raise_epoch(PIPELINE, &named, true).await.unwrap();
-    assert_eq!((raised.before, raised.epoch, raised.starts.len()), (STEP, STEP + 7, 1));
+    assert_eq!((raised.before, raised.epoch, raised.starts.len()), (1, 7, 1));
     let (epochs, starts) = destination.source_epochs(PIPELINE).await.unwrap();
     assert_eq!(
         epochs.iter().map(|row| (row.epoch, row.raised_by.as_str())).collect::<Vec<_>>(),
-        [(STEP, "me"), (STEP + 7, "me")]
+        [(1, "me"), (7, "me")]
     );
     let starts: Vec<_> =
         starts.iter().map(|row| (row.partition, row.start_offset, row.epoch)).collect();
-    assert_eq!(starts, [(1, 30, STEP), (0, 0, STEP + 7)]);
-    for wrong in
-        [Raise { source: "stranger", ..raise.clone() }, Raise { epoch: Some(STEP + 7), ..named }]
+    assert_eq!(starts, [(1, 30, 1), (0, 0, 7)]);
+    for wrong in [Raise { source: "stranger", ..raise.clone() }, Raise { epoch: Some(7), ..named }]
     {
         let fault = destination.raise_epoch(PIPELINE, &wrong, true).await.unwrap_err();
         assert_eq!(fault.code, Code::Configuration);
@@ -224,7 +197,7 @@ async fn bookkeeping_of_an_older_version_is_completed() {
     destination.ensure_bookkeeping().await.unwrap();
     let entered =
         destination.enter_epoch(PIPELINE, "a", &over(0, 4, 0, Signal::FreshOffsets)).await;
-    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: STEP, raised: true }));
+    assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 1, raised: true }));
     assert_eq!(db.rows("SELECT lineage FROM silversink.position").await, [["-"]]);
 }
 

@@ -67,8 +67,8 @@ pub struct Gaps {
     /// Tombstones and keys that change partition: a tombstone that was read apart from its delete marks a row that has been
     /// inserted in another partition, at a lower offset.
     pub bare_tombstones: bool,
-    /// Epochs and what is compared across partitions (truncates, keys that change partition): a partition went past the
-    /// beginning of an epoch without a sign before another one found it, and its rows until then stand in the one before.
+    /// Epochs and what is compared across partitions (truncates, keys that change partition): each partition finds the start
+    /// of an epoch by itself, or does not.
     pub epochs_apart: bool,
     /// Key changes with unchanged values below rows that a snapshot read ahead of the stream (a blocking one, or one over an
     /// older slot): the old key's row belongs to a later life of that key already.

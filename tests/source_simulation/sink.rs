@@ -11,7 +11,7 @@ use fastrand::Rng;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
 use silversink::batch::exchange::Told;
 use silversink::batch::{ColumnSet, Kind, OffsetRange, Truncate};
-use silversink::epoch::{Epochs, Lineage, Moment, Placed, Signal, Start, Tracker};
+use silversink::epoch::{Epochs, Lineage, Placed, Signal, Start, Tracker};
 use silversink::version::Version;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -119,7 +119,7 @@ impl<'h> Sink<'h> {
         self.starts = vec![Vec::new(); count];
         if incarnation > 0 {
             let highest = self.epochs.highest();
-            let epoch = self.epochs.enter(highest, Signal::PositionsFell, Moment::default()).number;
+            let epoch = self.epochs.enter(highest, Signal::FreshOffsets, None).number;
             for starts in &mut self.starts {
                 starts.push(Start { source: SOURCE.to_owned(), offset: 0, epoch });
             }
@@ -293,16 +293,11 @@ impl<'h> Sink<'h> {
             let tracker = &mut worker.reading[at].as_mut().unwrap().tracker;
             let Some(seen) = &seen else { return tracker.highest(offset) };
             let placed = tracker.place_at(SOURCE, offset, Some(seen), seen.source_ts);
-            let (current, signal, moment) = match placed {
+            let (current, signal) = match placed {
                 Placed::In(epoch) => return epoch,
-                Placed::StartsOver { current, signal, moment } => (current, signal, moment),
-                Placed::Undeclared { .. } => unreachable!("there are no headers"),
+                Placed::StartsOver { current, signal } => (current, signal),
             };
-            let epoch = self.epochs.enter(current, signal, moment).number;
-            if signal == Signal::Opening {
-                self.learn();
-                continue;
-            }
+            let epoch = self.epochs.enter(current, signal, Some(record.ts)).number;
             assert!(epoch > current, "an epoch that starts over is above the one before");
             tracker.enter(SOURCE, offset, epoch);
             self.starts[at].retain(|start| start.offset != offset);
