@@ -42,7 +42,7 @@ async fn survives_ten_kills(form: Form, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let records = form.records();
     let mut rig = Rig::start(form, 1, &records).await;
-    rig.extra = "[limits]\nbatch_rows = 6\n".to_owned();
+    rig.extra = "[limits]\nbatch_rows = 2\n".to_owned();
     rig.properties = "\"fetch.wait.max.ms\" = \"10\"\n".to_owned();
     let directory = tempfile::tempdir().unwrap();
     let mut in_the_middle = 0;
