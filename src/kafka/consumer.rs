@@ -30,7 +30,7 @@ const SEEK: Duration = Duration::from_secs(5);
 /// Time that closing may take before the client is left to itself (G14: a coordinator that is down must not hold SIGTERM).
 const CLOSE: Duration = Duration::from_secs(5);
 /// What is fetched ahead of the decoder, in KiB over all partitions.
-const FETCHED_AHEAD_KIB: usize = 32 << 10;
+const FETCHED_AHEAD_KIB: usize = 16 << 10;
 /// librdkafka tries a broker again at least every 10 s (`reconnect.backoff.max.ms`): after so long without a complaint the
 /// next one is a new outage.
 const QUIET: Duration = Duration::from_secs(60);
@@ -132,8 +132,8 @@ impl Consumer {
         }
         let share = FETCHED_AHEAD_KIB / partitions.max(1);
         // One partition's part of an answer; a larger record comes alone.
-        let part = (share * 1024).clamp(128 << 10, 1 << 20).to_string();
-        let ahead = share.clamp(128, FETCHED_AHEAD_KIB / 2).to_string();
+        let part = (share * 1024).clamp(64 << 10, 1 << 20).to_string();
+        let ahead = share.clamp(64, FETCHED_AHEAD_KIB).to_string();
         let defaults = [
             ("check.crcs", "true"),
             // A partition over a queue limit waits this long for its next fetch; the default of 1000 costs up to 95 %.
@@ -144,6 +144,8 @@ impl Consumer {
             // Of each partition: it has a queue of its own.
             ("queued.max.messages.kbytes", &ahead),
             ("fetch.message.max.bytes", &part),
+            // Of all partitions in one answer, which is held until its last record is taken.
+            ("fetch.max.bytes", "8388608"),
             ("allow.auto.create.topics", "false"),
         ];
         let attempt = "open the Kafka consumer";

@@ -11,6 +11,8 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Rows of a batch by default; its bytes suffice for so many.
+const BATCH_ROWS: usize = 10_000;
 const LOOK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -179,6 +181,10 @@ fn toml(destination: &Destination, setup: &Setup<'_>, port: u16) -> anyhow::Resu
         if let Some(value) = value {
             writeln!(text, "{key} = {value}")?;
         }
+    }
+    if batch_rows.is_some_and(|rows| rows > BATCH_ROWS) {
+        // The yardstick counts rows only: bytes must not end a batch sooner.
+        writeln!(text, "limits.batch_bytes = \"64MiB\"\nlimits.memory_bytes = \"256MiB\"")?;
     }
     write!(
         text,

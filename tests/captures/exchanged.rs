@@ -52,3 +52,21 @@ pub async fn keys() {
         }
     }
 }
+
+/// The capture `new-cluster`: rows are updated and moved to free keys by one transaction, and its tables have the default
+/// replica identity, so what a delete brings beside its key are the defaults of types.
+pub async fn moves_to_free_keys() {
+    let mut types = None;
+    for encoding in scenarios::encodings("new-cluster") {
+        let given = scenarios::is_schemaless("new-cluster", &encoding).then_some(types.as_ref());
+        let mut rig = Rig::open("new-cluster", &encoding, given.flatten()).await;
+        types.get_or_insert_with(|| rig.column_types());
+        rig.silver.empty(&rig.tables()).await;
+        let writers = &mut rig.writers[..1];
+        let stretches = as_captured(&rig.items);
+        let mut world = World::start(&rig.silver, &rig.lanes, writers, stretches).await;
+        as_it_arrived(&mut world, &rig.items, 1).await;
+        let certain = world.counts.exchanged.iter().filter(|(.., certain)| *certain);
+        assert_eq!(certain.count(), 0, "{encoding}: {:?}", world.counts.exchanged);
+    }
+}

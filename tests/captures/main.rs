@@ -67,6 +67,11 @@ async fn keys_that_exchanged_rows_are_told_and_no_others() {
 }
 
 #[tokio::test]
+async fn rows_that_moved_to_free_keys_are_not_told_for_certain() {
+    Box::pin(exchanged::moves_to_free_keys()).await;
+}
+
+#[tokio::test]
 async fn a_wrong_row_and_a_broken_guard_are_seen() {
     Box::pin(suite::planted()).await;
 }

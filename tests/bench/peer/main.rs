@@ -16,7 +16,7 @@ mod server;
 mod tables;
 mod topics;
 mod watch;
-mod workers;
+mod worker;
 #[allow(dead_code, reason = "the other benchmark has several topics")]
 mod workload;
 
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tables::Side;
 use watch::{Watch, Window};
-use workers::{Setup, Workers};
+use worker::{Setup, Worker};
 
 /// Numbers of partitions: a topic for each.
 const PARTITIONS: [i32; 2] = [1, 2];
@@ -213,7 +213,7 @@ impl Bench {
     async fn run(&mut self, kind: Kind) -> anyhow::Result<Measured> {
         match kind {
             Kind::Peer(sink) => self.peer(sink).await,
-            Kind::Product(workers) => self.product(workers).await,
+            Kind::Product(writers) => self.product(writers).await,
         }
     }
 
@@ -231,22 +231,22 @@ impl Bench {
         Ok(measured(&window, client / window.events, peak_mib))
     }
 
-    async fn product(&mut self, workers: i32) -> anyhow::Result<Measured> {
+    async fn product(&mut self, writers: i32) -> anyhow::Result<Measured> {
         tables::prepare(&self.server, Side::Product).await?;
-        let (group, topic) = (self.name(), topics::topic(workers));
+        let (group, topic) = (self.name(), topics::topic(writers));
         let setup = Setup {
             bootstrap: &self.bootstrap,
             registry: &self.connect.registry,
             group: &group,
             topic: &topic,
-            workers,
+            writers,
         };
-        let mut processes = Workers::start(&self.server, &setup)?;
-        let watch = self.watch(Side::Product, workers, processes.pids());
-        let window = watch.follow(async || processes.check()).await?;
-        let peak_mib = processes.peak_mib()?;
-        workers::must_have_shared(&self.server, workers).await?;
-        drop(processes);
+        let mut process = Worker::start(&self.server, &setup)?;
+        let watch = self.watch(Side::Product, writers, vec![process.pid()]);
+        let window = watch.follow(async || process.check()).await?;
+        let peak_mib = process.peak_mib()?;
+        worker::must_have_shared(&self.server, writers).await?;
+        drop(process);
         tables::verify(&self.server, Side::Product).await?;
         let events = f64::from(u32::try_from(self.load.events.len())?);
         Ok(measured(&window, window.client_cpu_in_all / events, peak_mib))
