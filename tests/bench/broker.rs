@@ -59,8 +59,10 @@ fn producer(bootstrap: &str, spec: &Spec, linger: &str) -> anyhow::Result<BasePr
     Ok(ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("compression.type", compression)
-        // A batch is the mock's unit of fetching.
+        // A batch is the mock's unit of fetching, whatever the consumer asks for: a full one of 1 MB of each of 128 partitions
+        // would say nothing about memory. Kafka Connect's producers fill batches of 16 KiB.
         .set("linger.ms", linger)
+        .set("batch.size", "65536")
         .set("queue.buffering.max.messages", "2000000")
         .set("queue.buffering.max.kbytes", "2000000")
         .create()?)
