@@ -76,6 +76,30 @@ async fn lands_in_any_interleaving(form: Form) {
     }
 }
 
+/// Partitions of one table are dealt out among lanes with connections of their own, while keys stay in their partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_several_writers_lands_and_a_replay_changes_nothing() {
+    let records = spread(logs::AVRO.records(), 4, 3);
+    let mut rig = Rig::start(logs::AVRO, 4, &records).await;
+    rig.extra = "[defaults]\nwriters = 3\n[limits]\nbatch_rows = 20\n".to_owned();
+
+    rig.run().await.unwrap();
+
+    rig.assert_equal().await;
+    rig.assert_tiled(records.len(), 0).await;
+    let shared = "SELECT count(*) > 0 FROM (SELECT FROM silversink.position \
+        GROUP BY table_name HAVING count(DISTINCT backend_pid) > 1) AS shared";
+    assert_eq!(rig.ask(shared).await, "t", "no table was written by two connections");
+    let tuples = rig.tuples().await;
+
+    rig.rewind();
+    rig.run().await.unwrap();
+
+    assert_eq!(rig.total("applied").await, 0);
+    rig.assert_tiled(records.len(), 0).await;
+    assert_eq!(rig.tuples().await, tuples);
+}
+
 macro_rules! each_form {
     ($($module:ident: $form:expr;)*) => {$(
         mod $module {
