@@ -9,6 +9,8 @@ pub mod batch;
 pub mod config;
 #[path = "../../../src/decode/mod.rs"]
 pub mod decode;
+#[path = "../../../src/epoch/mod.rs"]
+pub mod epoch;
 #[path = "../../../src/fault.rs"]
 pub mod fault;
 #[path = "../../../src/record.rs"]
