@@ -14,9 +14,9 @@ pub fn check(data: &[u8]) {
             assert_eq!(sequence::parse(&again), fast);
         }
         if let Some(lsn) = sequence::commit_lsn(text) {
-            let again =
-                format!("{:08x}:{:08x}:{:04x}", lsn >> 48, lsn >> 16 & 0xffff_ffff, lsn & 0xffff);
-            assert!(again.eq_ignore_ascii_case(text), "{again} is not {text}");
+            // The last part has 4 digits or more.
+            let again = format!("{lsn:0width$x}", width = text.len() - 2);
+            assert!(again.eq_ignore_ascii_case(&text.replace(':', "")), "{again} is not {text}");
         }
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         assert_eq!(sequence::decimal(data), digits.then(|| text.parse().ok()).flatten());
