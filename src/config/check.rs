@@ -63,6 +63,7 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
         defaults,
         limits,
     };
+    check_table_writers(raw, config.limits.writers, problems);
     if config.registry.is_none()
         && !problems.is_settled("registry")
         && let Some((route, _)) = raw
@@ -80,6 +81,23 @@ pub fn check(raw: &RawConfig, problems: &mut Problems) -> Option<Config> {
         problems.help("add [registry] with `url`");
     }
     problems.is_empty().then_some(config)
+}
+
+/// A table cannot have more writers than there are.
+fn check_table_writers(raw: &RawConfig, all: usize, problems: &mut Problems) {
+    let defaults = raw.defaults.iter().filter_map(|defaults| defaults.writers.as_ref());
+    let tables = raw.table.iter().flatten().filter_map(|(_, table)| table.writers.as_ref());
+    for writers in defaults.chain(tables) {
+        if usize::try_from(**writers).is_ok_and(|wanted| wanted > all) {
+            problems.add(
+                writers.span(),
+                format!("a table cannot have more writers than `limits.writers` ({all})"),
+                format!("expected at most {all}"),
+            );
+            problems
+                .help("raise `writers` in [limits], which counts the connections of all tables");
+        }
+    }
 }
 
 fn check_name(raw: &RawConfig, problems: &mut Problems) -> String {

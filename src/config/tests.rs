@@ -393,6 +393,14 @@ fn values_out_of_bounds_are_refused() {
             "[limits]\nmemory_bytes = \"1MiB\"\n",
             "error: `batch_bytes` (8388608 bytes) is above `memory_bytes`",
         ),
+        (
+            "[limits]\nwriters = 2\n[defaults]\nwriters = 3\n",
+            "error: a table cannot have more writers than `limits.writers` (2)",
+        ),
+        (
+            "[table.\"silver.orders\"]\nwriters = 5\n",
+            "error: a table cannot have more writers than `limits.writers` (4)",
+        ),
         ("[log]\nlevel = \"inof\"\n", "error: unknown log level `inof`"),
         ("[schema]\nprefix = \"\"\n", "error: the prefix cannot be used"),
         ("[registry]\nurl = \"localhost\"\n", "error: `registry.url` is not a URL"),

@@ -1,4 +1,6 @@
-//! Deletes whose key Debezium had to invent: the source table's replica identity is an index that is not its primary key.
+//! What a delete tells under the source table's replica identity: keys that Debezium had to invent, old images that are whole.
+//!
+//! A key is invented when the replica identity is an index that is not the primary key.
 //!
 //! PostgreSQL then sends the index's columns of the old row and nothing else. Debezium fills the key that it does not know with
 //! the type's default, so every delete reads as one of row 0: rows that are gone stay live, and a real row 0 would be deleted.

@@ -144,8 +144,6 @@ impl Consumer {
             // Of each partition: it has a queue of its own.
             ("queued.max.messages.kbytes", &ahead),
             ("fetch.message.max.bytes", &part),
-            // Of all partitions in one answer, which is held until its last record is taken.
-            ("fetch.max.bytes", "8388608"),
             ("allow.auto.create.topics", "false"),
         ];
         let attempt = "open the Kafka consumer";

@@ -120,10 +120,23 @@ fn a_record_that_comes_to_an_empty_feed_wakes() {
     while !matches!(consumer.poll_feed(1), Event::End(_, 0)) {
         assert!(Instant::now() < end, "the end did not come");
     }
-    let before = woken.load(Ordering::SeqCst);
+    let mut heard = woken.load(Ordering::SeqCst);
     fill(&broker, 3, 0..1);
-    while woken.load(Ordering::SeqCst) == before {
-        assert!(Instant::now() < end, "nobody was woken");
-        std::thread::sleep(Duration::from_millis(1));
+    // The feed is looked at when somebody was woken and never else.
+    loop {
+        assert!(Instant::now() < end, "the record woke nobody");
+        if std::mem::replace(&mut heard, woken.load(Ordering::SeqCst)) == heard {
+            std::thread::sleep(Duration::from_millis(1));
+        } else if matches!(consumer.poll_feed(1), Event::Record(_)) {
+            break;
+        }
     }
+}
+
+#[test]
+fn a_limit_of_the_users_own_for_large_records_is_taken() {
+    let mut settings = kafka("localhost:1", "g");
+    settings.properties.insert("message.max.bytes".into(), "200000000".to_owned().into());
+    settings.properties.insert("receive.message.max.bytes".into(), "300000000".to_owned().into());
+    Consumer::open_fed(&settings, "test", 4, || {}).unwrap();
 }

@@ -11,10 +11,11 @@ use crate::version::Version;
 use tokio_postgres::Error;
 
 impl Writer {
-    /// Answers what the batch asks about its suspects, once. Nothing is written: only this lane writes these rows, so what is
-    /// read ahead of the batch's transaction is what the transaction will meet.
+    /// Answers what the batch asks about its suspects, once. Nothing is written. A key comes to one lane, so what is
+    /// read ahead of the batch's transaction is what the transaction will meet; where the number of partitions has changed
+    /// another lane may come between, and the report may be off, but no row is.
     ///
-    /// The outer error means that the session is in an unknown state.
+    /// The outer error means that nobody knows what the connection still has open.
     pub(super) async fn judge_suspects(
         &mut self,
         doing: &str,

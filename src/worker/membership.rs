@@ -153,7 +153,7 @@ impl Intake {
     fn lane_of(&mut self, routed: &route::Routed, partition: i32) -> usize {
         let config = &self.shared.config;
         let overrides = config.tables.get(&routed.table).unwrap_or(&config.defaults).clone();
-        let lanes = overrides.writers.min(config.limits.writers).max(1);
+        let lanes = overrides.writers.max(1);
         let share = usize::try_from(partition).unwrap_or(0) % lanes;
         let its = |lane: &Lane| lane.table == routed.table && lane.share == share;
         if let Some(at) = self.lanes.iter().position(its) {

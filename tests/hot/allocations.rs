@@ -9,7 +9,7 @@ mod path;
 mod records;
 #[path = "spent.rs"]
 mod spent;
-#[path = "workload.rs"]
+#[path = "../bench/peer/workload.rs"]
 mod workload;
 
 use path::Path;

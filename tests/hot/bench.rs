@@ -14,6 +14,7 @@ mod records;
 #[path = "../bench/yardstick/row.rs"]
 mod row;
 mod spent;
+#[path = "../bench/peer/workload.rs"]
 mod workload;
 
 use bytes::BytesMut;

@@ -135,7 +135,8 @@ impl Consumer {
         client.incremental_assign(at).map_err(|e| from_error(&e, attempt))
     }
 
-    /// Backpressure: stops fetching and drops what was prefetched; goes on at the next record that was not polled.
+    /// Stops fetching and drops what was prefetched; goes on at the next record that was not polled. For what stands still:
+    /// backpressure is a feed that is not polled.
     ///
     /// # Errors
     /// Fatal when librdkafka refuses.
