@@ -27,6 +27,7 @@ test: bootstrap-tests lint ## every check of everyday work
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo check --locked --quiet --manifest-path tests/fuzz/Cargo.toml --lib --target-dir target
 
 fmt: ## formats the code
 	cargo fmt

@@ -11,7 +11,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target the flags reach neither build scripts nor macros, which could not link.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares" cargo build --release --locked --quiet --target "$host"
+-Cllvm-args=-sanitizer-coverage-trace-compares" cargo build --release --locked --quiet --features fuzzer --target "$host"
 for target in "$@"; do
     mkdir -p "target/fuzz/$target"
     echo "== $target, $seconds s"
