@@ -25,12 +25,13 @@ impl Writer {
         if batch.suspects.rows.is_empty() || batch.suspects.answer.get().is_some() {
             return Ok(Ok(()));
         }
-        let index = match self.stage(doing, shape, Variant::Full).await? {
+        let staged = batch.of_suspects();
+        let width = self.width(&staged, Variant::Full);
+        let index = match self.stage(doing, shape, Variant::Full, width).await? {
             Ok(index) => index,
             Err(fault) => return Ok(Err(fault)),
         };
         let stage = self.stage_at(index).ok_or_else(|| internal(doing, "a stage is missing"))?;
-        let staged = batch.of_suspects();
         let sql = exchange::found(shape, stage.number);
         let look = async {
             self.client.batch_execute("BEGIN").await?;

@@ -6,6 +6,7 @@ use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::merge::Variant;
+use crate::sql::stage::Width;
 use crate::sql::{base, floor, merge};
 use std::ops::Range;
 use tokio_postgres::Error;
@@ -35,7 +36,7 @@ impl Writer {
         let doing = format!("isolating rows for {} of pipeline {pipeline}", shape.table);
         self.unbroken(&doing)?;
         self.busy = true;
-        let index = match self.stage(&doing, shape, variant(batch)).await? {
+        let index = match self.stage(&doing, shape, variant(batch), Width::Wide).await? {
             Ok(index) => index,
             Err(fault) => {
                 self.busy = false;

@@ -5,6 +5,7 @@ use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
 use crate::batch::Batch;
 use crate::fault::{Class, Fault};
+use crate::sql::stage::Width;
 use crate::sql::{ledger, merge};
 use crate::version::Version;
 use tokio_postgres::{Error, Row};
@@ -48,7 +49,7 @@ impl Writer {
         let doing = format!("rehearsing a change of {}", shape.table);
         self.unbroken(&doing)?;
         self.busy = true;
-        let index = match self.stage(&doing, shape, variant(batch)).await? {
+        let index = match self.stage(&doing, shape, variant(batch), Width::Wide).await? {
             Ok(index) => index,
             Err(fault) => {
                 self.busy = false;

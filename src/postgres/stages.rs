@@ -4,18 +4,25 @@ use super::sqlstate;
 use super::writer::Writer;
 use crate::batch::{Batch, Kind, StagedRow};
 use crate::fault::Fault;
+use crate::sql::catalogue;
 use crate::sql::merge::Variant;
 use crate::sql::settle::{self, Backend, Merging};
-use crate::sql::{catalogue, stage};
-use crate::table::{TableName, TableShape};
+use crate::sql::stage::{self, Width};
+use crate::table::TableShape;
 use std::sync::Arc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement};
+
+/// Wide stages that a session keeps: each is emptied by every COMMIT ([`stage`]).
+const WIDE_KEPT: usize = 3;
 
 /// Session objects of one table shape.
 pub(super) struct Stage {
     pub(super) shape: Arc<TableShape>,
     pub(super) number: u32,
+    width: Width,
+    /// It is narrow, and a row did not fit: batches take the wide one from now on.
+    outgrown: bool,
     fast: Forms,
     full: Option<Forms>,
     moved: Option<Forms>,
@@ -35,15 +42,25 @@ impl Writer {
         doing: &str,
         shape: &Arc<TableShape>,
         variant: Variant,
+        width: Width,
     ) -> Result<Result<usize, Fault>, Fault> {
-        let found =
-            self.stages.iter().position(|s| Arc::ptr_eq(&s.shape, shape) || s.shape == *shape);
-        let index = match found {
+        let index = match self.stages.iter().position(|s| s.is_for(shape) && s.width == width) {
             Some(index) => index,
             None => {
-                self.drop_stages_of(doing, &shape.table).await?;
+                self.drop_stages(doing, |s| s.shape.table == shape.table && !s.is_for(shape))
+                    .await?;
+                if width == Width::Wide {
+                    let numbers = self.stages.iter().filter(|s| s.width == Width::Wide);
+                    let mut numbers: Vec<u32> = numbers.map(|s| s.number).collect();
+                    numbers.sort_unstable();
+                    let kept = numbers.len().saturating_sub(WIDE_KEPT - 1);
+                    self.drop_stages(doing, |s| {
+                        numbers.get(..kept).is_some_and(|old| old.contains(&s.number))
+                    })
+                    .await?;
+                }
                 self.next += 1;
-                let made = make_stage(&self.client, shape, self.next, &self.backend);
+                let made = make_stage(&self.client, shape, self.next, width, &self.backend);
                 match known(doing, self.limits.wait(doing, made).await?)? {
                     Ok(stage) => {
                         self.stages.push(stage);
@@ -73,23 +90,46 @@ impl Writer {
         self.stages.get(index)
     }
 
-    /// Removes what was made for an older shape of a table.
-    async fn drop_stages_of(&mut self, doing: &str, table: &TableName) -> Result<(), Fault> {
-        let Some(index) = self.stages.iter().position(|s| s.shape.table == *table) else {
-            return Ok(());
-        };
-        let old = self.stages.swap_remove(index);
-        let sql = format!(
-            "{}; {}; {}; {}",
-            settle::drop(Some(old.merging(Variant::Fast))),
-            settle::drop(Some(old.merging(Variant::Full))),
-            settle::drop(Some(old.merging(Variant::Moved))),
-            stage::drop(old.number)
-        );
-        self.limits
-            .wait(doing, self.client.batch_execute(&sql))
-            .await?
-            .map_err(|e| sqlstate::fault(doing, &e))
+    /// The width of stage that a batch's rows need.
+    pub(super) fn width(&self, batch: &Batch, variant: Variant) -> Width {
+        let Some(shape) = &batch.shape else { return Width::Narrow };
+        let outgrown = || self.stages.iter().any(|s| s.outgrown && s.is_for(shape));
+        let is_large = |row: &StagedRow| row.body.len() > stage::NARROW_BYTES;
+        // A row that moved takes over its old row's large values in the stage.
+        if variant == Variant::Moved || outgrown() || batch.rows.iter().any(is_large) {
+            Width::Wide
+        } else {
+            Width::Narrow
+        }
+    }
+
+    /// A row did not fit a narrow stage: batches of its shape take the wide one from now on. False when they did already.
+    pub(super) fn outgrow(&mut self, shape: &Arc<TableShape>) -> bool {
+        let narrow = self.stages.iter_mut().find(|s| s.width == Width::Narrow && s.is_for(shape));
+        narrow.is_some_and(|stage| !std::mem::replace(&mut stage.outgrown, true))
+    }
+
+    /// Removes stages and what belongs to them.
+    async fn drop_stages(
+        &mut self,
+        doing: &str,
+        is_old: impl Fn(&Stage) -> bool,
+    ) -> Result<(), Fault> {
+        while let Some(index) = self.stages.iter().position(&is_old) {
+            let old = self.stages.swap_remove(index);
+            let sql = format!(
+                "{}; {}; {}; {}",
+                settle::drop(Some(old.merging(Variant::Fast))),
+                settle::drop(Some(old.merging(Variant::Full))),
+                settle::drop(Some(old.merging(Variant::Moved))),
+                stage::drop(old.number)
+            );
+            self.limits
+                .wait(doing, self.client.batch_execute(&sql))
+                .await?
+                .map_err(|e| sqlstate::fault(doing, &e))?;
+        }
+        Ok(())
     }
 
     pub(super) async fn positions_call(
@@ -106,6 +146,10 @@ impl Writer {
 }
 
 impl Stage {
+    fn is_for(&self, shape: &Arc<TableShape>) -> bool {
+        Arc::ptr_eq(&self.shape, shape) || self.shape == *shape
+    }
+
     fn merging(&self, variant: Variant) -> Merging<'_> {
         Merging { shape: &self.shape, stage: self.number, variant }
     }
@@ -132,9 +176,10 @@ async fn make_stage(
     client: &Client,
     shape: &Arc<TableShape>,
     number: u32,
+    width: Width,
     backend: &Backend,
 ) -> Result<Stage, Error> {
-    client.batch_execute(&stage::create(shape, number)).await?;
+    client.batch_execute(&stage::create(shape, number, width)).await?;
     let merging = Merging { shape, stage: number, variant: Variant::Fast };
     let fast = make_forms(client, merging, backend).await?;
     let rows = client
@@ -144,7 +189,16 @@ async fn make_stage(
         )
         .await?;
     let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(Stage { shape: Arc::clone(shape), number, fast, full: None, moved: None, key_constraints })
+    Ok(Stage {
+        shape: Arc::clone(shape),
+        number,
+        width,
+        outgrown: false,
+        fast,
+        full: None,
+        moved: None,
+        key_constraints,
+    })
 }
 
 async fn make_forms(

@@ -12,6 +12,7 @@ use crate::record::Coordinates;
 use crate::sql::ledger;
 use crate::sql::merge::{CREATE_COUNTERS, Variant};
 use crate::sql::settle::{self, Backend};
+use crate::sql::stage::TOO_LARGE;
 use crate::table::TableName;
 use crate::version::Version;
 use bytes::Bytes;
@@ -131,9 +132,18 @@ impl Writer {
         }
         self.busy = true;
         // An error of the outer kind leaves the session in an unknown state, and the writer busy.
-        let known = match self.judge_suspects(&doing, batch).await? {
-            Ok(()) => self.truncate_and_transact(&doing, pipeline, table, batch, &ranges).await?,
-            Err(fault) => Err(fault),
+        let known = loop {
+            let known = match self.judge_suspects(&doing, batch).await? {
+                Ok(()) => {
+                    self.truncate_and_transact(&doing, pipeline, table, batch, &ranges).await?
+                }
+                Err(fault) => Err(fault),
+            };
+            match (&known, &batch.shape) {
+                (Err(fault), Some(shape))
+                    if fault.sqlstate.as_deref() == Some(TOO_LARGE) && self.outgrow(shape) => {}
+                _ => break known,
+            }
         };
         self.busy = false;
         let exchanged = || batch.suspects.answer.get().cloned().unwrap_or_default();
@@ -184,20 +194,23 @@ impl Writer {
             _ => None,
         };
         let variant = variant(batch);
-        let settle = match merging {
-            Some(shape) => match self.stage(doing, shape, variant).await? {
-                Ok(index) => self.stages.get(index).and_then(|s| s.settle(variant)).cloned(),
+        let width = self.width(batch, variant);
+        let (stage, settle) = match merging {
+            Some(shape) => match self.stage(doing, shape, variant, width).await? {
+                Ok(index) => {
+                    let stage = self.stages.get(index);
+                    (stage, stage.and_then(|s| s.settle(variant)).cloned())
+                }
                 Err(fault) => return Ok(Err(fault)),
             },
             None => match self.positions_call(doing).await? {
-                Ok(statement) => Some(statement),
+                Ok(statement) => (None, Some(statement)),
                 Err(fault) => return Ok(Err(fault)),
             },
         };
         let Some(settle) = settle else {
             return Ok(Err(internal(doing, "a stage has no settle function")));
         };
-        let stage = merging.and_then(|shape| self.stages.iter().find(|s| s.shape == *shape));
         let explain = |error: &Error| {
             contradiction(batch, error).unwrap_or_else(|| explain(doing, error, stage))
         };

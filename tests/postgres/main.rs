@@ -14,4 +14,5 @@ mod server;
 mod tables;
 mod toast;
 mod truncates;
+mod wide;
 mod write;
