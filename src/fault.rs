@@ -92,6 +92,8 @@ closed_set! {
     PrivilegeMissing = "privilege_missing",
     /// Rows offered are not rows applied plus superseded: a trigger, rule or policy interferes.
     RowCountMismatch = "row_count_mismatch",
+    /// Several writers meet in one session of the server: a connection pooler hands it out per transaction.
+    PostgresPooled = "postgres_pooled",
     /// The Silver table holds rows of a source epoch that the registry does not know.
     SourceEpochBehind = "source_epoch_behind",
     /// The header that is to hold a record's source epoch holds no number.

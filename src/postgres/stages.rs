@@ -8,7 +8,7 @@ use crate::sql::catalogue;
 use crate::sql::merge::Variant;
 use crate::sql::settle::{self, Backend, Merging};
 use crate::sql::stage::{self, Width};
-use crate::table::TableShape;
+use crate::table::{TableName, TableShape};
 use std::sync::Arc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Statement};
@@ -50,16 +50,14 @@ impl Writer {
                 self.drop_stages(doing, |s| s.shape.table == shape.table && !s.is_for(shape))
                     .await?;
                 if width == Width::Wide {
-                    let numbers = self.stages.iter().filter(|s| s.width == Width::Wide);
-                    let mut numbers: Vec<u32> = numbers.map(|s| s.number).collect();
-                    numbers.sort_unstable();
-                    let kept = numbers.len().saturating_sub(WIDE_KEPT - 1);
-                    self.drop_stages(doing, |s| {
-                        numbers.get(..kept).is_some_and(|old| old.contains(&s.number))
-                    })
-                    .await?;
+                    let wide = || self.stages.iter().filter(|s| s.width == Width::Wide);
+                    if wide().count() >= WIDE_KEPT
+                        && let Some(oldest) = wide().next().map(|s| s.number)
+                    {
+                        self.drop_stages(doing, |s| s.number == oldest).await?;
+                    }
                 }
-                self.next += 1;
+                self.next = self.next.wrapping_add(1);
                 let made = make_stage(&self.client, shape, self.next, width, &self.backend);
                 match known(doing, self.limits.wait(doing, made).await?)? {
                     Ok(stage) => {
@@ -84,6 +82,18 @@ impl Writer {
             }
         }
         Ok(Ok(index))
+    }
+
+    /// Whether the session has a stage of the table already.
+    #[must_use]
+    pub fn has_stage_of(&self, table: &TableName) -> bool {
+        self.stages.iter().any(|s| s.shape.table == *table)
+    }
+
+    /// How many stages the session has.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.stages.len()
     }
 
     pub(super) fn stage_at(&self, index: usize) -> Option<&Stage> {
@@ -116,7 +126,7 @@ impl Writer {
         is_old: impl Fn(&Stage) -> bool,
     ) -> Result<(), Fault> {
         while let Some(index) = self.stages.iter().position(&is_old) {
-            let old = self.stages.swap_remove(index);
+            let old = self.stages.remove(index);
             let sql = format!(
                 "{}; {}; {}; {}",
                 settle::drop(Some(old.merging(Variant::Fast))),

@@ -21,6 +21,7 @@ use std::pin::pin;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, CopyInSink, Error, Row, Statement};
+use uuid::Uuid;
 
 /// A connection that writes batches. One transaction at a time; when [`Writer::is_broken`], drop it and open another.
 pub struct Writer {
@@ -28,6 +29,7 @@ pub struct Writer {
     driver: JoinHandle<()>,
     pub(super) limits: Limits,
     pub(super) backend: Backend,
+    /// In the order in which they were made.
     pub(super) stages: Vec<Stage>,
     /// Number of the next stage: never used twice, so that a dropped stage's plans cannot be met again.
     pub(super) next: u32,
@@ -72,14 +74,16 @@ impl Writer {
                 .await?;
             Ok(Backend { pid: row.try_get(0)?, start: row.try_get(1)? })
         };
-        let backend = limits.wait(&doing, work).await?.map_err(|e| sqlstate::fault(&doing, &e))?;
+        let backend = limits.wait(&doing, work).await?.map_err(|e| not_alone(&doing, &e))?;
         Ok(Self {
             client,
             driver,
             limits,
             backend,
             stages: Vec::new(),
-            next: 0,
+            // Names that no other session has: behind a pooler in transaction mode a statement may reach the server of
+            // another writer, and must find nothing there.
+            next: Uuid::new_v4().as_fields().0,
             positions: None,
             busy: false,
         })
@@ -365,6 +369,16 @@ impl Writer {
             .await?
             .map_err(|e| sqlstate::fault(doing, &e))
     }
+}
+
+/// The fault of a session that could not be set up. When the counters are there already, it is another writer's too.
+fn not_alone(doing: &str, error: &Error) -> Fault {
+    let fault = sqlstate::fault(doing, error);
+    if fault.sqlstate.as_deref() != Some("42P07") {
+        return fault;
+    }
+    Fault { class: Class::Blocked, code: Code::PostgresPooled, ..fault }
+        .with_hint("connect to PostgreSQL itself, or set pool_mode = session for this database")
 }
 
 /// Sends a stretch of a batch's rows and ends the COPY.

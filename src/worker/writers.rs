@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-/// Connections that write. A lane gets the connection that it had last if that one is free, because its staging table and
-/// its statements are there already.
+/// Connections that write. A lane gets the one that it had last, or one that has a stage of its table already, or the one
+/// with the fewest stages: to make a stage costs milliseconds, and every COMMIT empties all that its session has.
 pub(super) struct Writers {
     free: Mutex<Vec<(LaneId, Writer)>>,
     permits: Semaphore,
@@ -30,14 +30,14 @@ impl Writers {
         Self { free: Mutex::new(Vec::new()), permits: Semaphore::new(limit.max(1)) }
     }
 
-    fn take(&self, lane: LaneId) -> Option<Writer> {
+    fn take(&self, lane: LaneId, table: &TableName) -> Option<Writer> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = free.iter().position(|(last, _)| *last == lane).or(if free.is_empty() {
-            None
-        } else {
-            Some(0)
-        })?;
-        Some(free.remove(at).1)
+        let rank = |(last, writer): &(LaneId, Writer)| {
+            let known = if *last == lane { 0 } else { 1 + u8::from(!writer.has_stage_of(table)) };
+            (known, writer.stages())
+        };
+        let (at, _) = free.iter().enumerate().min_by_key(|(_, one)| rank(one))?;
+        Some(free.swap_remove(at).1)
     }
 
     fn give_back(&self, lane: LaneId, writer: Writer) {
@@ -61,7 +61,7 @@ pub(super) async fn perform(
     let number = batch.number;
     let pipeline = &shared.config.name;
     let started = Instant::now();
-    let outcome = match writers.take(lane) {
+    let outcome = match writers.take(lane, &table) {
         Some(writer) => Ok(writer),
         None => shared.destination.writer().await,
     };

@@ -395,3 +395,15 @@ async fn enums_travel_as_themselves() {
     let unknown = lane.batch(vec![whole(7, vec![T("none"), Null])]);
     assert_eq!(lane.write_batch(&unknown).await.unwrap_err().class, Class::Poison);
 }
+
+#[tokio::test]
+async fn no_two_writers_have_a_stage_of_one_name() {
+    let (db, mut lane) = lane().await;
+    lane.counts(vec![whole(5, row(1, "a", 2))]).await;
+    let first = std::mem::replace(&mut lane.writer, lane.destination.writer().await.unwrap());
+    lane.counts(vec![whole(6, row(1, "b", 2))]).await;
+    let names =
+        "SELECT count(DISTINCT relname) FROM pg_class WHERE relname LIKE 'silversink\\_stage\\_%'";
+    assert_eq!(db.value(names).await, "2");
+    drop(first);
+}
