@@ -79,6 +79,12 @@ impl Version {
         self.0[..Self::OFFSET_AT] == other.0[..Self::OFFSET_AT]
     }
 
+    /// Whether both have one Kafka offset.
+    #[must_use]
+    pub fn same_offset(&self, other: &Self) -> bool {
+        self.0[Self::OFFSET_AT..] == other.0[Self::OFFSET_AT..]
+    }
+
     /// Whether both are streamed changes of one transaction (or of those that the source gives one commit position).
     #[must_use]
     pub fn same_transaction(&self, other: &Self) -> bool {

@@ -202,6 +202,11 @@ impl Arena {
         self.closed.push((key.to_vec(), version));
     }
 
+    /// The hole of this key and version is open again: what closed it in this batch was read before the record that left it.
+    pub fn keep_hole(&mut self, key: &[u8], version: Version) {
+        self.closed.retain(|(closed, to)| closed != key || *to < version);
+    }
+
     /// Folds one truncate of the whole table in.
     pub fn truncate(&mut self, slot: Slot, truncate: Truncate) {
         self.progress(slot).changes += 1;

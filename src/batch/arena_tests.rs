@@ -470,3 +470,15 @@ fn a_row_is_blamed_on_the_record_that_its_data_came_from() {
     assert!(batch.rows[0].deleted_at.is_some());
     assert_eq!(batch.rows[0].origin.1, 10);
 }
+
+#[test]
+fn a_hole_that_is_opened_again_is_not_closed_by_what_came_before() {
+    let mut arena = arena();
+    let version = |rank| change(Kind::Whole, rank, 1).version();
+    for (key, rank) in [(b"k", 3), (b"k", 5), (b"l", 5)] {
+        arena.close_holes(key, version(rank));
+    }
+    arena.keep_hole(b"k", version(4));
+    let left = [(b"k".to_vec(), version(3)), (b"l".to_vec(), version(5))];
+    assert_eq!(seal(&mut arena).closed, left);
+}

@@ -3,9 +3,17 @@
 //!
 //! # Decisions
 //! - A hole is a stretch of versions, not a flag: what is read again after a rewind meets the same holes as before.
+//! - A key may have several: what stands on a hole is dead-lettered and leaves one of its own, and read again alone it
+//!   must meet the one below it.
 //! - Holes stand in the destination too (`silversink.hole`), written with the letter's batch and removed with the batch of
 //!   the whole row; a lane reads them when it makes a plan, which it does again after every claim.
-//! - A record whose key or position cannot be read leaves no hole, for nobody can tell where it would be.
+//! - A record whose position cannot be read has its hole where its partition has come to ([`Tracker::reached`]): what is
+//!   read behind it is above, what was read before it below. A replay that starts in the middle knows less of that: the
+//!   hole stays where it was. Where the partition never told, older whole rows that are read again close the hole, so the
+//!   record opens it again.
+//! - A record whose key cannot be read leaves no hole, for nobody can tell where it would be.
+//!
+//! [`Tracker::reached`]: crate::epoch::Tracker::reached
 
 use crate::version::Version;
 use std::collections::HashMap;
@@ -41,6 +49,19 @@ impl Holes {
         if !holes.iter().any(|hole| hole.from == version) {
             holes.push(Hole { from: version, to: None });
         }
+    }
+
+    /// A record of this key, whose position cannot be read, was dead-lettered: whatever closed its hole was read before it.
+    /// Returns where the hole is: where it was before, if more was known then of what the partition had come to.
+    pub fn open_again(&mut self, key: &[u8], version: Version) -> Version {
+        let holes = self.keys.entry(key.into()).or_default();
+        let same = |hole: &&mut Hole| hole.from.same_offset(&version) && hole.from >= version;
+        if let Some(before) = holes.iter_mut().find(same) {
+            before.to = None;
+            return before.from;
+        }
+        holes.push(Hole { from: version, to: None });
+        version
     }
 
     /// A whole row of this key and version: it is a base for what comes after it. True when there was a hole below it.
@@ -85,6 +106,26 @@ mod tests {
         assert!(holes.close(b"k", v(8)));
         assert_eq!(covered(&holes), [6, 7]);
         assert!(!holes.covers(b"other", v(6)));
+    }
+
+    #[test]
+    fn a_record_without_a_position_opens_its_hole_again_when_it_is_read_again() {
+        let mut holes = Holes::default();
+        assert_eq!(holes.open_again(b"k", v(5)), v(5));
+        // Read again from further back, where nothing told that this row is older.
+        assert!(holes.close(b"k", v(6)));
+        assert!(!holes.covers(b"k", v(7)));
+        assert_eq!(holes.open_again(b"k", v(5)), v(5));
+        assert!(holes.covers(b"k", v(7)));
+        assert!(holes.close(b"k", v(8)));
+        assert!(holes.covers(b"k", v(7)) && !holes.covers(b"k", v(9)));
+        // A replay that starts just here knows less; another record is another hole.
+        assert_eq!(holes.open_again(b"k", v(4)), v(5));
+        let at = |offset| {
+            let parts = VersionParts { kafka_offset: offset, ..v(4).parts() };
+            Version::new(parts)
+        };
+        assert_eq!(holes.open_again(b"k", at(1)), at(1));
     }
 
     #[test]

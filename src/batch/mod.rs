@@ -229,10 +229,10 @@ pub struct DeadLetterRow {
     pub fingerprint: String,
     /// Key for people, if it could be read, as JSON text.
     pub key: Option<String>,
-    /// Encoded key, if key and version could be read: the letter leaves a hole there (I9).
-    pub row_key: Option<Vec<u8>>,
     /// Version, if it could be read.
     pub version: Option<Version>,
+    /// Encoded key and version of the hole that the letter leaves (I9), if its key could be read.
+    pub hole: Option<(Vec<u8>, Version)>,
     /// The reason, no row value in it.
     pub reason: String,
     /// SQLSTATE, if PostgreSQL refused.

@@ -8,6 +8,7 @@
 //!   that repeats itself after a crash repeats the old times too. Rows of snapshots beside the stream carry the
 //!   connector's own clock, which may be ahead of the source's, so their time counts only against their own positions.
 
+use crate::version::VersionParts;
 use serde::{Deserialize, Serialize};
 
 /// What one record tells of its source's positions. Only for records that carry the connector's commit position (for
@@ -144,6 +145,24 @@ impl Lineage {
                     || (below_all && after(self.latest.max(self.beside)));
                 fell.then_some(Signal::PositionsFell)
             }
+        }
+    }
+
+    /// The highest place in the order that was noted. Where nothing was, it is that of a record without a position, which
+    /// stands by its offset alone.
+    pub(super) fn reached(&self) -> VersionParts {
+        let (phase, change_position) = match self.commit {
+            commit if self.streamed && commit == self.streamed_commit => (1, self.streamed_change),
+            // Rows of a snapshot beside the stream are the last.
+            Some(_) => (0, 0),
+            None => self.snapshot.map_or((1, 0), |position| (0, position)),
+        };
+        VersionParts {
+            source_epoch: self.epoch,
+            commit_position: self.commit.unwrap_or(0),
+            phase,
+            change_position,
+            kafka_offset: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Histories of one source, record by record, and the epoch that each record must get.
 
 use super::*;
+use crate::version::{Version, VersionParts};
 use proptest::prelude::*;
 
 const SOURCE: &str = "yard";
@@ -373,4 +374,80 @@ proptest! {
         let read = stored::to_text(&lineages).map(|text| stored::from_text(&text).unwrap());
         prop_assert_eq!(read.unwrap_or_default(), lineages);
     }
+}
+
+/// The version of a record with a position.
+fn version(seen: &Sighting, source_epoch: u32, offset: usize) -> Version {
+    Version::new(VersionParts {
+        source_epoch,
+        commit_position: seen.commit_position.unwrap_or(0),
+        phase: u8::from(!seen.read),
+        change_position: seen.change_position,
+        kafka_offset: offset as u64,
+    })
+}
+
+#[test]
+fn a_record_whose_position_cannot_be_read_stands_where_its_partition_has_come_to() {
+    let beside = Sighting { commit_position: Some(120), change_position: 0, ..row(0) };
+    // It started before the commit that the row beside the stream stands at.
+    let older = Sighting { change_position: 90, ..change(120, 4) };
+    let history = [
+        row(100),
+        row(100),
+        first(1),
+        first(1),
+        change(110, 2),
+        change(110, 2),
+        change(120, 3),
+        Sighting { commit_position: Some(130), ..beside },
+        Sighting { commit_position: Some(130), ..older },
+        change(140, 5),
+        row(300),
+        row(300),
+        first(9),
+    ];
+    let mut all = Partitions::default();
+    let epochs = all.all(0, &history);
+    assert_eq!(epochs[9..], [0, 1, 1, 1]);
+    for unread in 0..history.len() {
+        let mut log = Partitions::default();
+        log.all(0, &history[..unread]);
+        let tracker = log.trackers.first().cloned().unwrap_or_default();
+        let reached = tracker.reached(unread as i64);
+        for (offset, seen) in history.iter().enumerate().filter(|(offset, _)| *offset != unread) {
+            let version = version(seen, epochs[offset], offset);
+            assert_eq!(version < reached, offset < unread, "{unread}, {offset}: {version}");
+        }
+    }
+}
+
+#[test]
+fn a_record_whose_position_cannot_be_read_is_below_what_any_source_of_its_partition_tells() {
+    let mut log = Partitions::default();
+    log.read_of("high", 0, &change(9_000, 1));
+    log.read_of("low", 0, &change(10, 1));
+    let reached = log.trackers[0].reached(2);
+    for seen in [change(9_000, 1), change(10, 1)] {
+        assert!(reached < version(&seen, 0, 3), "{reached}");
+    }
+    // Once one of them has started over, the other may still be in the epoch before.
+    log.trackers[0].enter("high", 2, 1);
+    assert_eq!(log.read_of("high", 0, &change(20, 2)), 1);
+    let reached = log.trackers[0].reached(3);
+    assert!(reached < version(&change(10, 2), 0, 4), "{reached}");
+}
+
+#[test]
+fn without_positions_the_offset_alone_tells_where_a_record_stands() {
+    let mut tracker = Tracker::default();
+    let at = |kafka_offset| {
+        Version::new(VersionParts { phase: 1, kafka_offset, ..VersionParts::default() })
+    };
+    assert!(tracker.reached(0) < at(1));
+    assert_eq!(tracker.place(SOURCE, 0, None), Placed::In(0));
+    assert!(at(0) < tracker.reached(1) && tracker.reached(1) < at(2));
+    // An epoch that is written down here is known before any record of it is read.
+    tracker.enter(SOURCE, 1, 3);
+    assert!(at(0).in_epoch(2) < tracker.reached(1) && tracker.reached(1) < at(2).in_epoch(3));
 }

@@ -2,6 +2,7 @@
 
 use super::epochs::Epochs;
 use super::lineage::{Lineage, Sighting, Signal};
+use crate::version::{Version, VersionParts};
 
 /// From `offset` on, records of `source` belong to `epoch`: one row of `silversink.source_epoch_start`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +150,24 @@ impl Tracker {
         let lineages = self.lineages.iter().map(|(_, lineage)| lineage.epoch);
         let before = self.starts.partition_point(|start| start.offset <= offset);
         lineages.chain(self.starts[..before].iter().map(|start| start.epoch)).max().unwrap_or(0)
+    }
+
+    /// Where a record stands whose own position cannot be read: above everything that its partition brought before it, below
+    /// everything that its source tells after it. Of several sources nobody knows which one it is of, so there it is only
+    /// below what comes.
+    #[must_use]
+    pub fn reached(&self, offset: i64) -> Version {
+        let epoch = self.highest(offset);
+        let reached = match self.lineages.as_slice() {
+            [(_, lineage)] if lineage.epoch == epoch => lineage.reached(),
+            [_] => VersionParts { source_epoch: epoch, ..VersionParts::default() },
+            lineages => {
+                let lowest = lineages.iter().map(|(_, lineage)| lineage.epoch).min();
+                VersionParts { source_epoch: lowest.unwrap_or(0), ..VersionParts::default() }
+            }
+        };
+        let kafka_offset = u64::try_from(offset).unwrap_or(0);
+        Version::new(VersionParts { kafka_offset, ..reached })
     }
 
     /// Whether a source that this partition has not seen yet is past epoch 0 here. A start further on means that it was

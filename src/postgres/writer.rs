@@ -336,8 +336,8 @@ impl Writer {
 
     /// Opens the holes of the batch's letters and closes those below its whole rows, in this order.
     async fn keep_holes(&self, table: Option<&TableName>, batch: &Batch) -> Result<(), Error> {
-        let opened =
-            batch.letters.iter().filter_map(|l| Some((l.row_key.as_deref()?, l.version.as_ref()?)));
+        let opened = batch.letters.iter().filter_map(|letter| letter.hole.as_ref());
+        let opened = opened.map(|(key, version)| (key.as_slice(), version));
         let closed = batch.closed.iter().map(|(key, version)| (key.as_slice(), version));
         let Some(table) = table else { return Ok(()) };
         let change = async |sql: &str, holes: Vec<(&[u8], &Version)>| {

@@ -17,14 +17,17 @@ pub const PRESENT: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname = 'silversink' AND c.relname = 'position' AND a.attname = 'lineage' AND NOT a.attisdropped) \
   + (SELECT count(*) FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace \
-    WHERE n.nspname = 'silversink' AND f.proname = 'version_parts')";
+    WHERE n.nspname = 'silversink' AND f.proname = 'version_parts') \
+  + (SELECT count(*) FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid \
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE n.nspname = 'silversink' AND c.relname = 'hole' AND k.contype = 'p' AND cardinality(k.conkey) = 4)";
 
 /// Number of objects that [`PRESENT`] counts when the schema is complete.
-pub const OBJECTS: i64 = 11;
+pub const OBJECTS: i64 = 12;
 
 /// Everything, each statement idempotent. The key of a position holds the topic name beside the topic id, because a
 /// broker that does not tell ids leaves them nil.
-pub const CREATE: [&str; 12] = [
+pub const CREATE: [&str; 13] = [
     "CREATE SCHEMA IF NOT EXISTS silversink",
     "CREATE TABLE IF NOT EXISTS silversink.position (
   pipeline text NOT NULL,
@@ -122,8 +125,15 @@ pub const CREATE: [&str; 12] = [
   table_name text NOT NULL,
   key bytea NOT NULL,
   version bytea NOT NULL,
-  PRIMARY KEY (schema_name, table_name, key)
+  PRIMARY KEY (schema_name, table_name, key, version)
 )",
+    // A key had one hole at first, the highest.
+    "DO $do$ BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_constraint
+      WHERE conrelid = 'silversink.hole'::regclass AND contype = 'p' AND cardinality(conkey) = 3) THEN
+    ALTER TABLE silversink.hole DROP CONSTRAINT hole_pkey, ADD PRIMARY KEY (schema_name, table_name, key, version);
+  END IF;
+END $do$",
     "CREATE OR REPLACE FUNCTION silversink.version_parts(version bytea,
   OUT source_epoch numeric, OUT commit_position numeric, OUT phase numeric, OUT change_position numeric,
   OUT kafka_offset numeric) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
@@ -233,10 +243,9 @@ pub const REMEMBER_SOURCE_SCHEMA: &str = "INSERT INTO silversink.source_schema (
 pub const SOURCE_SCHEMAS: &str = "SELECT key_columns, column_names, column_types FROM silversink.source_schema \
   WHERE pipeline = $1 AND topic = $2 AND schema_name = $3 AND table_name = $4 ORDER BY seen";
 /// Records the holes that dead letters leave (I9). `$1` schema, `$2` table, arrays `$3` encoded key, `$4` version.
-pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole AS h (schema_name, table_name, key, version) \
-  SELECT DISTINCT ON (u.key) $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) \
-    ORDER BY u.key, u.version DESC \
-  ON CONFLICT ON CONSTRAINT hole_pkey DO UPDATE SET version = excluded.version WHERE h.version < excluded.version";
+pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole (schema_name, table_name, key, version) \
+  SELECT $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) ORDER BY u.key, u.version \
+  ON CONFLICT DO NOTHING";
 
 /// Removes the holes that whole rows close. Parameters as in [`OPEN_HOLES`].
 pub const CLOSE_HOLES: &str = "DELETE FROM silversink.hole AS h USING unnest($3, $4) AS u(key, version) \

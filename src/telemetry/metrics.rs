@@ -100,6 +100,7 @@ pub struct TableMetrics {
     superseded: Counter,
     skipped: Counter,
     dead_lettered: Counter,
+    unguarded: Counter,
     contradicted: Counter,
     nulls_in_doubt: Counter,
     batch_records: Histogram,
@@ -123,6 +124,7 @@ impl TableMetrics {
             superseded: records("superseded"),
             skipped: records("skipped"),
             dead_lettered: records("dead_lettered"),
+            unguarded: counter!(names::DLQ_UNGUARDED_TOTAL, of_table()),
             contradicted: counter!(names::ORDER_CONTRADICTED_TOTAL, of_table()),
             nulls_in_doubt: counter!(names::NULLS_IN_DOUBT_TOTAL, of_table()),
             batch_records: histogram!(names::BATCH_RECORDS, of_table()),
@@ -182,6 +184,11 @@ impl TableMetrics {
             vec![self.table.clone(), Label::new(names::CLASS, code.as_str())]
         )
         .increment(records);
+    }
+
+    /// Records dead-lettered that leave no hole, although their row has one.
+    pub fn unguarded(&self, records: u64) {
+        self.unguarded.increment(records);
     }
 
     /// A batch was committed: its rows after the fold, its encoded bytes, the time its transaction took.

@@ -117,6 +117,9 @@ metrics! {
     /// Labels: [`TABLE`], [`CLASS`].
     DLQ_RECORDS_TOTAL = Kind::Counter, Count, "silversink_dlq_records_total",
         "Records dead-lettered, by stable cause.";
+    /// Labels: [`TABLE`].
+    DLQ_UNGUARDED_TOTAL = Kind::Counter, Count, "silversink_dlq_unguarded_total",
+        "Records dead-lettered without a hole, because their key cannot be read: a later change of the row may rest on a stale one.";
     /// Labels: [`TARGET`].
     RETRIES_TOTAL = Kind::Counter, Count, "silversink_retries_total",
         "Attempts repeated because of a transient failure.";

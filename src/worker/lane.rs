@@ -26,10 +26,21 @@ use uuid::Uuid;
 pub(super) enum Need {
     /// A plan, for the decoder of that number.
     Plan(usize, PlanNeed),
+    /// A plan for the key of a dead letter alone, for the decoder of that number.
+    Key(usize, PlanNeed),
     /// A label in the enum type of a Silver column.
     Label(MissingLabel),
     /// A source epoch that is to be written down, for that partition.
     Epoch(PartitionId, StartOver),
+}
+
+/// Why the key of a dead letter has no plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unplanned {
+    /// There is no table yet, so no row of it is stale.
+    NoTable,
+    /// The table does not fit the key, or its schema cannot be had.
+    NoFit,
 }
 
 /// A label of the source's enum that the Silver column's type lacks.
@@ -68,6 +79,8 @@ pub(super) struct Lane {
     pub(super) nulls: Nulls,
     /// What a record needs before it can be taken.
     pub(super) need: Option<Need>,
+    /// Keys of dead letters that no plan could be made for, by decoder.
+    pub(super) unplanned: Vec<(usize, PlanNeed, Unplanned)>,
     /// The epochs of the table's rows have been compared with the registry.
     pub(super) epochs_checked: bool,
     /// Why the next record cannot be taken, until what came before it has landed and the lane stops.
@@ -129,6 +142,7 @@ impl Lane {
             sealed_skips: Skips::default(),
             nulls: Nulls::default(),
             need: None,
+            unplanned: Vec::new(),
             epochs_checked: false,
             refused: None,
             retried: false,

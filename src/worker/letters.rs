@@ -6,10 +6,15 @@ use crate::core::Input;
 use crate::decode::keytext;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::{LetterReason, Letters};
-use crate::record::{Coordinates, OwnedRecord};
+use crate::record::{Coordinates, OwnedRecord, RawRecord};
+use crate::table::TableName;
 use crate::version::Version;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// Of log lines about dead letters: a target of its own, so that what may come often can be silenced without silencing the
+/// worker.
+pub(super) const TARGET: &str = "silversink::dead_letter";
 
 /// A letter that is not acknowledged yet.
 #[derive(Debug)]
@@ -19,8 +24,56 @@ pub(super) struct Pending {
     pub(super) record: OwnedRecord,
     pub(super) reason: LetterReason,
     pub(super) topic_id: Uuid,
-    /// Encoded key and version of the row, if they could be read.
-    pub(super) row: Option<(Vec<u8>, Version)>,
+    /// Version of the change, if it could be read.
+    pub(super) version: Option<Version>,
+    /// Encoded key and version of the hole that it leaves, if its key could be read.
+    pub(super) hole: Option<(Vec<u8>, Version)>,
+    /// It leaves a hole, and nobody can tell where.
+    pub(super) unguarded: bool,
+}
+
+/// What a dead letter leaves behind (I9); the key is in the row buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing that a later change could rest on.
+    Nothing,
+    /// A hole at the version of its change.
+    Hole(Version),
+    /// A hole at the place that its partition has reached, for its own position cannot be read.
+    HoleReached(Version),
+    /// A hole that nobody can find, and why.
+    Unguarded(&'static str),
+}
+
+/// Opens the hole in the lane.
+pub(super) fn open_hole(lane: &mut Lane, key: &[u8], left: Left) -> Option<(Vec<u8>, Version)> {
+    let version = match left {
+        Left::Hole(version) => {
+            lane.holes.open(key, version);
+            version
+        }
+        Left::HoleReached(version) => {
+            let version = lane.holes.open_again(key, version);
+            lane.arena.keep_hole(key, version);
+            version
+        }
+        Left::Nothing | Left::Unguarded(_) => return None,
+    };
+    Some((key.to_vec(), version))
+}
+
+/// Tells that nothing guards the rows behind a dead letter.
+pub(super) fn tell_unguarded(table: &TableName, raw: &RawRecord<'_>, why: &str) {
+    tracing::warn!(
+        target: TARGET,
+        code = "dead_letter_unguarded",
+        %table,
+        topic = raw.topic,
+        partition = raw.partition,
+        offset = raw.offset,
+        hint = "find its row by the bytes in the dead-letter topic, and update all columns of the row or snapshot it again",
+        "no hole guards the row of a dead letter, {why}: its next change with unchanged columns takes them from a row that may be older"
+    );
 }
 
 /// Describes why a record is dead-lettered. The fingerprint groups letters of one cause and holds no value.
@@ -50,16 +103,15 @@ pub(super) fn acknowledged(
     partition: i32,
     offset: i64,
 ) -> Option<Input> {
-    let Pending { batch, record, reason, topic_id, row } = pending;
-    let (row_key, version) = row.unzip();
+    let Pending { batch, record, reason, topic_id, version, hole, .. } = pending;
     let row = DeadLetterRow {
         key: record.key.as_deref().and_then(keytext::printable),
         at: record.at,
         topic_id,
         code: reason.code.as_str().to_owned(),
         fingerprint: reason.fingerprint,
-        row_key,
         version,
+        hole,
         reason: reason.text,
         sqlstate: reason.sqlstate,
         dlq_partition: partition,

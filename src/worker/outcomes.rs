@@ -108,10 +108,12 @@ impl Intake {
         let lane = &mut self.lanes[lane.0 as usize];
         lane.need = None;
         match resolution {
+            Resolution::Unplanned(why) => lane.unplanned.push((decoder, need.clone(), why)),
             Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
             Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
             Resolution::TablePlan { plan, shape, floor, holes, unseen } => {
                 lane.epochs_checked = true;
+                lane.unplanned.clear();
                 lane.nulls.expect(&plan.null_shaped());
                 let changed = lane.arena.shape() != Some(&shape);
                 if changed || unseen {
@@ -163,6 +165,7 @@ impl Intake {
                     let Some(pending) = lane.letters.remove(&token) else { continue };
                     lane.letter_bytes = lane.letter_bytes.saturating_sub(pending.record.size());
                     lane.metrics.dead_lettered(pending.reason.code, 1);
+                    lane.metrics.unguarded(u64::from(pending.unguarded));
                     self.inputs.extend(letters::acknowledged(lane, pending, partition, offset));
                 }
                 Err(fault) => self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault }),

@@ -63,6 +63,7 @@ impl Intake {
                 lane.condemned.clear();
                 lane.holes.clear();
                 lane.need = None;
+                lane.unplanned.clear();
                 lane.refused = None;
                 lane.retried = true;
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
@@ -218,10 +219,11 @@ impl Intake {
             return;
         }
         let (shared, reports) = (Arc::clone(&self.shared), self.reports.clone());
+        let for_letter = matches!(lane.need, Some(Need::Key(..)));
         match lane.need.clone() {
             // The need was discarded meanwhile; the record will ask again.
             None => return self.input(Input::Planned { lane: id, outcome: Ok(()) }),
-            Some(Need::Plan(decoder, need)) => {
+            Some(Need::Plan(decoder, need) | Need::Key(decoder, need)) => {
                 let job = Job {
                     lane: id,
                     table: lane.table.clone(),
@@ -229,6 +231,7 @@ impl Intake {
                     overrides: lane.overrides.clone(),
                     decoder,
                     need,
+                    for_letter,
                     epochs_checked: lane.epochs_checked,
                 };
                 self.tasks.spawn_on(resolve::resolve(shared, reports, job), &self.runtime);

@@ -1,5 +1,6 @@
 //! What jobs tell the intake thread.
 
+use super::lane::Unplanned;
 use crate::batch::Applied;
 use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
@@ -52,6 +53,8 @@ pub(super) enum Resolution {
     },
     /// Records of this schema are poison.
     Refused(Fault),
+    /// The key of a dead letter gets no plan.
+    Unplanned(Unplanned),
 }
 
 /// One report of a job.

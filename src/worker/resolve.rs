@@ -1,7 +1,7 @@
 //! Finds or makes the plan that a lane needs: what the schema implies for the Silver table is done where that is allowed.
 
 use super::Shared;
-use super::lane::MissingLabel;
+use super::lane::{MissingLabel, Unplanned};
 use super::report::{Report, Reports, Resolution};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
@@ -13,7 +13,7 @@ use crate::decode::schema::Form;
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::Origin;
 use crate::silver::{self, Arrival, Assessment, Verdict, refusal};
-use crate::sql::alteration::Alteration;
+use crate::sql::alteration::{Alteration, Effect};
 use crate::sql::ddl;
 use crate::table::TableName;
 use std::sync::Arc;
@@ -27,12 +27,20 @@ pub(super) struct Job {
     pub(super) overrides: Table,
     pub(super) decoder: usize,
     pub(super) need: PlanNeed,
+    /// It is for the key of a dead letter: no table is made for it, and nothing but an outage is waited for.
+    pub(super) for_letter: bool,
     /// The epochs of the table's rows have been compared with the registry.
     pub(super) epochs_checked: bool,
 }
 
 pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
-    let outcome = resolve_one(&shared, &job).await;
+    let outcome = match resolve_one(&shared, &job).await {
+        Ok(Resolution::Refused(_)) if job.for_letter => Ok(Resolution::Unplanned(Unplanned::NoFit)),
+        Err(fault) if job.for_letter && matches!(fault.class, Class::Poison | Class::Blocked) => {
+            Ok(Resolution::Unplanned(Unplanned::NoFit))
+        }
+        outcome => outcome,
+    };
     let Job { lane, decoder, need, .. } = job;
     reports.send(Report::Planned { lane, decoder, need, outcome });
 }
@@ -122,6 +130,12 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 });
             }
             Verdict::Stop { fault, .. } => return Err(fault),
+            Verdict::Alter(alterations)
+                if job.for_letter
+                    && matches!(&*alterations, [Alteration { effect: Effect::Table, .. }]) =>
+            {
+                return Ok(Resolution::Unplanned(Unplanned::NoTable));
+            }
             Verdict::Alter(alterations) => match shared.config.schema.changes {
                 SchemaChanges::Plan => {
                     return Err(refusal::planned(&job.table, &alterations, &noticed));

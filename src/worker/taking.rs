@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::epochs;
-use super::lane::{Lane, MissingLabel, Need, Partition};
-use super::letters::{self, Pending};
+use super::lane::{Lane, MissingLabel, Need, Partition, Unplanned};
+use super::letters::{self, Left, Pending};
 use crate::batch::arena::{Folded, Incoming};
 use crate::batch::{Kind, Truncate, contradicted};
 use crate::config::Tripwire;
@@ -69,7 +69,8 @@ impl Taking<'_> {
         let decoder = partition.decoder;
         let decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
         if let Some(fault) = refusal {
-            return self.dead_letter(at, raw, &fault);
+            let is_change = !matches!(decoded, Decoded::Skip(_));
+            return self.dead_letter(at, raw, &fault, is_change);
         }
         match decoded {
             Decoded::Change(change) => {
@@ -91,7 +92,7 @@ impl Taking<'_> {
                         lane.table
                     );
                     let fault = Fault::poison(Code::UnchangedWithoutBase, text);
-                    return self.dead_letter(at, raw, &fault);
+                    return self.dead_letter(at, raw, &fault, true);
                 }
                 lane.keyed[decoder] |= raw.key.is_some();
                 if change.null_in_doubt {
@@ -152,7 +153,7 @@ impl Taking<'_> {
                 self.fail_lane(at, keyless(raw))
             }
             Decoded::Poison(fault) if fault.class == Class::Poison => {
-                self.dead_letter(at, raw, &fault)
+                self.dead_letter(at, raw, &fault, true)
             }
             // The record is fine, its table is not.
             Decoded::Poison(fault) => match self.row.missing_label.take() {
@@ -217,19 +218,30 @@ impl Taking<'_> {
         if lane.is_full(&self.shared.config.limits) { Taken::Full } else { Taken::Done }
     }
 
-    fn dead_letter(&mut self, at: usize, raw: &RawRecord<'_>, fault: &Fault) -> Taken {
-        let partition = &mut self.partitions[at];
-        let lane = &mut self.lanes[partition.lane];
+    fn dead_letter(
+        &mut self,
+        at: usize,
+        raw: &RawRecord<'_>,
+        fault: &Fault,
+        is_change: bool,
+    ) -> Taken {
         let Some(letters) = self.letters else {
             return self.fail_lane(at, letters::no_topic(&raw.coordinates(), fault));
         };
+        let version = self.row.version;
+        let left = match is_change.then(|| self.left_by(at, raw)) {
+            None => Left::Nothing,
+            Some(Ok(left)) => left,
+            Some(Err(need)) => return self.wait_for(at, need),
+        };
+        let partition = &mut self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
         let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
         let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
         let record = raw.to_owned_record();
         *self.next_token += 1;
-        // A target of its own: what may come often can be silenced without silencing the worker.
         tracing::warn!(
-            target: "silversink::dead_letter",
+            target: letters::TARGET,
             code = fault.code.as_str(),
             table = %lane.table,
             topic = raw.topic,
@@ -238,21 +250,57 @@ impl Taking<'_> {
             "dead-lettering a record: {}",
             fault.text
         );
+        if let Left::Unguarded(why) = left {
+            letters::tell_unguarded(&lane.table, raw, why);
+        }
         self.inputs.push_back(Input::LetterSent(lane.id));
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
             self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault });
         }
         let epoch = partition.sources.tracker.highest(raw.offset);
-        let row = self.row.version.map(|version| (self.row.key.clone(), version.in_epoch(epoch)));
-        if let Some((key, version)) = &row {
-            lane.holes.open(key, *version);
-        }
-        let pending =
-            Pending { batch: lane.open_batch, record, reason, topic_id: partition.topic_id, row };
+        let pending = Pending {
+            batch: lane.open_batch,
+            record,
+            reason,
+            topic_id: partition.topic_id,
+            version: version.map(|version| version.in_epoch(epoch)),
+            hole: letters::open_hole(lane, &self.row.key, left),
+            unguarded: matches!(left, Left::Unguarded(_)),
+        };
         lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
         lane.arena.dead_letter(partition.slot);
         self.advance(at, raw.offset)
+    }
+
+    /// What a record leaves behind that is dead-lettered (I9); its key is in the row buffer afterwards.
+    fn left_by(&mut self, at: usize, raw: &RawRecord<'_>) -> Result<Left, Need> {
+        let partition = &self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
+        let tracker = &partition.sources.tracker;
+        if let Some(version) = self.row.version {
+            return Ok(Left::Hole(version.in_epoch(tracker.highest(raw.offset))));
+        }
+        // Without its value a record is its key alone.
+        let key_alone = RawRecord { value: None, ..*raw };
+        let decoder = partition.decoder;
+        match lane.decoders[decoder].decode(&key_alone, self.scratch, self.row) {
+            Decoded::Change(_) => Ok(Left::HoleReached(tracker.reached(raw.offset))),
+            Decoded::Poison(_) | Decoded::Skip(SkipRule::TombstoneWithoutKey) => {
+                Ok(Left::Unguarded("as its key cannot be read"))
+            }
+            Decoded::Skip(_) => Ok(Left::Nothing),
+            Decoded::NeedsPlan(need) => {
+                let unplanned = lane.unplanned.iter().find(|u| u.0 == decoder && u.1 == need);
+                match unplanned.map(|(.., why)| why) {
+                    None => Err(Need::Key(decoder, need)),
+                    Some(Unplanned::NoTable) => Ok(Left::Nothing),
+                    Some(Unplanned::NoFit) => {
+                        Ok(Left::Unguarded("as the table does not fit the schema of its key"))
+                    }
+                }
+            }
+        }
     }
 }
 

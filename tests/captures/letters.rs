@@ -34,15 +34,15 @@ pub fn dead_letter(
     fault: &Fault,
     row: Option<(Vec<u8>, Version)>,
 ) -> DeadLetterRow {
-    let (row_key, version) = row.unzip();
+    let version = row.as_ref().map(|(_, version)| *version);
     DeadLetterRow {
         at: Coordinates { topic: topic.to_owned(), partition, offset },
         topic_id: Uuid::nil(),
         code: fault.code.as_str().to_owned(),
         fingerprint: fault.code.as_str().to_owned(),
         key: None,
-        row_key,
         version,
+        hole: row,
         reason: fault.text.clone(),
         sqlstate: fault.sqlstate.clone(),
         dlq_partition: 0,

@@ -191,7 +191,8 @@ async fn bookkeeping_of_an_older_version_is_completed() {
     let (db, destination) = claimed(1).await;
     db.sql(
         "DROP TABLE silversink.source_epoch, silversink.source_epoch_start; \
-         ALTER TABLE silversink.position DROP COLUMN lineage",
+         ALTER TABLE silversink.position DROP COLUMN lineage; \
+         ALTER TABLE silversink.hole DROP CONSTRAINT hole_pkey, ADD PRIMARY KEY (schema_name, table_name, key)",
     )
     .await;
     destination.ensure_bookkeeping().await.unwrap();
@@ -199,6 +200,8 @@ async fn bookkeeping_of_an_older_version_is_completed() {
         destination.enter_epoch(PIPELINE, "a", &over(0, 4, 0, Signal::FreshOffsets)).await;
     assert_eq!(entered.map(|(entered, _)| entered), Ok(Entered { number: 1, raised: true }));
     assert_eq!(db.rows("SELECT lineage FROM silversink.position").await, [["-"]]);
+    let key = "SELECT cardinality(conkey) FROM pg_constraint WHERE conrelid = 'silversink.hole'::regclass AND contype = 'p'";
+    assert_eq!(db.value(key).await, "4");
 }
 
 fn at_epoch(epoch: u32) -> String {

@@ -249,7 +249,7 @@ async fn dead_letters_are_written_with_the_position_and_counted_when_seen_again(
         code: "undecodable".into(),
         fingerprint: "f".into(),
         key: Some("{\"id\":\0}".into()),
-        row_key: None,
+        hole: None,
         version: Some(version(3)),
         reason: "cut\0short".into(),
         sqlstate: None,
@@ -269,6 +269,39 @@ async fn dead_letters_are_written_with_the_position_and_counted_when_seen_again(
     );
     let by_code = lane.destination.dead_letters_by_code(PIPELINE).await.unwrap();
     assert_eq!(by_code, [("undecodable".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn a_whole_row_closes_the_holes_below_it_and_no_other() {
+    let (db, mut lane) = lane().await;
+    let letter = |offset: i64, hole: u64| DeadLetterRow {
+        at: Coordinates { topic: TOPIC.into(), partition: 0, offset },
+        topic_id: topic_id(),
+        code: "undecodable".into(),
+        fingerprint: "f".into(),
+        key: None,
+        version: None,
+        hole: Some((b"k".to_vec(), version(hole))),
+        reason: "cut short".into(),
+        sqlstate: None,
+        dlq_partition: 0,
+        dlq_offset: 17,
+    };
+    let holes = "SELECT coalesce(string_agg((silversink.version_parts(version)).kafka_offset::text, ' ' ORDER BY version), '-') \
+                 FROM silversink.hole";
+    // Read again it is the same hole.
+    for _ in 0..2 {
+        let mut batch = lane.batch(vec![whole(5, row(1, "a", 2))]);
+        batch.letters = vec![letter(3, 3), letter(4, 4), letter(6, 6)];
+        lane.write_batch(&batch).await.unwrap();
+        assert_eq!(db.value(holes).await, "3 4 6");
+    }
+    for (to, left) in [(2, "3 4 6"), (4, "6"), (9, "-")] {
+        let mut batch = lane.batch(vec![whole(5, row(1, "a", 2))]);
+        batch.closed = vec![(b"k".to_vec(), version(to)), (b"l".to_vec(), version(9))];
+        lane.write_batch(&batch).await.unwrap();
+        assert_eq!(db.value(holes).await, left);
+    }
 }
 
 #[tokio::test]

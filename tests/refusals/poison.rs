@@ -1,7 +1,8 @@
 //! Records that can never be applied: each code is provoked, parked with its coordinates, and no value is told.
 
-use crate::records::{key, raw, row, value};
+use crate::records::{key, key_of, raw, row, value};
 use crate::rig::Rig;
+use crate::worker::eventually;
 use serde_json::json;
 use silversink::record::OwnedRecord;
 
@@ -75,6 +76,45 @@ fn every_code_of_a_dead_letter_is_told_with_coordinates_and_without_values() {
         assert_eq!((&lines[at]["topic"], &lines[at]["offset"]), (&json!(TOPIC), &json!(at + 1)));
     }
     assert_eq!(rig.ask("SELECT string_agg(name, '' ORDER BY id) FROM silver.orders"), "ab");
+    // Every other one has a key, so what comes behind it is guarded.
+    let unguarded = worker.said("no hole guards the row");
+    let at = |line: &serde_json::Value| (line["topic"].clone(), line["offset"].clone());
+    assert!(unguarded.iter().all(|line| at(line) == (json!(TOPIC), json!(4))), "{unguarded:?}");
+    assert_eq!(unguarded[0]["code"], "dead_letter_unguarded");
+    assert_eq!(rig.ask("SELECT count(DISTINCT key) FROM silversink.hole"), "2");
+}
+
+#[test]
+fn a_dead_letter_that_nothing_guards_is_told_and_counted() {
+    // Without a table there is no row that could be stale.
+    let other = "shop.public.later";
+    let rig = Rig::new(&[TOPIC, other]);
+    rig.execute(TABLE);
+    let broken = |key: &[u8]| raw(TOPIC, Some(key.to_vec()), Some(b"{no json".to_vec()));
+    let unfit = key_of("number", 7);
+    let letters = [broken(b"{no json"), broken(&unfit), broken(&key(7))];
+    rig.broker.produce(&letters).unwrap();
+    rig.broker.produce(&[raw(other, Some(key(7)), Some(b"{no json".to_vec()))]).unwrap();
+
+    let mut worker = rig.worker();
+
+    let counted = "silversink_dlq_unguarded_total{table=\"silver.orders\"} 2";
+    eventually(counted, || worker.get("/metrics").filter(|(_, text)| text.contains(counted)));
+    rig.until("SELECT count(*) FROM silversink.dead_letter", "4");
+    let lines = worker.said("no hole guards the row");
+    let told = |line: &serde_json::Value| {
+        let why = line["message"].as_str().unwrap().contains("does not fit");
+        (line["code"].clone(), line["table"].clone(), line["offset"].clone(), why)
+    };
+    let code = json!("dead_letter_unguarded");
+    let expected = [(0, false), (1, true)]
+        .map(|(offset, unfit)| (code.clone(), json!("silver.orders"), json!(offset), unfit));
+    assert_eq!(lines.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(rig.ask("SELECT count(*) FROM silversink.hole"), "1");
+    assert!(
+        worker.get("/metrics").unwrap().1.contains("_unguarded_total{table=\"silver.later\"} 0")
+    );
+    worker.stop();
 }
 
 #[test]

@@ -26,7 +26,12 @@ pub fn raw(topic: &str, key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> OwnedRe
 
 /// The key `{id}`.
 pub fn key(id: i32) -> Vec<u8> {
-    framed(&[field("id", "int32")], json!({ "id": id }))
+    key_of("id", id)
+}
+
+/// A key of one column.
+pub fn key_of(column: &str, id: i32) -> Vec<u8> {
+    framed(&[field(column, "int32")], json!({ column: id }))
 }
 
 /// The row `{id, name}`.

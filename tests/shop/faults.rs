@@ -149,7 +149,7 @@ async fn poison_is_parked(form: logs::Form) {
 }
 
 /// Coordinates and codes in `silversink.dead_letter`.
-async fn parked(rig: &Rig) -> Vec<(Coordinates, String)> {
+pub async fn parked(rig: &Rig) -> Vec<(Coordinates, String)> {
     let sql =
         "SELECT topic, partition, \"offset\", code FROM silversink.dead_letter ORDER BY 1, 2, 3";
     let rows = rig.database().await.query(sql).await.unwrap();
@@ -250,55 +250,4 @@ async fn a_row_that_violates_a_check_is_parked_alone() {
     let letter = &letters[&bad.at];
     assert_eq!((&letter.key, &letter.value), (&bad.key, &bad.value));
     assert_eq!(header(letter, "silversink.sqlstate"), "23514");
-}
-
-/// Above a record that was parked, Silver's row is older than what a placeholder stands for (I9), until a whole row comes.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_above_a_dead_letter_is_no_base_until_it_comes_whole_again() {
-    const UNCHANGED: &str = "__debezium_unavailable_value";
-    let records = logs::JSON_PLAIN.records();
-    let first = records.iter().find(|r| r.at.topic == "shop.public.products").unwrap().clone();
-    let mut next = -1;
-    let mut change = |op: &str, name: &str, category: &str| {
-        next += 1;
-        let mut value: serde_json::Value =
-            serde_json::from_slice(first.value.as_deref().unwrap()).unwrap();
-        (value["op"], value["after"]["id"]) = (op.into(), 999_999.into());
-        (value["after"]["name"], value["after"]["category"]) = (name.into(), category.into());
-        let position = 999_999_999_999_000 + next;
-        value["source"]["sequence"] = format!("[\"{position}\",\"{position}\"]").into();
-        let mut record = first.clone();
-        record.at.offset = next;
-        record.key = Some(br#"{"id":999999}"#.to_vec());
-        record.value = Some(value.to_string().into_bytes());
-        record
-    };
-    let story = [
-        change("c", "old", "kitchen"),
-        // Refused by PostgreSQL, and with it the only copy of the name.
-        change("u", "new", ""),
-        change("u", UNCHANGED, "garden"),
-        change("u", UNCHANGED, "garden"),
-        change("u", "newest", "garden"),
-        change("u", UNCHANGED, "office"),
-    ];
-    let expected = vec![
-        (story[1].at.clone(), "constraint_violation".to_owned()),
-        (story[2].at.clone(), "unchanged_without_base".to_owned()),
-        (story[3].at.clone(), "unchanged_without_base".to_owned()),
-    ];
-    for cut in [1, 3, 4, 6] {
-        // A worker that starts in between learns of the hole from the destination.
-        let mut rig = Rig::start(logs::JSON_PLAIN, 1, &story[..cut]).await;
-        // In one batch the whole row would make the dead letter good before it arose.
-        rig.extra = "[table.\"silver.products\"]\nbatch_rows = 1\n".to_owned();
-        rig.execute("ALTER TABLE silver.products ADD CHECK (category <> '')").await;
-        rig.run().await.unwrap();
-        rig.produce_more(&story[cut..]);
-        rig.run().await.unwrap();
-        let row = "SELECT name || ' ' || category FROM silver.products WHERE id = 999999";
-        assert_eq!(rig.ask(row).await, "newest office", "{cut}");
-        assert_eq!(parked(&rig).await, expected, "{cut}");
-        assert_eq!(rig.ask("SELECT count(*) FROM silversink.hole").await, "0", "{cut}");
-    }
 }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod forms;
+mod holes;
 mod kill;
 mod logs;
 mod rig;
