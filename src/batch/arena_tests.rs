@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 #[path = "arena_histories.rs"]
 mod histories;
+#[path = "arena_holes.rs"]
+mod holes;
 #[path = "arena_model.rs"]
 mod model;
 use histories::*;
@@ -469,16 +471,4 @@ fn a_row_is_blamed_on_the_record_that_its_data_came_from() {
     // The delete carries no data: what PostgreSQL refuses is the update below it.
     assert!(batch.rows[0].deleted_at.is_some());
     assert_eq!(batch.rows[0].origin.1, 10);
-}
-
-#[test]
-fn a_hole_that_is_opened_again_is_not_closed_by_what_came_before() {
-    let mut arena = arena();
-    let version = |rank| change(Kind::Whole, rank, 1).version();
-    for (key, rank) in [(b"k", 3), (b"k", 5), (b"l", 5)] {
-        arena.close_holes(key, version(rank));
-    }
-    arena.keep_hole(b"k", version(4));
-    let left = [(b"k".to_vec(), version(3)), (b"l".to_vec(), version(5))];
-    assert_eq!(seal(&mut arena).closed, left);
 }

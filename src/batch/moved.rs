@@ -3,7 +3,8 @@
 //! A change of the key is a delete of the old key and a create of the new one, both at one position of the source. The
 //! create carries placeholders for what did not change; their values are in the row that the delete left behind.
 
-use super::arena::{Arena, slice};
+use super::arena::{Arena, Entry, slice};
+use super::holes::Holes;
 use super::layer::{Layer, lay_over, merge};
 use super::{Base, Kind, OldKey};
 use crate::version::{Version, VersionParts};
@@ -30,6 +31,19 @@ impl Arena {
             let complete = carry(&mut self.bytes, columns, &left, layer, old);
             let place = self.entries[at].layers_mut().find(|layer| layer.version == version);
             *place.expect("it was found before") = complete;
+        }
+    }
+
+    /// A dead letter of the old key may be read after the row that came from it, in another partition. Then what that key has
+    /// is no base for the row, nor is what the batch has of it.
+    pub fn leave_holes(&mut self, holes: &Holes) {
+        if self.moves == 0 || holes.is_empty() {
+            return;
+        }
+        let keys = &self.keys;
+        let layers = self.entries.iter_mut().flat_map(Entry::layers_mut);
+        for base in layers.filter_map(|layer| layer.base.as_deref_mut()) {
+            base.old.take_if(|old| holes.covers(slice(keys, &old.key), old.at));
         }
     }
 

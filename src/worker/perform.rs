@@ -180,6 +180,7 @@ impl Intake {
         debug_assert_eq!(lane.open_batch, batch);
         lane.open_batch = batch + 1;
         let bytes = lane.arena.held_bytes();
+        lane.arena.leave_holes(&lane.holes);
         let sealed = lane.arena.seal(batch, ranges);
         lane.sealed_skips = std::mem::take(&mut lane.skips);
         lane.nulls.seal();

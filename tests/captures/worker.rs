@@ -355,6 +355,7 @@ impl<'a> World<'a> {
         }
         let open = &mut self.open[worker][lane];
         open.batches += 1;
+        open.arena.leave_holes(&open.holes);
         Some(open.arena.seal(open.batches, ranges))
     }
 

@@ -5,6 +5,7 @@ use super::history::{Gaps, History};
 use super::sink::Sink;
 use super::source::KEYS;
 use super::topic::{Record, Told};
+use super::unread::Unread;
 use std::fmt::Write as _;
 
 /// What became of one history.
@@ -40,7 +41,7 @@ impl Verdict {
 
 /// Runs a history under a guard.
 pub fn judge(history: &History, seed: u64, guard: Guard) -> Verdict {
-    let sink = Sink::run(history, seed, guard, false);
+    let sink = Sink::run(history, seed, (guard, Unread::Never), false);
     verdict(history, &sink)
 }
 
@@ -108,7 +109,7 @@ pub fn tell(seed: u64, gaps: Gaps, guard: Guard) -> String {
             writeln!(text, "  #{} {at}/{offset} {}", record.number, line(record)).unwrap();
         }
     }
-    let sink = Sink::run(&history, seed, guard, true);
+    let sink = Sink::run(&history, seed, (guard, Unread::Never), true);
     sink.steps.iter().for_each(|step| writeln!(text, "  {step}").unwrap());
     for key in 0..KEYS {
         let mark = if is_wrong(&history, &sink, key) { "WRONG" } else { "ok" };

@@ -27,12 +27,15 @@ mod silver;
 mod sink;
 mod source;
 mod topic;
+mod unread;
 
 use checker::Verdict;
 use guard::Guard;
 use history::{Gaps, History};
+use sink::Sink;
 use std::env;
 use std::time::{Duration, Instant};
+use unread::Unread;
 
 /// Histories of everyday work.
 const HISTORIES: u64 = 100_000;
@@ -115,6 +118,27 @@ fn every_weaker_guard_is_caught() {
         println!("{guard:?}: {} wrong rows of {FEWER} histories, first {first:?}", sum.wrong);
         assert!(sum.wrong > 0, "{guard:?} was not caught");
     }
+}
+
+#[test]
+fn nothing_is_built_on_the_row_behind_a_record_that_nobody_can_read() {
+    let histories = number("SILVERSINK_HISTORIES").unwrap_or(FEWER);
+    let judge = |unread| {
+        let (mut mixed, mut guarded, mut first) = (0, 0, None);
+        for seed in 0..histories {
+            let history = History::new(seed, Gaps::default(), false);
+            let sink = Sink::run(&history, seed, (Guard::Design, unread), false);
+            let one = unread::mixed(&history, &sink);
+            mixed += one;
+            guarded += sink.letters.guarded;
+            first = first.or((one > 0).then_some(seed));
+        }
+        println!("{unread:?}: {mixed} mixed rows, first {first:?}; {guarded} above a hole");
+        (mixed, guarded)
+    };
+    let (mixed, guarded) = judge(Unread::Guarded);
+    assert!(mixed == 0 && guarded > 0);
+    assert!(judge(Unread::Unguarded).0 > 0, "without holes nothing is built on a stale row");
 }
 
 /// Gaps of the product stay as rare as they are: 2 rows of 100 histories. A gap that is closed is taken off the list.

@@ -7,6 +7,7 @@ use super::shape::{body, key_field, shape};
 use super::silver::Silver;
 use super::source::COLUMNS;
 use super::topic::{Op, Record, Topic};
+use super::unread::{Letters, Unread};
 use fastrand::Rng;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
 use silversink::batch::exchange::Told;
@@ -59,6 +60,7 @@ pub struct Sink<'h> {
     /// What the workers did: for people.
     pub steps: Vec<String>,
     pub epochs: Epochs,
+    pub letters: Letters,
     traced: bool,
     guard: Guard,
     rng: Rng,
@@ -73,7 +75,12 @@ pub struct Sink<'h> {
 
 impl<'h> Sink<'h> {
     /// Reads everything that the history left in Kafka.
-    pub fn run(history: &'h History, seed: u64, guard: Guard, traced: bool) -> Self {
+    pub fn run(
+        history: &'h History,
+        seed: u64,
+        (guard, unread): (Guard, Unread),
+        traced: bool,
+    ) -> Self {
         let rng = Rng::with_seed(seed ^ 0x5eed_0f51_17e5);
         let workers = (0..history.workers).map(|_| Worker::default()).collect();
         let mut sink = Self {
@@ -82,6 +89,7 @@ impl<'h> Sink<'h> {
             rewritten: 0,
             steps: Vec::new(),
             epochs: Epochs::default(),
+            letters: Letters::new(unread, seed, history.workers),
             traced,
             guard,
             rng,
@@ -215,6 +223,7 @@ impl<'h> Sink<'h> {
         }
         let reading = vec![None; self.positions.len()];
         self.workers[worker] = Worker { arena, reading, waiting: Vec::new() };
+        self.letters.load(worker, true);
     }
 
     /// A partition moves to another worker, whose floor is older than the partition's coming.
@@ -226,6 +235,7 @@ impl<'h> Sink<'h> {
         self.discard(from);
         self.owner[at] = self.rng.usize(0..self.workers.len());
         let to = self.owner[at];
+        self.letters.load(to, false);
         self.say(|| format!("partition {at} moves from worker {from} to {to}"));
     }
 
@@ -265,14 +275,27 @@ impl<'h> Sink<'h> {
         }
         let offset = self.next(at);
         let Some(record) = topic.partitions[at].get(offset) else { return };
+        if self.letters.takes(record) {
+            let Worker { arena, reading, .. } = &mut self.workers[owner];
+            let reading = reading[at].as_mut().unwrap();
+            reading.next += 1;
+            let reached = reading.tracker.reached(offset as i64);
+            self.letters.letter(owner, arena, record, Err(reached));
+            arena.dead_letter(slot(at));
+            return self
+                .say(|| format!("#{} at {at}/{offset} is not read: {reached}", record.number));
+        }
         let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { 0 };
         let reading = self.workers[owner].reading[at].as_mut().unwrap();
         reading.next += 1;
-        if self.parked.contains(&(self.incarnation, at, offset)) {
-            self.workers[owner].arena.skip(slot(at));
-            return;
-        }
         let version = self.guard.version(record, epoch, offset as i64);
+        let arena = &mut self.workers[owner].arena;
+        if self.parked.contains(&(self.incarnation, at, offset))
+            || self.letters.has_hole(owner, arena, record, version)
+        {
+            self.letters.letter(owner, arena, record, Ok(version));
+            return arena.dead_letter(slot(at));
+        }
         self.say(|| format!("worker {owner} reads #{} at {at}/{offset}: {version}", record.number));
         match record.op {
             Op::Truncate => self.truncate(at, Truncate { version, at: record.ts }),
@@ -343,10 +366,12 @@ impl<'h> Sink<'h> {
             let Waiting { version, record, partition, offset } = change;
             fold(&mut it.arena, version, &record, partition, offset, false);
         }
+        it.arena.leave_holes(self.letters.holes(worker));
         let batch = it.arena.seal(0, ranges);
         match self.silver.write(&batch) {
             Ok(merged) => {
                 self.written += merged.written;
+                self.letters.store(&batch);
                 for at in read {
                     let reading = self.workers[worker].reading[at].as_ref().unwrap();
                     let lineages = reading.tracker.lineages().to_vec();
