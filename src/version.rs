@@ -27,6 +27,8 @@ pub struct VersionParts {
 impl Version {
     /// Bytes of the stored form: 4 + 16 + 1 + 8 + 8.
     pub const LEN: usize = 37;
+    /// Above every other version; no change has it.
+    pub const HIGHEST: Self = Self([u8::MAX; Self::LEN]);
     /// Where the phase stands in the stored form.
     pub const PHASE_AT: usize = 20;
     /// Where the Kafka offset starts in the stored form.

@@ -164,7 +164,7 @@ pub struct OldKey {
     /// Where the old key stands in [`Batch::keys`].
     pub key: Range<u32>,
     /// Version of the change. The delete has the same source position, for both come from one WAL record; their Kafka
-    /// offsets differ.
+    /// offsets differ. [`Version::HIGHEST`] where the row that it left is no base.
     pub at: Version,
     /// The batch holds the delete: the live row is the base when its version is in this range.
     pub live: Option<Range<Version>>,

@@ -42,8 +42,11 @@ impl Arena {
         }
         let keys = &self.keys;
         let layers = self.entries.iter_mut().flat_map(Entry::layers_mut);
-        for base in layers.filter_map(|layer| layer.base.as_deref_mut()) {
-            base.old.take_if(|old| holes.covers(slice(keys, &old.key), old.at));
+        for old in layers.filter_map(|layer| layer.base.as_mut()?.old.as_mut()) {
+            if holes.covers(slice(keys, &old.key), old.at) {
+                // Still a row that came by a change of its key, but no delete is its other half.
+                (old.at, old.live) = (Version::HIGHEST, None);
+            }
         }
     }
 
