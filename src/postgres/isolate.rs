@@ -8,6 +8,7 @@ use crate::fault::{Class, Code, Fault};
 use crate::sql::merge::Variant;
 use crate::sql::stage::Width;
 use crate::sql::{base, floor, merge};
+use crate::table::TableShape;
 use std::ops::Range;
 use tokio_postgres::Error;
 
@@ -94,7 +95,7 @@ impl Writer {
         rows: Range<usize>,
     ) -> Result<Verdict, Fault> {
         let variant = variant(batch);
-        let merge = merging(stage, batch, variant);
+        let merge = merging(&stage.shape, stage.number, batch, variant);
         let without_base = base::rows_without_base(&stage.shape, stage.number);
         let work = async {
             let sink = match self.client.copy_in(stage.copy(variant)).await {
@@ -131,17 +132,16 @@ impl Writer {
 }
 
 /// What the settle function does with staged rows, as statements.
-pub(super) fn merging(stage: &Stage, batch: &Batch, variant: Variant) -> String {
-    let shape = &stage.shape;
+pub(super) fn merging(shape: &TableShape, stage: u32, batch: &Batch, variant: Variant) -> String {
     let mut statements = Vec::new();
     if let Some(truncate) = &batch.truncate {
         let (version, at) = floor::literals(truncate);
         statements.push(floor::raise(&shape.table, &version, &at));
     }
-    statements.extend(floor::apply(shape, stage.number, variant));
+    statements.extend(floor::apply(shape, stage, variant));
     if variant == Variant::Moved {
-        statements.push(base::carry_over(shape, stage.number));
+        statements.push(base::carry_over(shape, stage));
     }
-    statements.push(merge::merge(shape, stage.number, variant));
+    statements.push(merge::merge(shape, stage, variant));
     statements.join("; ")
 }

@@ -32,7 +32,7 @@ pub struct Rehearsal {
     pub before: Option<SilverRow>,
     /// The row afterwards, or why PostgreSQL refuses the change.
     pub after: Result<Option<SilverRow>, Fault>,
-    /// The statement that was run.
+    /// The statement that was run, with the stage under the name that the first stage might have.
     pub sql: String,
 }
 
@@ -69,7 +69,7 @@ impl Writer {
 
     async fn run(&self, stage: &Stage, batch: &Batch) -> Result<Rehearsal, Error> {
         let variant = variant(batch);
-        let sql = merging(stage, batch, variant);
+        let sql = merging(&stage.shape, stage.number, batch, variant);
         let look = merge::rows_of_stage(&stage.shape, stage.number);
         self.client.batch_execute("BEGIN").await?;
         // A pipeline that never ran has no bookkeeping tables; what the statements need of them goes with the rollback.
@@ -93,6 +93,8 @@ impl Writer {
                 Err(fault)
             }
         };
+        // The stage has another name in each session: told is the same text for the same change.
+        let sql = merging(&stage.shape, 1, batch, variant);
         Ok(Rehearsal { before, after, sql })
     }
 
