@@ -3,6 +3,7 @@
 pub mod maxwell;
 pub mod nested;
 pub mod recognise;
+pub mod scan;
 pub mod split;
 pub mod token;
 pub mod walk;

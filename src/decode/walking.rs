@@ -6,8 +6,8 @@ use super::facts::{Fact, Facts, Image};
 use super::identify::{Half, Id};
 use super::identity::{self, Identity};
 use super::json::maxwell::{self, Type};
-use super::json::token;
-use super::json::walk::{Role, Walk, undecodable};
+use super::json::scan::{self, Scanner};
+use super::json::walk::{Role, Walk};
 use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
 use super::row::{Placed, RowBuffer, Slots};
@@ -402,9 +402,12 @@ impl<'r> Walking<'_, 'r> {
 
     /// A key that is one value and no object: it is the table's only key column.
     fn read_bare_key(&mut self, slots: &mut [Slot<'r>]) -> Result<(), Fault> {
-        let json: &'r serde_json::value::RawValue =
-            serde_json::from_slice(self.key.body).map_err(|e| undecodable(&e))?;
-        let slot = token::slot(json.get(), self.scratch).ok_or_else(|| disagree("key"))?;
+        let mut scanner = Scanner::new(scan::text(self.key.body)?);
+        let read = scanner.slot(self.scratch).and_then(|slot| {
+            scanner.finish()?;
+            Ok(slot)
+        });
+        let slot = read.map_err(|broken| scanner.fault(broken))?;
         if let Some(place) = slots.first_mut() {
             *place = slot;
         }

@@ -1,6 +1,6 @@
 //! Reads what is inside a JSON array or object, one entry at a time.
 
-use super::token;
+use super::scan::Scanner;
 use super::walk::{Name, undecodable};
 use crate::decode::schema::Wire;
 use crate::decode::slot::{NestedReader, Scratch, Slot};
@@ -36,8 +36,7 @@ struct Entries<'a, 'v> {
 impl Entries<'_, '_> {
     fn hand_out<E: Error>(&mut self, name: &str, wire: &Wire, json: &str) -> Result<(), E> {
         let mut scratch = Scratch::default();
-        let slot =
-            token::slot(json, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
+        let slot = slot(json, &mut scratch)?;
         let slot = scratch.text(&slot).map_or(slot, Slot::Text);
         (self.visit)(name, &slot, wire).map_err(|fault| {
             *self.fault = Some(fault);
@@ -51,11 +50,14 @@ impl Entries<'_, '_> {
             serde_json::from_str(json).map_err(|_| E::custom("an entry of a map is no pair"))?;
         let [name, entry] = pair.map(RawValue::get);
         let mut scratch = Scratch::default();
-        let slot =
-            token::slot(name, &mut scratch).ok_or_else(|| E::custom("an escape is no Unicode"))?;
+        let slot = slot(name, &mut scratch)?;
         let name = scratch.text(&slot).unwrap_or(name);
         self.hand_out(name, value, entry)
     }
+}
+
+fn slot<'r, E: Error>(json: &'r str, scratch: &mut Scratch) -> Result<Slot<'r>, E> {
+    Scanner::new(json).slot(scratch).map_err(|_| E::custom("an escape is no Unicode"))
 }
 
 impl<'de> DeserializeSeed<'de> for Entries<'_, '_> {

@@ -8,13 +8,13 @@
 //!   are left out, for connectors add some with each version.
 //! - Nothing here recurses into a value: depth is limited where a nested value lands.
 
-use super::{maxwell, token};
+use super::maxwell;
+use super::scan::{self, Broken, OTHER_FORM, Scanner, TWICE};
 use crate::decode::facts::{Fact, Facts, Image};
 use crate::decode::schema::describe::DOCUMENT;
 use crate::decode::slot::{Scratch, Slot};
 use crate::fault::{Code, Fault};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{DeserializeSeed, Deserializer, Visitor};
 use std::borrow::Cow;
 
 /// What an object is.
@@ -76,47 +76,77 @@ impl<'r> Walk<'_, 'r> {
     pub fn read(&mut self, json: &'r [u8], role: Role) -> Result<bool, Fault> {
         // What an earlier attempt has left would count as standing twice.
         self.row.fill(Slot::Absent);
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let present = Object { walk: self, role }
-            .deserialize(&mut deserializer)
-            .map_err(|e| undecodable(&e))?;
-        deserializer.end().map_err(|e| undecodable(&e))?;
-        Ok(present)
+        let mut scanner = Scanner::new(scan::text(json)?);
+        let read = self.object(role, &mut scanner).and_then(|present| {
+            scanner.finish()?;
+            Ok(present)
+        });
+        read.map_err(|broken| scanner.fault(broken))
     }
 
-    fn field<M: MapAccess<'r>>(
+    /// Walks an object; `false` means that null stands there.
+    fn object(&mut self, role: Role, scanner: &mut Scanner<'r>) -> Result<bool, Broken> {
+        match scanner.peek()? {
+            b'{' => {}
+            b'"' if role == Role::Image => return self.document(scanner),
+            _ => {
+                return match scanner.slot(self.scratch)? {
+                    Slot::Null => Ok(false),
+                    _ => Err(OTHER_FORM),
+                };
+            }
+        }
+        let mut progress = Progress::default();
+        let mut first = true;
+        while let Some(name) = scanner.name(&mut first)? {
+            self.field(role, &name, &mut progress, scanner)?;
+        }
+        Ok(true)
+    }
+
+    /// An image that is one text: the only column that can hold it is the one for documents.
+    fn document(&mut self, scanner: &mut Scanner<'r>) -> Result<bool, Broken> {
+        let slot = scanner.slot(self.scratch)?;
+        match self.names.iter().position(|name| **name == *DOCUMENT) {
+            Some(place) => {
+                if let Some(place) = self.row.get_mut(place) {
+                    *place = slot;
+                }
+            }
+            None => self.unknown = Some(DOCUMENT.to_owned()),
+        }
+        Ok(true)
+    }
+
+    fn field(
         &mut self,
         role: Role,
         name: &str,
         progress: &mut Progress,
-        map: &mut M,
-    ) -> Result<(), M::Error> {
+        scanner: &mut Scanner<'r>,
+    ) -> Result<(), Broken> {
         let fact = match role {
-            Role::Row | Role::Image => return self.column(role, name, progress, map),
+            Role::Row | Role::Image => return self.column(role, name, progress, scanner),
             Role::Flattened => match Fact::of_flattened(name) {
                 Some(fact) => Some(fact),
-                None => return self.column(role, name, progress, map),
+                None => return self.column(role, name, progress, scanner),
             },
             Role::Source => Fact::of_source(name),
             Role::MaxwellKey => {
                 return match name.strip_prefix(maxwell::KEY_PREFIX) {
-                    Some(column) => self.column(role, column, progress, map),
-                    None if maxwell::KEY_NAMES.contains(&name) => {
-                        map.next_value::<IgnoredAny>().map(drop)
-                    }
-                    None => self.column(role, name, progress, map),
+                    Some(column) => self.column(role, column, progress, scanner),
+                    None if maxwell::KEY_NAMES.contains(&name) => scanner.skip(),
+                    None => self.column(role, name, progress, scanner),
                 };
             }
             Role::Maxwell => match name {
                 "data" => {
                     self.row.fill(Slot::Absent);
-                    self.facts.after =
-                        map.next_value_seed(Object { walk: self, role: Role::Row })?;
+                    self.facts.after = self.object(Role::Row, scanner)?;
                     return Ok(());
                 }
                 "old" => {
-                    self.facts.before =
-                        Image::At(map.next_value::<&'r RawValue>()?.get().as_bytes());
+                    self.facts.before = Image::At(scanner.raw()?.as_bytes());
                     return Ok(());
                 }
                 _ => maxwell::fact_of(name),
@@ -124,7 +154,7 @@ impl<'r> Walk<'_, 'r> {
             Role::Envelope => match name {
                 "before" => {
                     once(&mut progress.before)?;
-                    let before = map.next_value::<&'r RawValue>()?.get();
+                    let before = scanner.raw()?;
                     self.facts.before = if before == "null" {
                         Image::Missing
                     } else {
@@ -135,40 +165,32 @@ impl<'r> Walk<'_, 'r> {
                 "after" => {
                     once(&mut progress.after)?;
                     self.row.fill(Slot::Absent);
-                    self.facts.after =
-                        map.next_value_seed(Object { walk: self, role: Role::Image })?;
+                    self.facts.after = self.object(Role::Image, scanner)?;
                     return Ok(());
                 }
                 "source" => {
                     once(&mut progress.source)?;
-                    map.next_value_seed(Object { walk: self, role: Role::Source })?;
+                    self.object(Role::Source, scanner)?;
                     return Ok(());
                 }
                 _ => Fact::of_envelope(name),
             },
         };
-        match fact {
-            Some(fact) => {
-                if role != Role::Flattened && self.facts.has(fact) {
-                    return Err(twice());
-                }
-                let slot = self.slot(map)?;
-                self.facts.set(fact, slot);
-            }
-            None => {
-                map.next_value::<IgnoredAny>()?;
-            }
+        let Some(fact) = fact else { return scanner.skip() };
+        if role != Role::Flattened && self.facts.has(fact) {
+            return Err(TWICE);
         }
+        *self.facts.place(fact) = scanner.slot(self.scratch)?;
         Ok(())
     }
 
-    fn column<M: MapAccess<'r>>(
+    fn column(
         &mut self,
         role: Role,
         name: &str,
         progress: &mut Progress,
-        map: &mut M,
-    ) -> Result<(), M::Error> {
+        scanner: &mut Scanner<'r>,
+    ) -> Result<(), Broken> {
         let hint = &mut progress.next;
         // Fields come in schema order nearly always, so the expected name is the next one.
         let expected = self.names.get(*hint).is_some_and(|n| **n == *name);
@@ -177,16 +199,16 @@ impl<'r> Walk<'_, 'r> {
         match index {
             Some(index) => {
                 *hint = index + 1;
-                let slot = self.slot(map)?;
+                let slot = scanner.slot(self.scratch)?;
                 if let Some(place) = self.row.get_mut(index) {
                     if !matches!(place, Slot::Absent) {
-                        return Err(twice());
+                        return Err(TWICE);
                     }
                     *place = slot;
                 }
             }
             None => {
-                let value = map.next_value::<&'r RawValue>()?.get();
+                let value = scanner.raw()?;
                 let metadata = role == Role::Flattened && name.starts_with("__");
                 if !metadata && value != "null" && self.unknown.is_none() {
                     self.unknown = Some(name.to_owned());
@@ -194,11 +216,6 @@ impl<'r> Walk<'_, 'r> {
             }
         }
         Ok(())
-    }
-
-    fn slot<M: MapAccess<'r>>(&mut self, map: &mut M) -> Result<Slot<'r>, M::Error> {
-        let text = map.next_value::<&'r RawValue>()?.get();
-        token::slot(text, self.scratch).ok_or_else(|| M::Error::custom("an escape is no Unicode"))
     }
 }
 
@@ -212,70 +229,8 @@ struct Progress {
     source: bool,
 }
 
-fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
-    if std::mem::replace(seen, true) { Err(twice()) } else { Ok(()) }
-}
-
-#[cold]
-fn twice<E: Error>() -> E {
-    E::custom("a field stands twice")
-}
-
-struct Object<'w, 'a, 'r> {
-    walk: &'w mut Walk<'a, 'r>,
-    role: Role,
-}
-
-impl<'de> DeserializeSeed<'de> for Object<'_, '_, 'de> {
-    type Value = bool;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'r> Object<'_, '_, 'r> {
-    /// An image that is one text: the only column that can hold it is the one for documents.
-    fn document<E: Error>(self, slot: Slot<'r>) -> Result<bool, E> {
-        if self.role != Role::Image {
-            return Err(E::custom("a text where an object should be"));
-        }
-        match self.walk.names.iter().position(|name| **name == *DOCUMENT) {
-            Some(place) => {
-                if let Some(place) = self.walk.row.get_mut(place) {
-                    *place = slot;
-                }
-            }
-            None => self.walk.unknown = Some(DOCUMENT.to_owned()),
-        }
-        Ok(true)
-    }
-}
-
-impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
-    type Value = bool;
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object or null")
-    }
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<bool, E> {
-        self.document(Slot::Text(text))
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
-        let scratch = &mut self.walk.scratch.text;
-        let place = u32::try_from(scratch.len()).ok().zip(u32::try_from(text.len()).ok());
-        let Some((at, len)) = place else { return Err(E::custom("too long a text")) };
-        scratch.push_str(text);
-        self.document(Slot::Unescaped { at, len })
-    }
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
-        let mut progress = Progress::default();
-        while let Some(name) = map.next_key_seed(Name)? {
-            self.walk.field(self.role, &name, &mut progress, &mut map)?;
-        }
-        Ok(true)
-    }
+fn once(seen: &mut bool) -> Result<(), Broken> {
+    if std::mem::replace(seen, true) { Err(TWICE) } else { Ok(()) }
 }
 
 /// A field name, borrowed unless it has escapes.

@@ -4,7 +4,7 @@ use super::shapes;
 use serde_json::value::RawValue;
 use silversink::config::{BinaryHandlingMode, DecimalHandlingMode, Table, TimePrecisionMode};
 use silversink::decode::convert::{Conversion, Staging, natural_type, staging};
-use silversink::decode::json::token;
+use silversink::decode::json::scan::{self, Scanner};
 use silversink::decode::schema::{Field, FieldType, Semantic, Wire};
 use silversink::decode::slot::{Scratch, Slot};
 use silversink::fault::Class;
@@ -118,10 +118,18 @@ fn slot_of<'d>(kind: u8, data: &'d [u8], scratch: &mut Scratch) -> Option<Slot<'
         7 => Slot::Null,
         // As JSON, which is how numbers, escaped texts and nested values arrive.
         _ => {
-            let value: &RawValue = serde_json::from_slice(data).ok()?;
-            token::slot(value.get(), scratch)?
+            let raw = raw(data);
+            let expected = serde_json::from_slice::<&RawValue>(data).ok().map(RawValue::get);
+            assert_eq!(raw, expected, "as serde_json reads it");
+            Scanner::new(raw?).slot(scratch).ok()?
         }
     })
+}
+
+fn raw(data: &[u8]) -> Option<&str> {
+    let mut scanner = Scanner::new(scan::text(data).ok()?);
+    let raw = scanner.raw().ok()?;
+    scanner.finish().ok().map(|()| raw)
 }
 
 fn of(wire: Wire) -> Box<FieldType> {
