@@ -4,12 +4,14 @@
 //! - A slot is written where it stays. Handed up as a value it was copied in pieces that the processor had to wait for (its
 //!   stores were narrower than the loads): more than half of the samples in `Group::read`.
 
+mod field;
 pub mod nested;
 pub mod reader;
 
 use super::facts::{Fact, Facts, Image};
 use super::slot::Slot;
 use crate::fault::Fault;
+use field::Field;
 use reader::{Broken, Reader};
 
 /// A type as the walker needs it: names resolved, semantics gone.
@@ -51,13 +53,13 @@ pub enum Node {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Nothing of it is needed.
-    Skip(Node),
+    Skip(Field),
     /// A column of the row.
-    Column(Node, usize),
+    Column(Field, usize),
     /// A fact about the change.
-    Fact(Node, Fact),
+    Fact(Field, Fact),
     /// The before image: remembered, not read.
-    Before(Node),
+    Before(Field),
     /// The after image.
     After(Group),
     /// An after image that is one text: a column of the row.
@@ -119,18 +121,21 @@ impl Group {
 impl Step {
     fn read<'r>(&self, reader: &mut Reader<'r>, sink: &mut Sink<'_, 'r>) -> Result<(), Broken> {
         match self {
-            Self::Skip(node) => node.skip(reader)?,
-            Self::Column(node, index) => {
-                node.read(reader, sink.row.get_mut(*index).unwrap_or(&mut Slot::Absent))?;
+            Self::Skip(field) => field.skip(reader)?,
+            Self::Column(field, index) => {
+                field.read(reader, sink.row.get_mut(*index).unwrap_or(&mut Slot::Absent))?;
             }
-            Self::Fact(node, fact) => {
-                node.read(reader, sink.facts.place(*fact))?;
+            Self::Fact(field, fact) => {
+                field.read(reader, sink.facts.place(*fact))?;
             }
-            Self::Before(node) => {
+            Self::Before(field) => {
                 let rest = reader.rest();
-                let null = node.is_null(&mut Reader::new(rest));
-                node.skip(reader)?;
-                sink.facts.before = if null { Image::Missing } else { Image::At(rest) };
+                sink.facts.before = if field.is_null(reader)? {
+                    Image::Missing
+                } else {
+                    field.skip_value(reader)?;
+                    Image::At(rest)
+                };
             }
             Self::After(group) => sink.facts.after = group.read(reader, sink)?,
             Self::Document(node, index) => {
@@ -188,19 +193,11 @@ impl Node {
         Ok(())
     }
 
-    /// Whether the value is the null of a union.
-    fn is_null(&self, reader: &mut Reader<'_>) -> bool {
-        matches!(self, Self::Union(branches) if reader
-            .branch(branches.len())
-            .is_ok_and(|index| branches.get(index) == Some(&Self::Null)))
-    }
-
     /// Skips one value and returns its bytes.
     fn skipped<'r>(&self, reader: &mut Reader<'r>) -> Result<&'r [u8], Broken> {
-        let start = reader.rest();
+        let rest = reader.rest();
         self.skip(reader)?;
-        let length = start.len() - reader.rest().len();
-        Ok(start.get(..length).unwrap_or_default())
+        Ok(reader.since(rest))
     }
 
     /// Skips one value, as strictly as reading it, except that text is not checked for UTF-8.

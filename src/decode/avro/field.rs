@@ -1,7 +1,7 @@
 //! A field in the form that nearly all have, one plain type or null: read by one look at its union and one at its type.
 //!
 //! # Decisions
-//! - The walk through [`Node`]s alone took one and a half times as long for a field: a union is another node behind a pointer.
+//! - Walking [`Node`]s, where a union is another node behind a pointer, took 8 % more CPU for a whole record.
 
 use super::Node;
 use super::reader::{Broken, Reader};

@@ -33,6 +33,13 @@ impl<'r> Reader<'r> {
         self.rest
     }
 
+    /// The bytes from `rest`, which was [`Reader::rest`] then, up to here.
+    #[must_use]
+    pub fn since(&self, rest: &'r [u8]) -> &'r [u8] {
+        let length = rest.len().saturating_sub(self.rest.len());
+        rest.get(..length).unwrap_or_default()
+    }
+
     /// Nothing may be left.
     ///
     /// # Errors
@@ -188,8 +195,22 @@ impl<'r> Reader<'r> {
     /// [`Broken`] when the length is negative or reaches behind the end.
     #[inline]
     pub fn bytes(&mut self) -> Result<&'r [u8], Broken> {
-        let length = usize::try_from(self.long()?).map_err(|_| Broken("a length is negative"))?;
+        let length = match self.small() {
+            Some(length) => length,
+            None => usize::try_from(self.long()?).map_err(|_| Broken("a length is negative"))?,
+        };
         self.take(length)
+    }
+
+    /// A number from 0 to 63, which is one byte: most lengths and every index.
+    #[inline]
+    fn small(&mut self) -> Option<usize> {
+        let (first, rest) = self.rest.split_first()?;
+        if first & 0x81 != 0 {
+            return None;
+        }
+        self.rest = rest;
+        Some(usize::from(first >> 1))
     }
 
     /// `string`.
@@ -207,15 +228,11 @@ impl<'r> Reader<'r> {
     /// [`Broken`] when it is not below `count`.
     #[inline]
     pub fn branch(&mut self, count: usize) -> Result<usize, Broken> {
-        if let [first, rest @ ..] = self.rest
-            && first & 0x81 == 0
-            && usize::from(first >> 1) < count
-        {
-            self.rest = rest;
-            return Ok(usize::from(first >> 1));
-        }
-        usize::try_from(self.long()?)
-            .ok()
+        let index = match self.small() {
+            Some(index) => Some(index),
+            None => usize::try_from(self.long()?).ok(),
+        };
+        index
             .filter(|index| *index < count)
             .ok_or(Broken("the index of a union or enum is out of range"))
     }

@@ -188,7 +188,7 @@ fn describe_key(text: SchemaText<'_>) -> Result<Key, Fault> {
                 .iter()
                 .cloned()
                 .enumerate()
-                .map(|(index, node)| Step::Column(node, index))
+                .map(|(index, node)| Step::Column(node.into(), index))
                 .collect();
             Ok(Key { name, fields, walk: KeyWalk::Avro(Group { null, steps }, nodes) })
         }
@@ -261,13 +261,15 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
                     ("before", Some((image, null))) => {
                         before = same_columns(image, row)
                             .then(|| Group { null, steps: after.steps.clone() });
-                        Step::Before(ty.node())
+                        Step::Before(ty.node().into())
                     }
                     ("source", Some((source, null))) => {
                         Step::Source(facts(source, null, &Fact::of_source))
                     }
-                    (name, _) => Fact::of_envelope(name)
-                        .map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact)),
+                    (name, _) => Fact::of_envelope(name).map_or_else(
+                        || Step::Skip(ty.node().into()),
+                        |fact| Step::Fact(ty.node().into(), fact),
+                    ),
                 });
             }
             let form = if is_signal(name, &columns.fields) {
@@ -297,8 +299,10 @@ fn of_documents(
     let step = |(name, field): &(String, AvroType)| match (name.as_str(), record(field)) {
         ("after", _) => Step::Document(field.node(), 0),
         ("source", Some((source, null))) => Step::Source(facts(source, null, &Fact::of_source)),
-        (name, _) => Fact::of_envelope(name)
-            .map_or_else(|| Step::Skip(field.node()), |fact| Step::Fact(field.node(), fact)),
+        (name, _) => Fact::of_envelope(name).map_or_else(
+            || Step::Skip(field.node().into()),
+            |fact| Step::Fact(field.node().into(), fact),
+        ),
     };
     let columns = Columns { fields: vec![document(ty)], nodes: vec![after.node()] };
     let datum = Group { null, steps: fields.iter().map(step).collect() };
@@ -326,8 +330,8 @@ fn facts(
     fact_of: &dyn Fn(&str) -> Option<Fact>,
 ) -> Group {
     let step = |(name, ty): &(String, AvroType)| match fact_of(name) {
-        Some(fact) => Step::Fact(ty.node(), fact),
-        None => Step::Skip(ty.node()),
+        Some(fact) => Step::Fact(ty.node().into(), fact),
+        None => Step::Skip(ty.node().into()),
     };
     Group { null, steps: fields.iter().map(step).collect() }
 }
@@ -349,12 +353,14 @@ impl Columns {
         let mut steps = Vec::with_capacity(fields.len());
         for (name, ty) in fields {
             steps.push(if metadata(name) {
-                Fact::of_flattened(name)
-                    .map_or_else(|| Step::Skip(ty.node()), |fact| Step::Fact(ty.node(), fact))
+                Fact::of_flattened(name).map_or_else(
+                    || Step::Skip(ty.node().into()),
+                    |fact| Step::Fact(ty.node().into(), fact),
+                )
             } else {
                 self.fields.push(Field { name: name.clone(), ty: ty.field_type()? });
                 self.nodes.push(ty.node());
-                Step::Column(ty.node(), self.nodes.len() - 1)
+                Step::Column(ty.node().into(), self.nodes.len() - 1)
             });
         }
         Ok(Group { null, steps: steps.into() })
