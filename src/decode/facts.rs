@@ -114,6 +114,11 @@ impl Fact {
     }
 }
 
+#[cold]
+fn other_kind(fact: Fact, wanted: &str) -> Fault {
+    invalid(format!("{fact:?} is no {wanted}"))
+}
+
 /// The facts of one record.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'r> {
@@ -175,12 +180,11 @@ impl<'r> Facts<'r> {
     ///
     /// # Errors
     /// Poison `EnvelopeInvalid` when it is something else.
+    #[inline]
     pub fn text<'a>(&'a self, fact: Fact, scratch: &'a Scratch) -> Result<Option<&'a str>, Fault> {
         match self.get(fact) {
             Slot::Absent | Slot::Null => Ok(None),
-            slot => {
-                scratch.text(slot).map(Some).ok_or_else(|| invalid(format!("{fact:?} is no text")))
-            }
+            slot => scratch.text(slot).map(Some).ok_or_else(|| other_kind(fact, "text")),
         }
     }
 
@@ -196,7 +200,7 @@ impl<'r> Facts<'r> {
                 .text(slot)
                 .and_then(|text| text.parse().ok())
                 .map(Some)
-                .ok_or_else(|| invalid(format!("{fact:?} is no 64-bit integer"))),
+                .ok_or_else(|| other_kind(fact, "64-bit integer")),
         }
     }
 

@@ -85,17 +85,14 @@ impl Texts {
     ///
     /// # Errors
     /// Poison when the JSON cannot be taken apart.
+    #[inline]
     pub fn identify<'r>(&mut self, part: Part, framed: Framed<'r>) -> Result<Half<'r>, Fault> {
         let half = match framed {
-            Framed::Nothing => Half { id: Id::None, body: &[] },
-            Framed::Avro { id, body } => Half { id: Id::Avro(id), body },
+            Framed::Nothing => return Ok(Half { id: Id::None, body: &[] }),
+            Framed::Avro { id, body } => return Ok(Half { id: Id::Avro(id), body }),
             Framed::Json(json) => self.json(part, json)?,
         };
-        Ok(if half.body == b"null" && !matches!(half.id, Id::Avro(_)) {
-            Half { id: Id::None, body: &[] }
-        } else {
-            half
-        })
+        Ok(if half.body == b"null" { Half { id: Id::None, body: &[] } } else { half })
     }
 
     fn json<'r>(&mut self, part: Part, json: &'r [u8]) -> Result<Half<'r>, Fault> {

@@ -143,6 +143,7 @@ impl RowBuffer {
         Ok(())
     }
 
+    #[inline]
     fn put_key_field(&mut self, place: usize) {
         let field = self.fields.get(place).and_then(|range| self.key.get(range.clone()));
         self.body.extend_from_slice(field.unwrap_or(&NOT_GIVEN));
@@ -286,6 +287,7 @@ fn key_missing(table: &TablePlan, place: usize) -> Fault {
 }
 
 impl Reading {
+    #[inline]
     fn encode(&self, slot: &Slot<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Result<(), Fault> {
         if self.unsigned
             && let Slot::Int(n) = slot
@@ -302,11 +304,13 @@ impl Reading {
     }
 
     /// The label that the column's enum type lacks.
+    #[inline]
     fn missing_label<'a>(&self, slot: &Slot<'a>, scratch: &'a Scratch) -> Option<&'a str> {
         let labels = self.labels.as_ref()?;
         scratch.text(slot).filter(|label| !labels.contains(*label))
     }
 
+    #[inline]
     fn is_unavailable(&self, slot: &Slot<'_>, scratch: &Scratch) -> bool {
         match slot {
             // The placeholder is a text, its bytes, or a list or map of it; asking is not free, so ask only there.

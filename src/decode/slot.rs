@@ -56,6 +56,7 @@ impl Scratch {
     }
 
     /// Resolves a text slot (`Text` or `Unescaped`).
+    #[inline]
     #[must_use]
     pub fn text<'a>(&'a self, slot: &Slot<'a>) -> Option<&'a str> {
         match *slot {

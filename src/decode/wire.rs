@@ -45,6 +45,7 @@ pub enum Framed<'r> {
 /// # Errors
 /// Poison: `UnknownMagicByte` when the first byte starts no format that `format` allows, `Undecodable` when the bytes are
 /// too short for a frame.
+#[inline]
 pub fn frame(
     part: Part,
     bytes: Option<&[u8]>,
@@ -89,6 +90,7 @@ fn starts_json(byte: u8) -> bool {
     )
 }
 
+#[cold]
 fn too_short(part: Part, bytes: &[u8]) -> Fault {
     Fault::poison(
         Code::Undecodable,
@@ -96,6 +98,7 @@ fn too_short(part: Part, bytes: &[u8]) -> Fault {
     )
 }
 
+#[cold]
 fn unknown_magic(part: Part, first: u8, format: Format) -> Fault {
     let part = part.as_str();
     let text = match (format, first) {

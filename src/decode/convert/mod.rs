@@ -94,6 +94,7 @@ impl Conversion {
     ///
     /// # Errors
     /// Poison when the value does not fit the column; the text names column and type, never the value (I17).
+    #[inline]
     pub fn encode(
         &self,
         slot: &Slot<'_>,
@@ -110,6 +111,7 @@ impl Conversion {
 
     /// Is the value Debezium's placeholder for an unchanged value (`unavailable.value.placeholder`)? False for types
     /// that cannot carry it. Costs a length comparison for ordinary values.
+    #[inline]
     #[must_use]
     pub fn is_unavailable(
         &self,
