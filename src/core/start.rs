@@ -54,6 +54,9 @@ pub enum Reason {
     Adopted,
     /// The group offset was moved back with a stock tool, and is honoured: the guard makes the replay harmless.
     ResetHonoured,
+    /// The partition had been read past the beginning of a source epoch that another one has found since: it is read again
+    /// from where its epoch before starts.
+    ReadAgain,
     /// As `Position`, and Kafka was ahead: the destination lost its tail, which is now replayed.
     DestinationRewound,
 }
@@ -67,6 +70,7 @@ impl Reason {
             Self::Position => "position",
             Self::Adopted => "adopted",
             Self::ResetHonoured => "reset_honoured",
+            Self::ReadAgain => "read_again",
             Self::DestinationRewound => "destination_rewound",
         }
     }

@@ -44,6 +44,11 @@ pub enum Signal {
         /// Position of the initial snapshot, if the record is a row of one.
         snapshot: Option<u64>,
     },
+    /// No sign, but the source time of an epoch that another partition of the table has found.
+    Passed {
+        /// That epoch.
+        epoch: u32,
+    },
     /// The record's own header says so (`[guard] epoch_header`), and it knows best.
     Header {
         /// The epoch that it names.
@@ -60,6 +65,7 @@ impl Signal {
             Self::FreshOffsets => "fresh_offsets",
             Self::PositionsFell => "positions_fell",
             Self::FirstSeen { .. } => "first_seen",
+            Self::Passed { .. } => "source_time",
             Self::Header { .. } => "header",
         }
     }
@@ -94,9 +100,26 @@ pub struct Lineage {
     /// Highest change position of a streamed change at that commit position.
     #[serde(default, skip_serializing_if = "is_zero")]
     streamed_change: u64,
+    /// Latest source time of a row of the initial snapshot or of a streamed change, where the epoch is told by the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<i64>,
     /// Latest time of a row of a snapshot beside the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     beside: Option<i64>,
+}
+
+impl Sighting {
+    /// A row of an initial snapshot.
+    #[must_use]
+    pub fn is_initial(&self) -> bool {
+        self.read && !self.incremental && self.commit_position.is_none()
+    }
+
+    /// Its time is the source's: rows of snapshots beside the stream carry the connector's.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        !self.read || self.is_initial()
+    }
 }
 
 impl Lineage {
@@ -109,6 +132,18 @@ impl Lineage {
     /// From here on in `epoch`: nothing seen yet of it.
     pub(super) fn start_over(&mut self, epoch: u32) {
         *self = Self { judged: self.judged, ..Self::new(epoch) };
+    }
+
+    /// Whether the record at `offset` was judged when it was read first. A mark that stands there below the epoch by now (what
+    /// came before it has moved into a later number) is judged anew: it may still be a beginning.
+    pub(super) fn is_judged(&self, offset: i64, mark: Option<u32>) -> bool {
+        offset < self.judged && mark.is_none_or(|mark| mark >= self.epoch)
+    }
+
+    /// How late the epoch has been read stays true wherever it is read again: what a connector repeats further on is no
+    /// later than that.
+    pub(super) fn keep_times(&self, anew: &mut Self) {
+        (anew.until, anew.latest, anew.beside) = (self.until, self.latest, self.beside);
     }
 
     /// Whether this record shows that positions started over. Changes nothing.

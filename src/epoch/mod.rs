@@ -6,6 +6,8 @@
 //! [`epochs`] gives it a number that all partitions of the source share; [`tracker`] says of each record of a partition
 //! which epoch it is in; [`stored`] is the form of lineages in the destination.
 
+#[cfg(test)]
+mod apart_tests;
 pub mod epochs;
 pub mod lineage;
 pub mod stored;

@@ -4,10 +4,10 @@ use super::*;
 use crate::version::{Version, VersionParts};
 use proptest::prelude::*;
 
-const SOURCE: &str = "yard";
+pub const SOURCE: &str = "yard";
 
 /// A row of an initial snapshot at `position`.
-fn row(position: u64) -> Sighting {
+pub fn row(position: u64) -> Sighting {
     Sighting {
         read: true,
         incremental: false,
@@ -18,7 +18,7 @@ fn row(position: u64) -> Sighting {
 }
 
 /// A streamed change behind commit `commit`, at a time.
-fn change(commit: u64, at: i64) -> Sighting {
+pub fn change(commit: u64, at: i64) -> Sighting {
     Sighting {
         read: false,
         incremental: false,
@@ -177,7 +177,7 @@ fn a_replay_does_not_take_a_known_source_for_a_new_one() {
     // Another partition has raised an epoch meanwhile; this one has not seen it start.
     let stored = [(SOURCE.to_owned(), Lineage::new(0))];
     let mut tracker = Tracker::new(Tracker::anew(&stored, &[], 5, 9), Vec::new());
-    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(1) };
+    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(950) };
     tracker.learn(SOURCE, Epochs::new(vec![raised]));
     assert_eq!(tracker.place_at(SOURCE, 5, Some(&change(120, 900)), Some(900)), Placed::In(0));
 }

@@ -70,6 +70,9 @@ impl Tracker {
             };
             let mut anew = Lineage::new(epoch);
             anew.judged = lineage.judged.max(position);
+            if epoch == lineage.epoch {
+                lineage.keep_times(&mut anew);
+            }
             (source.clone(), anew)
         };
         stored.iter().map(anew).collect()
@@ -101,23 +104,40 @@ impl Tracker {
         seen: Option<&Sighting>,
         source_ts: Option<i64>,
     ) -> Placed {
-        if !self.epochs.is_empty()
-            && let Some(signal) = self.first_seen(source, seen, source_ts)
-        {
-            return Placed::StartsOver { current: 0, signal };
+        if !self.epochs.is_empty() {
+            if let Some(signal) = self.first_seen(source, seen, source_ts) {
+                return Placed::StartsOver { current: 0, signal };
+            }
+            if let Some((current, signal)) = self.passed(source, offset, seen, source_ts) {
+                return Placed::StartsOver { current, signal };
+            }
         }
-        self.place(source, offset, seen)
+        self.place_until(source, offset, seen, source_ts)
     }
 
     /// As [`Tracker::place_at`], where the epochs of other partitions are not known.
     pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
+        self.place_until(source, offset, seen, None)
+    }
+
+    fn place_until(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Placed {
+        let mark = self.mark(source, offset);
         let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
-            let signal = if offset < lineage.judged { None } else { lineage.judge(seen) };
+            let signal = if lineage.is_judged(offset, mark) { None } else { lineage.judge(seen) };
             if let Some(signal) = signal {
                 return Placed::StartsOver { current: lineage.epoch, signal };
             }
             lineage.note(seen);
+            if seen.is_timed() {
+                lineage.until = lineage.until.max(source_ts);
+            }
         }
         Placed::In(lineage.epoch)
     }
@@ -188,6 +208,84 @@ impl Tracker {
             seen.filter(|seen| seen.read && !seen.incremental && seen.commit_position.is_none());
         let snapshot = initial.map(|seen| seen.change_position);
         (epochs.begin(snapshot, source_ts) > 0).then_some(Signal::FirstSeen { snapshot })
+    }
+
+    /// The epoch that a record without a sign of its own passes into by its source time, and the epoch before.
+    fn passed(
+        &mut self,
+        source: &str,
+        offset: i64,
+        seen: Option<&Sighting>,
+        source_ts: Option<i64>,
+    ) -> Option<(u32, Signal)> {
+        let (seen, at) = (seen.filter(|seen| seen.is_timed())?, source_ts?);
+        let known = self.epochs.iter().position(|(name, _)| name == source)?;
+        let mark = self.mark(source, offset);
+        let lineage = self.lineage(source, offset).clone();
+        if !lineage.is_judged(offset, mark) && lineage.judge(seen).is_some() {
+            return None;
+        }
+        let epochs = &self.epochs[known].1;
+        // What has been read past a beginning already is read again from there ([`Tracker::read_again`]).
+        if let Some(until) = lineage.until
+            && self.unmarked(source, offset, epochs.passed(lineage.epoch, until)).is_some()
+        {
+            return None;
+        }
+        let epoch = self.unmarked(source, offset, epochs.passed(lineage.epoch, at))?;
+        Some((lineage.epoch, Signal::Passed { epoch }))
+    }
+
+    /// The epoch that is written down for just this offset.
+    fn mark(&self, source: &str, offset: i64) -> Option<u32> {
+        let mut from =
+            self.starts.partition_point(|start| start.offset < offset)..self.starts.len();
+        let at = from.find(|at| self.starts[*at].source == source)?;
+        Some(&self.starts[at]).filter(|start| start.offset == offset).map(|start| start.epoch)
+    }
+
+    /// The epoch, unless the partition has a mark of its own at `offset` or further on: that is where it starts here.
+    fn unmarked(&self, source: &str, offset: i64, epoch: Option<u32>) -> Option<u32> {
+        let ahead = |start: &Start| {
+            start.source == source && start.offset >= offset && Some(start.epoch) >= epoch
+        };
+        epoch.filter(|_| !self.starts.iter().any(ahead))
+    }
+
+    /// The offset from which a partition at `offset` has to be read again, and the lineages to go on with there: it had gone
+    /// past the beginning of an epoch that another partition of the table has found since. `log_start` is what there still is.
+    #[must_use]
+    pub fn read_again(&self, offset: i64, log_start: i64) -> Option<(i64, Vec<(String, Lineage)>)> {
+        let mut back = None;
+        for (source, epochs) in &self.epochs {
+            let of = |(name, _): &&(String, Lineage)| name == source;
+            let Some((_, lineage)) = self.lineages.iter().find(of) else { continue };
+            let Some(until) = lineage.until else { continue };
+            if self.unmarked(source, offset, epochs.passed(lineage.epoch, until)).is_none() {
+                continue;
+            }
+            // From the last mark before any of the epochs began; those of hands and headers are no matter of time.
+            let since = epochs.earliest_above(lineage.epoch);
+            let before = |start: &&Start| {
+                start.source == *source
+                    && start.offset <= offset
+                    && epochs.of(start.epoch).is_none_or(|epoch| epoch.since < since)
+            };
+            let began = self.starts.iter().rfind(before).map_or(0, |start| start.offset);
+            back = Some(back.unwrap_or(offset).min(began.max(log_start)));
+        }
+        let back = back?;
+        let mut lineages = Self::anew(&self.lineages, &self.starts, back, offset);
+        lineages.iter_mut().for_each(|(_, lineage)| lineage.until = None);
+        Some((back, lineages))
+    }
+
+    /// The source time of a beginning in this partition: not before what it has read of the epoch before.
+    #[must_use]
+    pub fn since(&self, source: &str, source_ts: Option<i64>) -> Option<i64> {
+        let lineage = self.lineages.iter().find(|(name, _)| name == source);
+        source_ts
+            .max(lineage.and_then(|(_, lineage)| lineage.until).filter(|_| source_ts.is_some()))
     }
 
     /// What is known of a source, once the record at `offset` is reached.

@@ -1,7 +1,7 @@
 //! Claims: raising the fence, reading where to start, recording starts and stops (I6).
 
 use super::bookkeeping::finish;
-use super::epochs::{all_epochs, starts_of};
+use super::epochs::{EnteredBy, all_epochs, starts_of};
 use super::{Destination, sqlstate};
 use crate::epoch::{Epochs, Lineage, Start, stored};
 use crate::fault::{Class, Code, Fault};
@@ -44,7 +44,7 @@ pub struct Claimed {
     pub lineages: Vec<(String, Lineage)>,
     /// Where source epochs start in this incarnation of the partition.
     pub starts: Vec<Start>,
-    /// The epochs of every source of the pipeline.
+    /// The epochs of each source that partitions of the table have entered.
     pub epochs: Vec<(String, Epochs)>,
 }
 
@@ -187,7 +187,19 @@ impl Destination {
                     }
                 }
                 let epochs = all_epochs(&tx, pipeline).await?;
-                claimed.iter_mut().for_each(|claimed| claimed.epochs.clone_from(&epochs));
+                let reached = EnteredBy::read(&tx, pipeline).await?;
+                for claimed in &mut claimed {
+                    let of = |ask: &&ClaimAsk| {
+                        ask.topic == claimed.topic && ask.partition == claimed.partition
+                    };
+                    let table = asks.iter().find(of).and_then(|ask| ask.table.as_ref());
+                    let table = table.map(|table| (table.schema.as_str(), table.name.as_str()));
+                    let here = |(source, epochs): &(String, Epochs)| {
+                        let numbers = reached.numbers(&claimed.topic, table, source);
+                        (!numbers.is_empty()).then(|| (source.clone(), epochs.only(&numbers)))
+                    };
+                    claimed.epochs = epochs.iter().filter_map(here).collect();
+                }
                 Ok((claimed, lineages))
             }
             .await;

@@ -31,13 +31,16 @@ pub struct StartOver {
     pub current: u32,
     /// Why.
     pub signal: Signal,
-    /// Source time of the record, microseconds since 2000-01-01.
+    /// Source time of the beginning, microseconds since 2000-01-01.
     pub source_ts: Option<i64>,
+    /// Topics and partitions of our lane: whoever reads the table's others has to be told.
+    pub lane: Vec<(String, i32)>,
 }
 
 impl Destination {
     /// Enters the epoch that a partition's positions start over into, and writes it down: one transaction under a lock of
-    /// the source. Repeating it after a lost answer changes nothing. Tells all epochs of the source beside it.
+    /// the source. Repeating it after a lost answer changes nothing. Tells all epochs of the source that the table's
+    /// partitions have entered beside it; those who read the others and do not know of it are fenced off.
     ///
     /// # Errors
     /// Fenced when the partition has been claimed by another worker since; transient when the server is away.
@@ -162,9 +165,8 @@ async fn enter(
             ],
         )
         .await?;
-    if owned.is_empty() {
-        return Ok(None);
-    }
+    let Some(owned) = owned.first() else { return Ok(None) };
+    let (schema, table): (Option<&str>, Option<&str>) = (owned.try_get(0)?, owned.try_get(1)?);
     let written = tx
         .query_typed(
             epochs::START_AT,
@@ -179,13 +181,21 @@ async fn enter(
         )
         .await?;
     let mut known = read_epochs(tx, pipeline, &over.source).await?;
+    let reached = EnteredBy::read(tx, pipeline).await?;
+    let mut numbers = reached.numbers(&over.topic, schema.zip(table), &over.source);
+    let told = known.only(&numbers);
     if let Some(row) = written.first() {
         let number = number(row, 0)?;
         if number > over.current {
-            return Ok(Some((Entered { number, raised: false }, known)));
+            return Ok(Some((Entered { number, raised: false }, told)));
         }
     }
-    let entered = known.enter(over.current, over.signal, over.source_ts);
+    // A partition that sees the source for the first time begins where the others of its table are.
+    let entered = match over.signal {
+        Signal::FirstSeen { .. } => told.clone().enter(over.current, over.signal, over.source_ts),
+        _ => known.enter(over.current, over.signal, over.source_ts),
+    };
+    numbers.push(entered.number);
     let Some(epoch) = known.all().iter().find(|epoch| epoch.number == entered.number) else {
         return Ok(Some((entered, known)));
     };
@@ -210,7 +220,54 @@ async fn enter(
     .await?;
     let start = (over.topic.clone(), over.topic_id, over.partition, over.offset);
     put_starts(tx, pipeline, &over.source, entered.number, reason, &[start]).await?;
-    Ok(Some((entered, known)))
+    let tells = known.only(&numbers);
+    if tells != told {
+        let knew = told.all().iter().any(|known| known.number == entered.number);
+        let (topics, partitions): (Vec<_>, Vec<_>) =
+            over.lane.iter().map(|(topic, partition)| (topic.as_str(), *partition)).unzip();
+        tx.execute_typed(
+            epochs::FENCE_OTHERS,
+            &[
+                (&pipeline, Type::TEXT),
+                (&over.source, Type::TEXT),
+                (&over.topic, Type::TEXT),
+                (&schema, Type::TEXT),
+                (&table, Type::TEXT),
+                (&topics, Type::TEXT_ARRAY),
+                (&partitions, Type::INT4_ARRAY),
+                (&knew, Type::BOOL),
+                (&number, Type::INT8),
+                (&epoch.since, Type::INT8),
+            ],
+        )
+        .await?;
+    }
+    Ok(Some((entered, tells)))
+}
+
+/// Which epochs partitions have entered: by topic and table, source and number.
+pub(super) struct EnteredBy(Vec<Row>);
+
+impl EnteredBy {
+    pub(super) async fn read(tx: &Transaction<'_>, pipeline: &str) -> Result<Self, Error> {
+        Ok(Self(tx.query_typed(epochs::ENTERED, &[(&pipeline, Type::TEXT)]).await?))
+    }
+
+    /// The epochs of a source that some partition of the topic or of its table has entered.
+    pub(super) fn numbers(
+        &self,
+        topic: &str,
+        table: Option<(&str, &str)>,
+        source: &str,
+    ) -> Vec<u32> {
+        let here = |row: &&Row| {
+            let its: Option<(&str, &str)> =
+                row.get::<_, Option<&str>>(1).zip(row.get::<_, Option<&str>>(2));
+            row.get::<_, &str>(3) == source
+                && (row.get::<_, &str>(0) == topic || its.is_some() && its == table)
+        };
+        self.0.iter().filter(here).filter_map(|row| number(row, 4).ok()).collect()
+    }
 }
 
 pub(super) async fn put_starts(

@@ -48,9 +48,9 @@ pub const ADD_LINEAGE: &str =
 pub const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1936291941, \
     pg_catalog.hashtext(pg_catalog.format('%L %L', $1, $2)))";
 
-/// The fence: whether the partition is still ours, and stays so until the transaction ends. `$1` pipeline, `$2` topic,
+/// The fence: whether the partition is still ours, and stays so until the transaction ends; its table. `$1` pipeline, `$2` topic,
 /// `$3` topic id, `$4` partition, `$5` owner epoch.
-pub const FENCE: &str = "SELECT 1 FROM silversink.position \
+pub const FENCE: &str = "SELECT schema_name, table_name FROM silversink.position \
   WHERE pipeline = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND owner_epoch = $5 FOR SHARE";
 
 /// The epochs of a source: number, snapshot position, microseconds since 2000. `$1` pipeline, `$2` source.
@@ -62,6 +62,23 @@ pub const EPOCHS: &str = "SELECT epoch, snapshot_position::text, \
 pub const EPOCHS_OF_ALL: &str = "SELECT epoch, snapshot_position::text, \
     (extract(epoch FROM since - '2000-01-01 00:00:00+00'::timestamptz) * 1000000)::int8, source \
   FROM silversink.source_epoch WHERE pipeline = $1";
+
+/// The epochs that partitions have entered: topic, table, source, number. `$1` pipeline.
+pub const ENTERED: &str = "SELECT DISTINCT s.topic, p.schema_name, p.table_name, s.source, s.epoch \
+  FROM silversink.source_epoch_start AS s JOIN silversink.position AS p USING (pipeline, topic, topic_id, partition) \
+  WHERE s.pipeline = $1";
+
+/// Fences off whoever owns the other partitions of a topic or table, but for those that one lane holds: they are claimed
+/// again, and told of the epoch. Only those that have gone past its beginning, where the others know of it. `$1` pipeline,
+/// `$2` source, `$3` topic, `$4` schema, `$5` table, arrays `$6` topic and `$7` partition of the lane, `$8` whether the
+/// others know, `$9` the epoch, `$10` its beginning in microseconds since 2000.
+pub const FENCE_OTHERS: &str = "WITH other AS (SELECT p.topic, p.topic_id, p.partition FROM silversink.position AS p \
+    WHERE p.pipeline = $1 AND (p.topic = $3 OR (p.schema_name, p.table_name) = ($4, $5)) \
+      AND NOT EXISTS (SELECT 1 FROM unnest($6, $7) AS l(topic, part) WHERE l.topic = p.topic AND l.part = p.partition) \
+      AND (NOT $8 OR (p.lineage -> $2 ->> 'epoch')::int8 < $9 AND (p.lineage -> $2 ->> 'until')::int8 >= $10) \
+    ORDER BY p.topic, p.topic_id, p.partition FOR UPDATE) \
+  UPDATE silversink.position AS p SET owner_epoch = p.owner_epoch + 1, updated_at = now() FROM other AS o \
+  WHERE p.pipeline = $1 AND p.topic = o.topic AND p.topic_id = o.topic_id AND p.partition = o.partition";
 
 /// The epoch that is written down for just this offset, if one is. `$1` pipeline, `$2` source, `$3` topic, `$4` topic id,
 /// `$5` partition, `$6` offset.

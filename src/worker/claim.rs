@@ -77,7 +77,7 @@ async fn grants(
         let group = kafka.groups.get(at).and_then(Option::as_ref);
         let facts = facts(shared, claimed, *log, group);
         let grant = match start::decide(&facts) {
-            Ok(start) => {
+            Ok(mut start) => {
                 let goes_on = facts.stored.map(|stored| stored.next_offset) == Some(start.offset);
                 let lineages = if goes_on {
                     claimed.lineages.clone()
@@ -86,6 +86,16 @@ async fn grants(
                     let position = facts.stored.map_or(0, |stored| stored.next_offset);
                     Tracker::anew(&claimed.lineages, &claimed.starts, start.offset, position)
                 };
+                let (goes_on, lineages) =
+                    match again(claimed, start.offset, lineages.clone(), log.0) {
+                        Some((offset, lineages)) if offset < start.offset => {
+                            start = Start { offset, reason: Reason::ReadAgain };
+                            (false, lineages)
+                        }
+                        // What there is to be read again is gone from the log.
+                        Some((_, lineages)) => (goes_on, lineages),
+                        None => (goes_on, lineages),
+                    };
                 if !goes_on {
                     begins.push(begin(claimed, start, &lineages));
                 }
@@ -156,6 +166,20 @@ fn facts(
     }
 }
 
+/// Where the partition has to be read again from, if another one has found a source epoch that it had gone past.
+fn again(
+    claimed: &Claimed,
+    offset: i64,
+    lineages: Vec<(String, Lineage)>,
+    log_start: i64,
+) -> Option<(i64, Vec<(String, Lineage)>)> {
+    let mut tracker = Tracker::new(lineages, claimed.starts.clone());
+    for (source, epochs) in &claimed.epochs {
+        tracker.learn(source, epochs.clone());
+    }
+    tracker.read_again(offset, log_start)
+}
+
 fn begin<'c>(claimed: &'c Claimed, start: Start, lineages: &[(String, Lineage)]) -> BeginAt<'c> {
     BeginAt {
         topic: &claimed.topic,
@@ -185,6 +209,14 @@ fn say(ask: &Ask, facts: &start::Facts, start: Start) {
             offset = start.offset,
             position = facts.stored.map(|s| s.next_offset),
             "the group offset was moved back: replaying from there, older changes are superseded"
+        ),
+        Reason::ReadAgain => tracing::warn!(
+            topic,
+            partition,
+            offset = start.offset,
+            position = facts.stored.map(|s| s.next_offset),
+            "another partition of the table has found the beginning of a source epoch that this one had gone past: reading it \
+             again puts its rows there, older changes are superseded"
         ),
         Reason::Earliest | Reason::Position | Reason::Adopted => tracing::info!(
             topic,

@@ -3,6 +3,9 @@
 //! # Decisions
 //! - A record that starts an epoch waits like one that lacks its plan: what came before it lands, the epoch is written
 //!   down, and the record is read again. So a stored row never carries an epoch that the registry does not know.
+//! - A partition of the lane that had gone past the new epoch's beginning goes back by being claimed again, as if another
+//!   worker had taken it; whoever reads the table's other partitions is fenced off in the transaction that writes the epoch
+//!   down, and finds out in the same way at its next batch. So no batch is written by who does not know of it.
 //! - The lineages go with the records: what is given up and read again goes back to those of the settled position.
 
 use super::Shared;
@@ -11,8 +14,8 @@ use super::lane::{Need, Partition};
 use super::report::{Report, Reports};
 use crate::core::{Input, LaneId, PartitionId};
 use crate::decode::{Change, ChangeKind};
-use crate::epoch::{Entered, Epochs, Lineage, Placed, Start, Tracker, stored};
-use crate::fault::{Code, Fault};
+use crate::epoch::{Entered, Epochs, Lineage, Placed, Signal, Start, Tracker, stored};
+use crate::fault::{Class, Code, Fault};
 use crate::postgres::StartOver;
 use crate::record::RawRecord;
 use crate::telemetry::metrics;
@@ -112,7 +115,7 @@ pub(super) fn starts_over(
     raw: &RawRecord<'_>,
     change: &Change,
     current: u32,
-    signal: crate::epoch::Signal,
+    signal: Signal,
 ) -> StartOver {
     StartOver {
         source: source.to_owned(),
@@ -123,7 +126,11 @@ pub(super) fn starts_over(
         offset: raw.offset,
         current,
         signal,
-        source_ts: change.source_ts.filter(|_| change.own_time),
+        source_ts: partition
+            .sources
+            .tracker
+            .since(source, change.source_ts.filter(|_| change.own_time)),
+        lane: Vec::new(),
     }
 }
 
@@ -139,6 +146,37 @@ pub(super) async fn enter(
     reports.send(Report::EpochEntered { lane, partition, over, outcome });
 }
 
+/// Tells of an epoch; one that a partition merely follows into by the time is nothing new.
+fn say(over: &StartOver, entered: Entered) {
+    let StartOver { source, topic, partition, offset, current, signal, .. } = over;
+    let (epoch, reason, raised) = (entered.number, signal.as_str(), entered.raised);
+    if matches!(signal, Signal::Passed { .. }) {
+        return tracing::info!(
+            source,
+            epoch,
+            before = current,
+            topic,
+            partition,
+            offset,
+            "the source's changes are in the source epoch that another partition has found"
+        );
+    }
+    tracing::warn!(
+        source,
+        epoch,
+        before = current,
+        reason,
+        raised,
+        topic,
+        partition,
+        offset,
+        "from here on the source's changes count as newer than all before, in another source epoch"
+    );
+    if raised {
+        metrics::source_epoch_raised(source, reason);
+    }
+}
+
 impl Intake {
     /// The epoch is written down: the record, which is read again, belongs to it.
     pub(super) fn epoch_entered(
@@ -149,24 +187,12 @@ impl Intake {
         outcome: Result<(Entered, Epochs), Fault>,
     ) {
         let outcome = outcome.map(|(entered, epochs)| {
-            let (source, reason) = (&over.source, over.signal.as_str());
-            tracing::warn!(
-                source,
-                epoch = entered.number,
-                before = over.current,
-                reason,
-                raised = entered.raised,
-                topic = over.topic,
-                partition = over.partition,
-                offset = over.offset,
-                "from here on the source's changes count as newer than all before, in another source epoch"
-            );
-            if entered.raised {
-                metrics::source_epoch_raised(source, reason);
-            }
+            let source = &over.source;
+            say(over, entered);
             self.source_epochs.tell(source, entered.number);
-            // Partitions that have not seen the source yet begin there too.
-            for partition in &mut self.partitions {
+            // The other partitions of the lane go by it too; those of others are claimed again.
+            for at in &self.lanes[lane.0 as usize].slots {
+                let partition = &mut self.partitions[at.0 as usize];
                 partition.sources.tracker.learn(source, epochs.clone());
             }
             let partition = self.partition_mut(id);
@@ -175,10 +201,37 @@ impl Intake {
                 partition.sources.tracker.enter(source, over.offset, entered.number);
             }
         });
+        let outcome = outcome.and_then(|()| self.read_past(lane));
         let waiting = &mut self.lanes[lane.0 as usize].need;
-        if outcome.is_ok() && matches!(waiting, Some(Need::Epoch(..))) {
+        let entered = outcome.as_ref().map_or_else(|fault| fault.class == Class::Fenced, |()| true);
+        if entered && matches!(waiting, Some(Need::Epoch(..))) {
             *waiting = None;
         }
         self.input(Input::Planned { lane, outcome });
+    }
+
+    /// Whether a partition of the lane, of which nothing is in flight, has gone past the beginning of an epoch: it is
+    /// claimed again, which moves it back.
+    fn read_past(&self, lane: LaneId) -> Result<(), Fault> {
+        let partitions = self.lanes[lane.0 as usize].slots.iter();
+        for partition in partitions.map(|at| &self.partitions[at.0 as usize]) {
+            if partition.sources.tracker.read_again(partition.next, 0).is_some() {
+                let (topic, number) = (&partition.topic, partition.number);
+                let text =
+                    format!("{topic}-{number} has gone past the beginning of a source epoch");
+                return Err(Fault::new(Class::Fenced, Code::Fenced, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Topics and partitions of a lane.
+    pub(super) fn members(&self, lane: LaneId) -> Vec<(String, i32)> {
+        let slots = self.lanes[lane.0 as usize].slots.iter();
+        let member = |at: &PartitionId| {
+            let partition = &self.partitions[at.0 as usize];
+            (partition.topic.to_string(), partition.number)
+        };
+        slots.map(member).collect()
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Need {
     /// A label in the enum type of a Silver column.
     Label(MissingLabel),
     /// A source epoch that is to be written down, for that partition.
-    Epoch(PartitionId, StartOver),
+    Epoch(PartitionId, Box<StartOver>),
 }
 
 /// Why the key of a dead letter has no plan.

@@ -13,6 +13,7 @@ use crate::batch::{Applied, OffsetRange};
 use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::marker;
+use crate::postgres::StartOver;
 use crate::telemetry::metrics;
 use crate::telemetry::names::{Commit, Pause};
 use std::sync::Arc;
@@ -247,6 +248,7 @@ impl Intake {
                 self.tasks.spawn_on(resolve::add_label(shared, reports, job), &self.runtime);
             }
             Some(Need::Epoch(partition, over)) => {
+                let over = StartOver { lane: self.members(id), ..*over };
                 let job = epochs::enter(shared, reports, id, partition, over);
                 self.tasks.spawn_on(job, &self.runtime);
             }

@@ -82,7 +82,7 @@ impl Taking<'_> {
                     Ok(Placed::StartsOver { current, signal }) => {
                         let over =
                             epochs::starts_over(partition, source, raw, &change, current, signal);
-                        return self.wait_for(at, Need::Epoch(id, over));
+                        return self.wait_for(at, Need::Epoch(id, Box::new(over)));
                     }
                     Err(fault) => return self.fail_lane(at, fault),
                 };

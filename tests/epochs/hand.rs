@@ -131,9 +131,54 @@ async fn a_partition_that_is_seen_later_begins_where_its_source_is() {
     assert_eq!(rig.epochs().await, ["hand 1 positions_fell"]);
 }
 
+fn of(partition: i32, mut record: OwnedRecord) -> OwnedRecord {
+    record.at.partition = partition;
+    record
+}
+
+/// A partition shows nothing, and was read before the one that does: it is read again.
+async fn what_was_read_past_a_beginning_is_read_again() {
+    let rig = Rig::new(TOPIC, 2);
+    rig.execute(TABLE).await;
+    rig.produce(&[of(1, change(0, 2, 890, 10)), of(1, change(1, 2, 950, 30))]);
+    rig.run().await.unwrap();
+    assert_eq!(look(&rig).await, ["2 1 0"]);
+    rig.produce(&[change(0, 1, 900, 10), change(1, 1, 5, 20)]);
+
+    rig.run().await.unwrap();
+
+    assert_eq!(look(&rig).await, ["1 1 1", "2 1 1"]);
+    assert_eq!(rig.epochs().await, ["hand 1 positions_fell"]);
+    assert_eq!(rig.starts().await, [(0, 1, 1), (1, 1, 1)]);
+    // It happens once.
+    rig.produce(&[change(2, 1, 6, 40), of(1, change(2, 2, 960, 50))]);
+    rig.run().await.unwrap();
+    assert_eq!(look(&rig).await, ["1 2 1", "2 2 1"]);
+    assert_eq!(rig.starts().await.len(), 2);
+}
+
+/// Partitions of one lineage that begin in different transactions, at different times, read in any order.
+async fn partitions_that_begin_apart_stay_in_epoch_0() {
+    let rig = Rig::new(TOPIC, 3);
+    rig.execute(TABLE).await;
+    for records in [
+        [of(2, change(0, 3, 900, 90)), of(2, change(1, 3, 990, 99))],
+        [of(0, change(0, 1, 100, 10)), of(0, change(1, 1, 950, 95))],
+        [of(1, change(0, 2, 500, 50)), of(1, change(1, 2, 510, 51))],
+    ] {
+        rig.produce(&records);
+        rig.run().await.unwrap();
+    }
+    assert_eq!(look(&rig).await, ["1 1 0", "2 1 0", "3 1 0"]);
+    assert_eq!(rig.epochs().await, [""; 0]);
+    assert_eq!(rig.starts().await, []);
+}
+
 #[test]
 fn hand_made_lineages() {
     at_once(&[
+        || Box::pin(what_was_read_past_a_beginning_is_read_again()),
+        || Box::pin(partitions_that_begin_apart_stay_in_epoch_0()),
         || Box::pin(a_header_raises_the_epoch_and_a_late_record_keeps_its_own()),
         || Box::pin(a_header_that_is_no_number_stops_the_lane_before_its_record()),
         || Box::pin(without_the_option_headers_are_not_read()),

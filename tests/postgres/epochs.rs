@@ -6,7 +6,7 @@ use silversink::batch::Kind;
 use silversink::config::Tripwire;
 use silversink::epoch::{Entered, Lineage, Signal, Start};
 use silversink::fault::{Class, Code};
-use silversink::postgres::{BeginAt, Destination, Raise, StartOver};
+use silversink::postgres::{BeginAt, ClaimAsk, Destination, Raise, StartOver};
 use silversink::table::{Bookkeeping, TableName};
 use silversink::version::{Version, VersionParts};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ fn over(partition: i32, offset: i64, current: u32, signal: Signal) -> StartOver 
         current,
         signal,
         source_ts: Some(7),
+        lane: (0..8).map(|partition| (TOPIC.to_owned(), partition)).collect(),
     }
 }
 
@@ -69,13 +70,8 @@ async fn the_first_partition_raises_the_others_join_and_a_repetition_changes_not
     assert_eq!(found, [start(40, 1), start(90, 2)]);
 }
 
-fn ask(partition: i32) -> silversink::postgres::ClaimAsk {
-    silversink::postgres::ClaimAsk {
-        topic: TOPIC.into(),
-        topic_id: topic_id(),
-        partition,
-        table: None,
-    }
+fn ask(partition: i32) -> ClaimAsk {
+    ClaimAsk { topic: TOPIC.into(), topic_id: topic_id(), partition, table: None }
 }
 
 #[tokio::test]
@@ -92,6 +88,48 @@ async fn partitions_that_meet_the_same_moment_at_once_share_the_epoch() {
     assert_eq!(entered.iter().filter(|(entered, _)| entered.raised).count(), 1);
     assert!(entered.iter().all(|(entered, _)| entered.number == 1));
     assert_eq!(db.rows("SELECT count(*) FROM silversink.source_epoch_start").await, [["8"]]);
+}
+
+/// Whoever reads another partition of the table is told, once; and again if it had gone past a beginning that is earlier.
+#[tokio::test]
+async fn an_epoch_fences_off_the_partitions_of_other_lanes() {
+    let (db, destination) = claimed(3).await;
+    let past = r#"UPDATE silversink.position SET lineage = '{"shop":{"epoch":0,"until":6}}' WHERE partition = 2"#;
+    db.sql(past).await;
+    let other = ClaimAsk { topic: "other".to_owned(), table: None, ..ask(2) };
+    destination.claim(PIPELINE, "a", std::slice::from_ref(&other)).await.unwrap();
+    let lane: Vec<_> = (0..2).map(|partition| (TOPIC.to_owned(), partition)).collect();
+    let enter = |partition, source_ts| {
+        let over = over(partition, 9, 0, Signal::FreshOffsets);
+        let over = StartOver { source_ts: Some(source_ts), lane: lane.clone(), ..over };
+        let destination = destination.clone();
+        async move { destination.enter_epoch(PIPELINE, "a", &over).await.unwrap() }
+    };
+    let owners =
+        "SELECT topic = 'other', partition, owner_epoch FROM silversink.position ORDER BY 1, 2";
+    let fenced = |times: u32| {
+        let own = ["f", "2", &(1 + times).to_string()].map(str::to_owned);
+        vec![
+            ["f", "0", "1"].map(str::to_owned),
+            ["f", "1", "1"].map(str::to_owned),
+            own,
+            ["t", "2", "1"].map(str::to_owned),
+        ]
+    };
+    enter(0, 9).await;
+    assert_eq!(db.rows(owners).await, fenced(1));
+    enter(1, 8).await;
+    assert_eq!(db.rows(owners).await, fenced(1), "it had not gone past that");
+    enter(1, 8).await;
+    db.sql("DELETE FROM silversink.source_epoch_start WHERE partition = 1").await;
+    enter(1, 6).await;
+    assert_eq!(db.rows(owners).await, fenced(2));
+
+    let claimed = destination.claim(PIPELINE, "b", &[ask(2), other]).await.unwrap();
+    let known =
+        |topic: &str| &claimed.iter().find(|claimed| claimed.topic == topic).unwrap().epochs;
+    assert_eq!(known(TOPIC)[0].1.all()[0].since, Some(6));
+    assert_eq!(known("other"), &[]);
 }
 
 #[tokio::test]

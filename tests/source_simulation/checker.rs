@@ -23,8 +23,12 @@ pub struct Verdict {
     pub rewritten: usize,
     /// Records read at least once.
     pub records: usize,
-    /// Epochs raised.
+    /// Epochs there are.
     pub epochs: usize,
+    /// Epochs that the data raised.
+    pub raised: usize,
+    /// Partitions that an epoch led back.
+    pub led_back: usize,
 }
 
 impl Verdict {
@@ -36,6 +40,8 @@ impl Verdict {
         self.rewritten += one.rewritten;
         self.records += one.records;
         self.epochs += one.epochs;
+        self.raised += one.raised;
+        self.led_back += one.led_back;
     }
 }
 
@@ -60,6 +66,8 @@ fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
         rewritten: sink.rewritten,
         records: partitions.map(Vec::len).sum(),
         epochs: sink.epochs.all().len(),
+        raised: sink.raised,
+        led_back: sink.led_back,
     }
 }
 
@@ -94,7 +102,11 @@ fn is_wrong(history: &History, sink: &Sink<'_>, key: usize) -> bool {
 
 /// The history of a seed, the sink's steps and both tables, as text.
 pub fn tell(seed: u64, gaps: Gaps, guard: Guard) -> String {
-    let history = History::new(seed, gaps, true);
+    told(&History::new(seed, gaps, true), seed, guard)
+}
+
+/// A history that was traced, the sink's steps and both tables, as text.
+pub fn told(history: &History, seed: u64, guard: Guard) -> String {
     let mut text = format!("history {seed} under {guard:?}\n");
     for (number, topic) in history.kafka.topics.iter().enumerate() {
         let mut records: Vec<(usize, usize, &Record)> = Vec::new();
@@ -109,16 +121,16 @@ pub fn tell(seed: u64, gaps: Gaps, guard: Guard) -> String {
             writeln!(text, "  #{} {at}/{offset} {}", record.number, line(record)).unwrap();
         }
     }
-    let sink = Sink::run(&history, seed, (guard, Unread::Never), true);
+    let sink = Sink::run(history, seed, (guard, Unread::Never), true);
     sink.steps.iter().for_each(|step| writeln!(text, "  {step}").unwrap());
     for key in 0..KEYS {
-        let mark = if is_wrong(&history, &sink, key) { "WRONG" } else { "ok" };
+        let mark = if is_wrong(history, &sink, key) { "WRONG" } else { "ok" };
         let told = history.kafka.told[key];
         let found = sink.silver.rows[key];
         writeln!(text, "key {key} {mark}: told {told:?}, source {:?}", history.rows[key]).unwrap();
         writeln!(text, "    Silver {found:?}").unwrap();
     }
-    writeln!(text, "epochs {:?}, {:?}", sink.epochs, verdict(&history, &sink)).unwrap();
+    writeln!(text, "epochs {:?}, {:?}", sink.epochs, verdict(history, &sink)).unwrap();
     text
 }
 

@@ -143,6 +143,12 @@ impl Connector {
         self.last_commit.is_none()
     }
 
+    /// As if it had streamed before: the log begins in the midst.
+    pub fn in_midst(&mut self, source: &Source) {
+        self.last_commit = Some(source.wal);
+        self.flush();
+    }
+
     /// Everything that has committed is streamed.
     pub fn idle(&self, source: &Source) -> bool {
         self.place.0 >= source.log.len()

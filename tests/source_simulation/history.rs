@@ -1,7 +1,7 @@
 //! One history, made from a seed: what a source did, what the connectors saw of it, and what Kafka holds in the end.
 
 use super::connector::Connector;
-use super::source::{Effect, KEYS, Source, Values};
+use super::source::{self, Effect, KEYS, Source, Values};
 use super::topic::{Kafka, Told};
 use fastrand::Rng;
 
@@ -67,8 +67,8 @@ pub struct Gaps {
     /// Tombstones and keys that change partition: a tombstone that was read apart from its delete marks a row that has been
     /// inserted in another partition, at a lower offset.
     pub bare_tombstones: bool,
-    /// Epochs and what is compared across partitions (truncates, keys that change partition): each partition finds the start
-    /// of an epoch by itself, or does not.
+    /// Backups, fresh offsets without a snapshot, empty snapshots or commit times before that of their snapshot, and what is compared across
+    /// partitions (truncates, keys that change partition): no partition, or no time, shows where the epoch begins.
     pub epochs_apart: bool,
     /// Key changes with unchanged values below rows that a snapshot read ahead of the stream (a blocking one, or one over an
     /// older slot): the old key's row belongs to a later life of that key already.
@@ -102,6 +102,8 @@ pub struct History {
     pub workers: usize,
     /// The source's own last state.
     pub rows: [Option<Values>; KEYS],
+    /// Slots that a connector began with: lineages of positions.
+    pub slots: usize,
 }
 
 struct World {
@@ -115,6 +117,12 @@ struct World {
     /// Rows and position of an earlier moment: a backup.
     backup: ([Option<Values>; KEYS], u64),
     traced: bool,
+    /// The connector begins without a snapshot.
+    plain: bool,
+    /// The source's clock jumps: days of silence, steps of its correction.
+    jumps: bool,
+    /// How far the time of a snapshot is before the clock.
+    early: i64,
 }
 
 impl History {
@@ -133,15 +141,38 @@ impl History {
         let ahead = happens.blocking || happens.older_slot;
         source.full |= source.moves && ahead && !gaps.moved_below;
         connector.tombstones &= !happens.growth || gaps.bare_tombstones;
+        let mut early = 0;
         if (happens.growth || source.truncates) && !gaps.epochs_apart {
-            happens = happens.in_one_epoch();
+            happens = Happens { restored: false, fresh_offsets: false, ..happens };
+            early = source::SKEW;
         }
         let kafka = Kafka::new(rng.usize(1..=3));
-        let backup = (source.rows, source.wal);
-        let begun = Vec::new();
-        let mut world = World { rng, happens, source, connector, kafka, begun, backup, traced };
+        let mut world = World::new(rng, happens, source, connector, kafka, traced);
+        world.early = early;
+        Self::of(world, workers)
+    }
+
+    /// A history of one lineage, in which everything else may happen: the connector begins with or without a snapshot, at the
+    /// log's begin or in its midst, the clock jumps, partitions begin late.
+    pub fn of_one_lineage(seed: u64, traced: bool) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x0ae1_11ea_6e00);
+        let mut source = Source::new(rng.u64(1_000..50_000), 1_000_000_000);
+        source.full = rng.bool();
+        source.moves = rng.bool();
+        source.truncates = rng.u8(0..3) == 0;
+        let connector = Connector::new(&source);
+        let happens = Happens::new(&mut rng).in_one_epoch();
+        let workers = rng.usize(1..=2);
+        let kafka = Kafka::new(rng.usize(1..=6));
+        let mut world = World::new(rng, happens, source, connector, kafka, traced);
+        world.plain = world.rng.bool();
+        world.jumps = world.rng.bool();
+        Self::of(world, workers)
+    }
+
+    fn of(mut world: World, workers: usize) -> Self {
         world.run();
-        Self { kafka: world.kafka, workers, rows: world.source.rows }
+        Self { kafka: world.kafka, workers, rows: world.source.rows, slots: world.begun.len() }
     }
 
     /// Whether the simulator contradicts itself: what the topics tell, in the order of their making, is what the source
@@ -155,11 +186,31 @@ impl History {
 }
 
 impl World {
+    fn new(
+        rng: Rng,
+        happens: Happens,
+        source: Source,
+        connector: Connector,
+        kafka: Kafka,
+        traced: bool,
+    ) -> Self {
+        let (backup, begun) = ((source.rows, source.wal), Vec::new());
+        let (plain, jumps, early) = (false, false, 0);
+        Self { rng, happens, source, connector, kafka, begun, backup, traced, plain, jumps, early }
+    }
+
     fn run(&mut self) {
         for _ in 0..self.rng.usize(0..12) {
             self.source.act(&mut self.rng);
         }
-        self.new_connector();
+        if self.plain {
+            self.slot();
+            if self.rng.bool() {
+                self.connector.in_midst(&self.source);
+            }
+        } else {
+            self.new_connector();
+        }
         for _ in 0..self.rng.usize(10..60) {
             match self.rng.u8(0..100) {
                 0..55 => self.source.act(&mut self.rng),
@@ -190,6 +241,13 @@ impl World {
 
     fn surprise(&mut self) {
         let happens = self.happens;
+        if self.jumps {
+            self.source.clock += match self.rng.u8(0..3) {
+                0 => self.rng.i64(0..1_000_000_000_000),
+                1 if !happens.growth && !happens.crashes => -self.rng.i64(0..5_000_000),
+                _ => 0,
+            };
+        }
         match self.rng.u8(0..14) {
             0 if happens.incremental && !self.connector.chunking() => {
                 self.remark("incremental snapshot");
@@ -269,8 +327,11 @@ impl World {
             attempts = self.rng.usize(1..=3);
         }
         for attempt in 1..=attempts {
+            while self.early > 0 && self.source.rows.iter().all(Option::is_none) {
+                self.source.act(&mut self.rng);
+            }
             self.slot();
-            let ts = self.source.clock;
+            let ts = self.source.clock - self.early;
             // A slot that was there before: its position is read first, the rows are as of a moment later.
             if self.happens.older_slot && self.rng.bool() {
                 (0..self.rng.usize(0..5)).for_each(|_| self.source.act(&mut self.rng));

@@ -9,7 +9,7 @@
 //!
 //! Not generated, because no order can tell: keys that are exchanged inside one transaction (a deferrable key), unchanged
 //! values that arrive as NULL, truncates inside the window of an incremental chunk, blocking snapshots before the
-//! end of the first transaction of a slot, a source clock that steps back by more than the pause between two clusters. What is generated and
+//! end of the first transaction of a slot, a source clock that steps back (by more than the pause between two clusters, or between a change and its repetition). What is generated and
 //! known to end wrong stands in [`history::Gaps`].
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
@@ -55,6 +55,11 @@ fn run(from: u64, to: u64, gaps: Gaps, guard: Guard) -> (Verdict, Option<u64>) {
                     panic!("the simulator contradicts itself on key {key}\n{told}");
                 }
                 let one = checker::judge(&history, seed, guard);
+                assert!(
+                    history.slots > 1 || one.raised == 0,
+                    "{}",
+                    checker::tell(seed, gaps, guard)
+                );
                 if one.wrong > 0 {
                     first = first.or(Some(seed));
                 }
@@ -80,8 +85,11 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn no_row_ends_wrong_under_the_design() {
     if let Some(seed) = number("SILVERSINK_SEED") {
-        println!("{}", checker::tell(seed, Gaps::default(), Guard::Design));
-        assert_eq!(run(seed, seed + 1, Gaps::default(), Guard::Design).0.wrong, 0);
+        let gap = env::var("SILVERSINK_GAP").ok();
+        let named = Gaps::NAMED.iter().find(|(name, _)| Some(*name) == gap.as_deref());
+        let gaps = named.map_or_else(Gaps::default, |(_, gaps)| *gaps);
+        println!("{}", checker::tell(seed, gaps, Guard::Design));
+        assert_eq!(run(seed, seed + 1, gaps, Guard::Design).0.wrong, 0);
         return;
     }
     let histories = number("SILVERSINK_HISTORIES").unwrap_or(HISTORIES);
@@ -107,8 +115,31 @@ fn no_row_ends_wrong_under_the_design() {
     }
     println!("{done} histories in {:?}, {} wrong rows: {sum:?}", begun.elapsed(), sum.wrong);
     assert!(sum.ghosts > 0, "no slot was ever lost");
-    assert!(sum.epochs > 0, "no epoch was ever raised");
+    assert!(sum.raised > 0, "no epoch was ever raised");
+    assert!(sum.led_back > 0, "no partition ever went past the beginning of an epoch");
     assert!(sum.records as u64 > 10 * histories, "the histories are empty");
+}
+
+/// Partitions that are read apart, begin in different transactions, without rows of the snapshot, days later, behind repeated
+/// stretches: nothing of that is another lineage.
+#[test]
+fn nothing_is_raised_in_one_lineage() {
+    let histories = number("SILVERSINK_HISTORIES").unwrap_or(HISTORIES);
+    let part = |thread: u64| {
+        move || {
+            for seed in (thread..histories).step_by(THREADS as usize) {
+                let history = History::of_one_lineage(seed, false);
+                let one = checker::judge(&history, seed, Guard::Design);
+                if (one.epochs, one.led_back) != (0, 0) {
+                    let history = History::of_one_lineage(seed, true);
+                    panic!("{}", checker::told(&history, seed, Guard::Design));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..THREADS).for_each(|thread| drop(scope.spawn(part(thread))));
+    });
 }
 
 #[test]
@@ -142,13 +173,13 @@ fn nothing_is_built_on_the_row_behind_a_record_that_nobody_can_read() {
     assert!(judge(Unread::Unguarded).0 > 0, "without holes nothing is built on a stale row");
 }
 
-/// Gaps of the product stay as rare as they are: 2 rows of 100 histories. A gap that is closed is taken off the list.
+/// Gaps of the product stay as rare as they are: 2 rows of 1,000 histories. A gap that is closed is taken off the list.
 #[test]
 fn named_gaps_do_not_widen() {
     for (name, gaps) in Gaps::NAMED {
         let (sum, first) = run(0, FEWER, gaps, Guard::Design);
         println!("{name}: {} wrong rows of {FEWER} histories, first {first:?}", sum.wrong);
-        assert!(sum.wrong as u64 <= FEWER / 50, "{name}: {} wrong rows", sum.wrong);
+        assert!(sum.wrong as u64 <= FEWER / 500, "{name}: {} wrong rows", sum.wrong);
     }
 }
 

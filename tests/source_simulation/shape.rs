@@ -2,8 +2,11 @@
 
 use super::silver::KEY_FIELD;
 use super::source::COLUMNS;
+use silversink::batch::OffsetRange;
+use silversink::batch::arena::SealedRange;
 use silversink::table::{Bookkeeping, Column, ColumnType, TableName, TableShape};
 use std::sync::{Arc, OnceLock};
+use uuid::Uuid;
 
 /// `id bigint PRIMARY KEY, a integer, b integer, c integer`.
 pub fn shape() -> &'static Arc<TableShape> {
@@ -78,4 +81,27 @@ pub fn body(key: u8, values: [Option<i32>; COLUMNS]) -> Body {
         }
     }
     body
+}
+
+/// A partition's slot.
+pub fn slot(partition: usize) -> u16 {
+    u16::try_from(partition).unwrap()
+}
+
+/// What a batch holds of a partition.
+pub fn sealed(at: usize, from: usize, next: usize) -> SealedRange {
+    let range = OffsetRange {
+        topic: String::new(),
+        topic_id: Uuid::nil(),
+        partition: at as i32,
+        owner_epoch: 1,
+        from: from as i64,
+        next: next as i64,
+        changes: 0,
+        folded: 0,
+        skipped: 0,
+        dead_lettered: 0,
+        lineage: None,
+    };
+    SealedRange { slot: slot(at), range }
 }

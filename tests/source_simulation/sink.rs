@@ -3,7 +3,7 @@
 
 use super::guard::{Guard, sighting};
 use super::history::History;
-use super::shape::{body, key_field, shape};
+use super::shape::{body, key_field, sealed, shape, slot};
 use super::silver::Silver;
 use super::source::COLUMNS;
 use super::topic::{Op, Record, Topic};
@@ -11,11 +11,10 @@ use super::unread::{Letters, Unread};
 use fastrand::Rng;
 use silversink::batch::arena::{Arena, Incoming, SealedRange};
 use silversink::batch::exchange::Told;
-use silversink::batch::{ColumnSet, Kind, OffsetRange, Truncate};
+use silversink::batch::{ColumnSet, Kind, Truncate};
 use silversink::epoch::{Epochs, Lineage, Placed, Signal, Start, Tracker};
 use silversink::version::Version;
 use std::sync::Arc;
-use uuid::Uuid;
 
 const SOURCE: &str = "shop";
 
@@ -61,6 +60,10 @@ pub struct Sink<'h> {
     pub steps: Vec<String>,
     pub epochs: Epochs,
     pub letters: Letters,
+    /// Epochs raised by the data.
+    pub raised: usize,
+    /// Partitions that were read again, because they had gone past the beginning of an epoch.
+    pub led_back: usize,
     traced: bool,
     guard: Guard,
     rng: Rng,
@@ -90,6 +93,8 @@ impl<'h> Sink<'h> {
             steps: Vec::new(),
             epochs: Epochs::default(),
             letters: Letters::new(unread, seed, history.workers),
+            raised: 0,
+            led_back: 0,
             traced,
             guard,
             rng,
@@ -197,8 +202,12 @@ impl<'h> Sink<'h> {
             *position = Position::default();
         }
         (0..self.workers.len()).for_each(|worker| self.crash(worker));
-        for at in 0..self.positions.len() {
-            (0..self.topic().partitions[at].len()).for_each(|_| self.take(at));
+        // An epoch that is entered costs a turn, and may lead other partitions back.
+        let unread = |sink: &Self| {
+            (0..sink.positions.len()).find(|at| sink.next(*at) < sink.topic().partitions[*at].len())
+        };
+        while let Some(at) = unread(self) {
+            self.take(at);
         }
         (0..self.workers.len()).for_each(|worker| self.seal(worker));
         self.rewritten = self.written - written;
@@ -265,14 +274,7 @@ impl<'h> Sink<'h> {
     fn take(&mut self, at: usize) {
         let owner = self.owner[at];
         let topic = self.topic();
-        if self.workers[owner].reading[at].is_none() {
-            let Position { next, lineages } = self.positions[at].clone();
-            let mut tracker = Tracker::new(lineages, self.starts[at].clone());
-            if self.epochs.highest() > 0 {
-                tracker.learn(SOURCE, self.epochs.clone());
-            }
-            self.workers[owner].reading[at] = Some(Reading { next, tracker });
-        }
+        self.claim(at);
         let offset = self.next(at);
         let Some(record) = topic.partitions[at].get(offset) else { return };
         if self.letters.takes(record) {
@@ -285,7 +287,8 @@ impl<'h> Sink<'h> {
             return self
                 .say(|| format!("#{} at {at}/{offset} is not read: {reached}", record.number));
         }
-        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { 0 };
+        let epoch = if self.guard.epochs() { self.epoch(at, offset, record) } else { Some(0) };
+        let Some(epoch) = epoch else { return };
         let reading = self.workers[owner].reading[at].as_mut().unwrap();
         reading.next += 1;
         let version = self.guard.version(record, epoch, offset as i64);
@@ -307,33 +310,69 @@ impl<'h> Sink<'h> {
         }
     }
 
-    /// The epoch of a record; a new one is written down before the record counts.
-    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> u32 {
+    /// The partition's worker goes on from the committed position, or from where an epoch that it has gone past begins.
+    fn claim(&mut self, at: usize) {
+        let owner = self.owner[at];
+        if self.workers[owner].reading[at].is_some() {
+            return;
+        }
+        let Position { next, lineages } = self.positions[at].clone();
+        let mut tracker = Tracker::new(lineages, self.starts[at].clone());
+        let known = self.known();
+        if known.highest() > 0 {
+            tracker.learn(SOURCE, known);
+        }
+        let Some((back, lineages)) = tracker.read_again(next as i64, 0) else {
+            self.workers[owner].reading[at] = Some(Reading { next, tracker });
+            return;
+        };
+        let back = usize::try_from(back).unwrap();
+        self.say(|| format!("partition {at} goes back to {back}"));
+        self.led_back += 1;
+        tracker.rewind(lineages.clone());
+        self.positions[at] = Position { next: back, lineages };
+        self.workers[owner].reading[at] = Some(Reading { next: back, tracker });
+    }
+
+    /// The epochs that partitions of this topic have entered.
+    fn known(&self) -> Epochs {
+        let entered = self.starts.iter().flatten().map(|start| start.epoch);
+        self.epochs.only(&entered.collect::<Vec<_>>())
+    }
+
+    /// The epoch of a record. A new one is written down before the record counts: what came before it lands first, and
+    /// where others have to know, all partitions are claimed again.
+    fn epoch(&mut self, at: usize, offset: usize, record: &Record) -> Option<u32> {
+        let owner = self.owner[at];
         let seen = sighting(record);
         let offset = offset as i64;
         loop {
-            let worker = &mut self.workers[self.owner[at]];
-            let tracker = &mut worker.reading[at].as_mut().unwrap().tracker;
-            let Some(seen) = &seen else { return tracker.highest(offset) };
+            let tracker = &mut self.workers[owner].reading[at].as_mut().unwrap().tracker;
+            let Some(seen) = &seen else { return Some(tracker.highest(offset)) };
             let placed = tracker.place_at(SOURCE, offset, Some(seen), seen.source_ts);
             let (current, signal) = match placed {
-                Placed::In(epoch) => return epoch,
+                Placed::In(epoch) => return Some(epoch),
                 Placed::StartsOver { current, signal } => (current, signal),
             };
-            let epoch = self.epochs.enter(current, signal, Some(record.ts)).number;
+            let since = tracker.since(SOURCE, seen.source_ts);
+            self.seal(owner);
+            // A dead letter comes first: the worker reads again.
+            self.workers[owner].reading[at].as_ref()?;
+            let before = self.known();
+            let entered = self.epochs.enter(current, signal, since);
+            let epoch = entered.number;
             assert!(epoch > current, "an epoch that starts over is above the one before");
-            tracker.enter(SOURCE, offset, epoch);
+            self.raised += usize::from(entered.raised);
             self.starts[at].retain(|start| start.offset != offset);
             self.starts[at].push(Start { source: SOURCE.to_owned(), offset, epoch });
-            self.learn();
             self.say(|| format!("partition {at} enters epoch {epoch} by {signal:?}"));
-        }
-    }
-
-    /// Every worker hears of the epochs.
-    fn learn(&mut self) {
-        for reading in self.workers.iter_mut().flat_map(|worker| &mut worker.reading).flatten() {
-            reading.tracker.learn(SOURCE, self.epochs.clone());
+            if self.known() != before {
+                (0..self.workers.len()).for_each(|worker| self.discard(worker));
+                (0..self.positions.len()).for_each(|at| self.claim(at));
+                return None;
+            }
+            let tracker = &mut self.workers[owner].reading[at].as_mut().unwrap().tracker;
+            tracker.enter(SOURCE, offset, epoch);
         }
     }
 
@@ -390,27 +429,6 @@ impl<'h> Sink<'h> {
             }
         }
     }
-}
-
-fn slot(partition: usize) -> u16 {
-    u16::try_from(partition).unwrap()
-}
-
-fn sealed(at: usize, from: usize, next: usize) -> SealedRange {
-    let range = OffsetRange {
-        topic: String::new(),
-        topic_id: Uuid::nil(),
-        partition: at as i32,
-        owner_epoch: 1,
-        from: from as i64,
-        next: next as i64,
-        changes: 0,
-        folded: 0,
-        skipped: 0,
-        dead_lettered: 0,
-        lineage: None,
-    };
-    SealedRange { slot: slot(at), range }
 }
 
 /// Keeps the last row of each key, whatever it lacks.

@@ -5,6 +5,8 @@ use fastrand::Rng;
 
 /// Keys of the table, the highest one left out.
 pub const KEYS: usize = 6;
+/// A commit's time is up to this before the clock (microseconds).
+pub const SKEW: i64 = 500;
 /// Columns beside the key; the first is stored in the row, the others out of line (their unchanged values are not in WAL).
 pub const COLUMNS: usize = 3;
 
@@ -156,7 +158,7 @@ impl Source {
 
     fn append(&mut self, rng: &mut Rng, began: u64, changes: Vec<Change>) {
         self.clock += 1;
-        let ts = self.clock - rng.i64(0..500);
+        let ts = self.clock - rng.i64(0..SKEW);
         self.record(rng);
         self.log.push(Transaction { began, changes, end: self.wal, ts });
     }
