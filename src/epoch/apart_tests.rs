@@ -2,6 +2,7 @@
 
 use super::tests::{SOURCE, change, row};
 use super::*;
+use proptest::prelude::*;
 
 #[test]
 fn a_partition_without_a_sign_passes_into_an_epoch_by_time() {
@@ -88,5 +89,30 @@ fn a_replay_from_the_middle_knows_how_late_it_was() {
     let mut again = Tracker::new(Tracker::anew(tracker.lineages(), &[], 1, 2), Vec::new());
     for (offset, seen) in (1..3).zip(&history[1..]) {
         assert_eq!(again.place(SOURCE, offset, Some(seen)), Placed::In(0), "{offset}");
+    }
+}
+
+proptest! {
+    /// Two sources in one topic, each in one lineage: whatever partition a change is in and whichever is read first, and
+    /// although records without positions lie between, all stay in epoch 0.
+    #[test]
+    fn sources_that_share_a_topic_stay_in_their_lineages(
+        changes in proptest::collection::vec((0..2_usize, 0..4_usize, 1..90_u64, 1..1_000_000_000_i64), 1..40),
+        order in Just([0_usize, 1, 2, 3]).prop_shuffle(),
+    ) {
+        let mut at = [(1_000_u64, 0_i64), (50, 5_000)];
+        let mut log = vec![Vec::new(); 4];
+        for (source, partition, further, later) in changes {
+            at[source] = (at[source].0 + further, at[source].1 + later);
+            log[partition].push((["a", "b"][source], change(at[source].0, at[source].1)));
+        }
+        for partition in order {
+            let mut tracker = Tracker::default();
+            for (offset, (source, seen)) in (0..).zip(&log[partition]) {
+                prop_assert_eq!(tracker.place_at(source, 2 * offset, Some(seen), seen.source_ts), Placed::In(0));
+                prop_assert_eq!(tracker.place_at("heartbeat", 2 * offset + 1, None, None), Placed::In(0));
+            }
+            prop_assert_eq!(tracker.read_again(i64::MAX, 0), None);
+        }
     }
 }
