@@ -1,4 +1,8 @@
 //! Settings of a session, as SQL.
+//!
+//! # Decisions
+//! - `temp_buffers` stays the server's (8 MB by default). Stages live there: with 32 MB a batch of 10,000 rows cost the server
+//!   6 % more CPU (more memory is gone round), with 4 MB as much as with 8, batches of 50,000 rows too.
 
 use super::Limits;
 
