@@ -47,6 +47,8 @@ pub struct Limits {
     /// Of these, for one table at the same time.
     pub of_table: Option<usize>,
     pub batch_rows: Option<usize>,
+    /// `fetch.wait.max.ms` of the consumer.
+    pub fetch_wait: Option<usize>,
 }
 
 impl Limits {

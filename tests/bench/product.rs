@@ -172,7 +172,7 @@ fn toml(destination: &Destination, setup: &Setup<'_>, port: u16) -> anyhow::Resu
     let tables: Vec<String> = setup.specs.iter().map(|spec| spec.table.to_string()).collect();
     // Keys without a section stand above the first one.
     let mut text = "name = \"bench\"\n".to_owned();
-    let Limits { writers, of_table, batch_rows } = setup.limits;
+    let Limits { writers, of_table, batch_rows, fetch_wait } = setup.limits;
     for (key, value) in [
         ("limits.writers", writers),
         ("limits.batch_rows", batch_rows),
@@ -186,9 +186,13 @@ fn toml(destination: &Destination, setup: &Setup<'_>, port: u16) -> anyhow::Resu
         // The yardstick counts rows only: bytes must not end a batch sooner.
         writeln!(text, "limits.batch_bytes = \"64MiB\"\nlimits.memory_bytes = \"256MiB\"")?;
     }
+    text.push_str("[kafka]\n");
+    if let Some(wait) = fetch_wait {
+        writeln!(text, "properties.\"fetch.wait.max.ms\" = \"{wait}\"")?;
+    }
     write!(
         text,
-        "[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{}\"\n[registry]\nurl = \"{}\"\n\
+        "bootstrap_servers = \"{}\"\ngroup_id = \"{}\"\n[registry]\nurl = \"{}\"\n\
          [postgres]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[log]\nlevel = \"warn\"\n\
          [[route]]\ntopics = '^bench\\.{}\\.(?<table>orders_({}))$'\ntable = \"silver.${{table}}\"\n",
         setup.bootstrap,

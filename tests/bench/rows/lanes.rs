@@ -13,7 +13,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     mixed::measure_product(bench, Format::Avro, BATCH).await?;
     let first = bench.mixed(Format::Avro);
     let second = Spec { table: 1, ..first.clone() };
-    let limits = Limits { writers: Some(2), batch_rows: Some(BATCH), of_table: None };
+    let limits = Limits { writers: Some(2), batch_rows: Some(BATCH), ..Limits::default() };
     bench.product(TWO_LANES, &[first.clone(), second], limits).await?;
     bench.product(ONE_TABLE, &[first], Limits { of_table: Some(2), ..limits }).await
 }
