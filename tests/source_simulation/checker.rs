@@ -27,6 +27,9 @@ pub struct Verdict {
     pub epochs: usize,
     /// Epochs that the data raised.
     pub raised: usize,
+    /// Of these, those in one lineage: a commit time before that of an earlier commit, repeated in another partition, looks
+    /// like a position that fell (seed 1865260). No row is wrong of it.
+    pub causeless: usize,
     /// Partitions that an epoch led back.
     pub led_back: usize,
 }
@@ -41,6 +44,7 @@ impl Verdict {
         self.records += one.records;
         self.epochs += one.epochs;
         self.raised += one.raised;
+        self.causeless += one.causeless;
         self.led_back += one.led_back;
     }
 }
@@ -67,6 +71,7 @@ fn verdict(history: &History, sink: &Sink<'_>) -> Verdict {
         records: partitions.map(Vec::len).sum(),
         epochs: sink.epochs.all().len(),
         raised: sink.raised,
+        causeless: if history.slots > 1 { 0 } else { sink.raised },
         led_back: sink.led_back,
     }
 }
