@@ -28,25 +28,32 @@ fn entry(bytes: &[u8]) -> Option<(Option<u64>, &[u8])> {
     if let Some(rest) = token(bytes, b"null") {
         return Some((None, rest));
     }
-    let (number, rest) = leading(token(bytes, b"\"")?)?;
-    Some((Some(number), rest.strip_prefix(b"\"")?))
+    let digits = token(bytes, b"\"")?;
+    let length = digits.iter().position(|b| *b == b'"')?;
+    let (digits, rest) = digits.split_at_checked(length)?;
+    Some((Some(decimal(digits)?), rest.get(1..)?))
 }
 
 /// An unsigned decimal without sign or space; `None` when it is empty, has another character or does not fit.
 #[must_use]
 pub fn decimal(digits: &[u8]) -> Option<u64> {
-    leading(digits).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
-}
-
-/// The decimal at the start, and what follows it.
-#[inline]
-fn leading(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut value, mut rest) = (0_u64, bytes);
-    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
-        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        rest = behind;
+    if digits.is_empty() {
+        return None;
     }
-    (rest.len() < bytes.len()).then_some((value, rest))
+    // Nineteen digits fit in any case.
+    let (first, rest) = digits.split_at(digits.len().min(19));
+    let mut value = 0_u64;
+    for byte in first {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    rest.iter().try_fold(value, |n, b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// `commit_lsn` of SQL Server (10 bytes) and Db2 (10 or 16 bytes, by version) as one integer: hex digits with colons behind

@@ -112,21 +112,6 @@ impl Tracker {
                 return Placed::StartsOver { current, signal };
             }
         }
-        self.place_until(source, offset, seen, source_ts)
-    }
-
-    /// As [`Tracker::place_at`], where the epochs of other partitions are not known.
-    pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
-        self.place_until(source, offset, seen, None)
-    }
-
-    fn place_until(
-        &mut self,
-        source: &str,
-        offset: i64,
-        seen: Option<&Sighting>,
-        source_ts: Option<i64>,
-    ) -> Placed {
         let mark = self.mark(source, offset);
         let lineage = self.lineage(source, offset);
         if let Some(seen) = seen {
@@ -142,7 +127,13 @@ impl Tracker {
         Placed::In(lineage.epoch)
     }
 
-    /// As [`Tracker::place`], for a record that names its epoch itself: its signals are not asked. An epoch below the
+    /// As [`Tracker::place_at`], without the record's time.
+    #[cfg(test)]
+    pub fn place(&mut self, source: &str, offset: i64, seen: Option<&Sighting>) -> Placed {
+        self.place_at(source, offset, seen, None)
+    }
+
+    /// As [`Tracker::place_at`], for a record that names its epoch itself: its signals are not asked. An epoch below the
     /// current one is a late record of that epoch and tells nothing about the current one.
     pub fn place_declared(
         &mut self,
@@ -204,8 +195,7 @@ impl Tracker {
             return None;
         }
         let (_, epochs) = self.epochs.iter().find(|(name, _)| name == source)?;
-        let initial =
-            seen.filter(|seen| seen.read && !seen.incremental && seen.commit_position.is_none());
+        let initial = seen.filter(|seen| seen.is_initial());
         let snapshot = initial.map(|seen| seen.change_position);
         (epochs.begin(snapshot, source_ts) > 0).then_some(Signal::FirstSeen { snapshot })
     }
@@ -220,20 +210,23 @@ impl Tracker {
     ) -> Option<(u32, Signal)> {
         let (seen, at) = (seen.filter(|seen| seen.is_timed())?, source_ts?);
         let known = self.epochs.iter().position(|(name, _)| name == source)?;
+        let current = self.lineage(source, offset).epoch;
+        // In the latest epoch, where a partition nearly always is, nothing else is asked.
+        let epoch = self.epochs[known].1.passed(current, at)?;
         let mark = self.mark(source, offset);
-        let lineage = self.lineage(source, offset).clone();
+        let (_, lineage) = self.lineages.iter().find(|(name, _)| name == source)?;
         if !lineage.is_judged(offset, mark) && lineage.judge(seen).is_some() {
             return None;
         }
         let epochs = &self.epochs[known].1;
         // What has been read past a beginning already is read again from there ([`Tracker::read_again`]).
         if let Some(until) = lineage.until
-            && self.unmarked(source, offset, epochs.passed(lineage.epoch, until)).is_some()
+            && self.unmarked(source, offset, epochs.passed(current, until)).is_some()
         {
             return None;
         }
-        let epoch = self.unmarked(source, offset, epochs.passed(lineage.epoch, at))?;
-        Some((lineage.epoch, Signal::Passed { epoch }))
+        let epoch = self.unmarked(source, offset, Some(epoch))?;
+        Some((current, Signal::Passed { epoch }))
     }
 
     /// The epoch that is written down for just this offset.

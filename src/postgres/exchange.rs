@@ -7,6 +7,7 @@ use crate::batch::exchange::{Exchanged, Found};
 use crate::fault::{Class, Fault};
 use crate::sql::exchange;
 use crate::sql::merge::Variant;
+use crate::sql::stage::{TOO_LARGE, Width};
 use crate::version::Version;
 use tokio_postgres::Error;
 
@@ -56,6 +57,12 @@ impl Writer {
         self.rollback(doing).await?;
         let exchanged = match looked.map_err(|error| sqlstate::fault(doing, &error)) {
             Ok(found) => judge(batch, &found),
+            // A value takes more room than it looked: once more, in a wide stage.
+            Err(fault)
+                if width == Width::Narrow && fault.sqlstate.as_deref() == Some(TOO_LARGE) =>
+            {
+                return Ok(Err(fault));
+            }
             // The old row of one of them does not fit the table of today: none can be told.
             Err(fault) if fault.class == Class::Poison => all(batch),
             Err(fault) => return Ok(Err(fault)),

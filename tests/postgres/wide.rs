@@ -2,6 +2,8 @@
 
 use crate::rows::{F::*, *};
 use crate::server::{Database, database};
+use silversink::batch::ColumnSet;
+use silversink::batch::exchange::{Exchanged, Question, Suspect};
 use silversink::fault::Class;
 use silversink::table::{Bookkeeping, TableName};
 use std::sync::Arc;
@@ -68,13 +70,33 @@ async fn a_row_of_a_megabyte_lands_and_a_small_one_after_it() {
 #[tokio::test]
 async fn a_value_that_is_larger_in_a_row_than_on_the_wire_lands() {
     let (db, mut lane) = lane("doc jsonb").await;
-    // Two bytes for each number in the text, sixteen in the row.
-    let doc: &'static str = format!("\u{1}[{}1]", "1,".repeat(2_000)).leak();
+    let doc = numbers();
     lane.counts(vec![whole(5, vec![I(1), T("\u{1}{}")])]).await;
     assert_eq!(lane.counts(vec![whole(6, vec![I(1), T(doc)])]).await, (1, 0));
     assert_eq!(db.value("SELECT jsonb_array_length(doc) FROM s.t1").await, "2001");
     assert_eq!(db.rows(STAGES).await, [["f", "1"], ["t", "1"]], "the narrow one refused it");
     assert_eq!(lane.counts(vec![whole(7, vec![I(2), T(doc)])]).await, (1, 0));
+}
+
+/// Two bytes for each number in the text, sixteen in the row.
+fn numbers() -> &'static str {
+    format!("\u{1}[{}1]", "1,".repeat(2_000)).leak()
+}
+
+#[tokio::test]
+async fn a_question_about_such_a_value_is_answered_too() {
+    let (_db, mut lane) = lane("doc jsonb").await;
+    lane.counts(vec![whole(5, vec![I(1), T("\u{1}{}")])]).await;
+    let mut batch = lane.batch(vec![whole(7, vec![I(1), T(numbers())])]);
+    batch.suspects.rows.push(Suspect {
+        body: batch.rows[0].body.clone(),
+        lacks: ColumnSet::default(),
+        version: version(7),
+        origin: (0, 7),
+        question: Question::WasAlive,
+    });
+    let applied = lane.write_batch(&batch).await.unwrap();
+    assert_eq!(applied.exchanged, [Exchanged { range: 0, offset: 7, certain: true }]);
 }
 
 #[tokio::test]
