@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, Kind, StagedRow};
 use crate::sql::merge::Variant;
-use crate::sql::stage;
+use crate::sql::{load, stage};
 use crate::version::Version;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
@@ -21,6 +21,8 @@ pub struct Frames<'b> {
     variant: Variant,
     /// Words of kept bits.
     words: usize,
+    /// The rows go into the table itself, as of this time in microseconds since 2000.
+    applied_at: Option<i64>,
     buffer: BytesMut,
     started: bool,
     done: bool,
@@ -38,10 +40,19 @@ impl<'b> Frames<'b> {
             fields: i16::try_from(stage::fields(shape, variant)).ok()?,
             variant,
             words: stage::kept_words(shape),
+            applied_at: None,
             buffer: BytesMut::new(),
             started: false,
             done: false,
         })
+    }
+
+    /// The stream of all rows for [`load::copy`]; `applied_at` is the transaction's time in microseconds since 2000.
+    #[must_use]
+    pub fn of_table(batch: &'b Batch, applied_at: i64) -> Option<Self> {
+        let fields = i16::try_from(load::fields(batch.shape.as_ref()?)).ok()?;
+        let staged = Self::new(batch, 0..batch.rows.len(), Variant::Fast)?;
+        Some(Self { fields, applied_at: Some(applied_at), ..staged })
     }
 
     fn put(&mut self, index: usize, row: &StagedRow) {
@@ -49,6 +60,13 @@ impl<'b> Frames<'b> {
         let out = &mut self.buffer;
         out.put_i16(self.fields);
         out.put_slice(body);
+        if self.applied_at.is_some() {
+            field(out, row.version.as_bytes());
+            nullable(out, row.deleted_at);
+            nullable(out, row.source_ts);
+            nullable(out, self.applied_at);
+            return;
+        }
         out.put_i32(1);
         out.put_u8(row.kind.as_byte());
         field(out, row.version.as_bytes());

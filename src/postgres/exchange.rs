@@ -1,5 +1,6 @@
 //! Looks, ahead of a batch, at the Silver rows of deletes after which the source may still have a row of their key.
 
+use super::copy::Frames;
 use super::sqlstate;
 use super::writer::{Writer, internal, send};
 use crate::batch::Batch;
@@ -37,7 +38,7 @@ impl Writer {
         let look = async {
             self.client.batch_execute("BEGIN").await?;
             let sink = self.client.copy_in(stage.copy(Variant::Full)).await?;
-            send(sink, &staged, 0..staged.rows.len(), Variant::Full).await?;
+            send(sink, Frames::new(&staged, 0..staged.rows.len(), Variant::Full)).await?;
             let mut found = vec![None; staged.rows.len()];
             for row in self.client.query_typed(&sql, &[]).await? {
                 let (at, version): (i32, &[u8]) = (row.try_get(0)?, row.try_get(1)?);

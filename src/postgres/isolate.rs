@@ -1,5 +1,6 @@
 //! Finding the rows of a batch that PostgreSQL refuses, by bisecting under a savepoint (P12). Writes nothing.
 
+use super::copy::Frames;
 use super::sqlstate;
 use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
@@ -106,7 +107,7 @@ impl Writer {
                 }
             };
             let (staged, merged, baseless, back) = futures::join!(
-                send(sink, batch, rows, variant),
+                send(sink, Frames::new(batch, rows, variant)),
                 self.client.batch_execute(&merge),
                 self.client.query_typed_one(&without_base, &[]),
                 self.client.batch_execute(TO_SAVEPOINT),

@@ -1,5 +1,6 @@
 //! What a batch would do to one row: staged and merged for real, looked at before and after, and taken back.
 
+use super::copy::Frames;
 use super::isolate::merging;
 use super::stages::{Stage, variant};
 use super::writer::{Writer, explain, internal, send};
@@ -80,7 +81,7 @@ impl Writer {
             }
         }
         let sink = self.client.copy_in(stage.copy(variant)).await?;
-        send(sink, batch, 0..batch.rows.len(), variant).await?;
+        send(sink, Frames::new(batch, 0..batch.rows.len(), variant)).await?;
         let before = self.look(&look).await?;
         self.client.batch_execute("SAVEPOINT silversink_rehearse").await?;
         let after = match self.client.batch_execute(&sql).await {

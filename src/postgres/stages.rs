@@ -1,16 +1,18 @@
 //! The session objects of a writer: per table shape a stage, its COPY statements and its settle functions.
 
+use super::load::Load;
 use super::sqlstate;
 use super::writer::Writer;
 use crate::batch::{Batch, Kind, StagedRow};
 use crate::fault::Fault;
 use crate::sql::catalogue;
+use crate::sql::load;
 use crate::sql::merge::Variant;
 use crate::sql::settle::{self, Backend, Merging};
 use crate::sql::stage::{self, Width};
 use crate::table::{TableName, TableShape};
 use std::sync::Arc;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
 /// Wide stages that a session keeps: each is emptied by every COMMIT ([`stage`]).
@@ -27,6 +29,8 @@ pub(super) struct Stage {
     full: Option<Forms>,
     moved: Option<Forms>,
     pub(super) key_constraints: Vec<String>,
+    /// The table was empty when the stage was made, and takes loads.
+    pub(super) load: Option<Load>,
 }
 
 /// The statements of one variant.
@@ -128,10 +132,11 @@ impl Writer {
         while let Some(index) = self.stages.iter().position(&is_old) {
             let old = self.stages.remove(index);
             let sql = format!(
-                "{}; {}; {}; {}",
+                "{}; {}; {}; {}; {}",
                 settle::drop(Some(old.merging(Variant::Fast))),
                 settle::drop(Some(old.merging(Variant::Full))),
                 settle::drop(Some(old.merging(Variant::Moved))),
+                load::drop(old.number),
                 stage::drop(old.number)
             );
             self.limits
@@ -189,15 +194,23 @@ async fn make_stage(
     width: Width,
     backend: &Backend,
 ) -> Result<Stage, Error> {
-    client.batch_execute(&stage::create(shape, number, width)).await?;
     let merging = Merging { shape, stage: number, variant: Variant::Fast };
-    let fast = make_forms(client, merging, backend).await?;
-    let rows = client
-        .query_typed(
-            catalogue::KEY_CONSTRAINTS,
-            &[(&shape.table.schema, Type::TEXT), (&shape.table.name, Type::TEXT)],
-        )
-        .await?;
+    let of_table: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&shape.table.schema, Type::TEXT), (&shape.table.name, Type::TEXT)];
+    let (create, is_empty) = (stage::create(shape, number, width), load::is_empty(shape));
+    let is_empty = async {
+        if !load::takes(shape) {
+            return Ok(false);
+        }
+        client.query_typed_one(&is_empty, &[]).await?.try_get(0)
+    };
+    // One behind the other, without a wait between them: a lane's first batch waits for all of this.
+    let ((), fast, rows, is_empty) = futures::try_join!(
+        client.batch_execute(&create),
+        make_forms(client, merging, backend),
+        client.query_typed(catalogue::KEY_CONSTRAINTS, &of_table),
+        is_empty,
+    )?;
     let key_constraints = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(Stage {
         shape: Arc::clone(shape),
@@ -208,6 +221,7 @@ async fn make_stage(
         full: None,
         moved: None,
         key_constraints,
+        load: is_empty.then(Load::default),
     })
 }
 
@@ -217,8 +231,9 @@ async fn make_forms(
     backend: &Backend,
 ) -> Result<Forms, Error> {
     let copy = stage::copy(merging.shape, merging.stage, merging.variant);
-    let copy = client.prepare(&copy).await?;
-    Ok(Forms { copy, settle: make_settle(client, Some(merging), backend).await? })
+    let (copy, settle) =
+        futures::try_join!(client.prepare(&copy), make_settle(client, Some(merging), backend))?;
+    Ok(Forms { copy, settle })
 }
 
 async fn make_settle(
@@ -226,8 +241,9 @@ async fn make_settle(
     merging: Option<Merging<'_>>,
     backend: &Backend,
 ) -> Result<Statement, Error> {
-    client.batch_execute(&settle::create(merging, backend)).await?;
-    client.prepare(&settle::call(merging)).await
+    let (create, call) = (settle::create(merging, backend), settle::call(merging));
+    let ((), call) = futures::try_join!(client.batch_execute(&create), client.prepare(&call))?;
+    Ok(call)
 }
 
 /// Splits a failure with a known end from one that leaves the session in an unknown state.

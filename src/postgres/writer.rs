@@ -10,7 +10,7 @@ use crate::config::Tripwire;
 use crate::fault::{Class, Code, Fault};
 use crate::record::Coordinates;
 use crate::sql::ledger;
-use crate::sql::merge::{CREATE_COUNTERS, Variant};
+use crate::sql::merge::CREATE_COUNTERS;
 use crate::sql::settle::{self, Backend};
 use crate::sql::stage::TOO_LARGE;
 use crate::table::TableName;
@@ -202,6 +202,12 @@ impl Writer {
         let (stage, settle) = match merging {
             Some(shape) => match self.stage(doing, shape, variant, width).await? {
                 Ok(index) => {
+                    if truncate.is_none()
+                        && let Some(loaded) =
+                            self.load(doing, pipeline, batch, index, ranges).await?
+                    {
+                        return Ok(Ok(loaded));
+                    }
                     let stage = self.stages.get(index);
                     (stage, stage.and_then(|s| s.settle(variant)).cloned())
                 }
@@ -252,7 +258,10 @@ impl Writer {
                 async { if begins { self.client.batch_execute("BEGIN").await } else { Ok(()) } };
             let staged = async {
                 match sink {
-                    Some(sink) => send(sink, batch, 0..batch.rows.len(), variant).await,
+                    Some(sink) => {
+                        let frames = Frames::new(batch, 0..batch.rows.len(), variant);
+                        send(sink, frames).await.map(|_| ())
+                    }
                     None => Ok(()),
                 }
             };
@@ -381,20 +390,16 @@ fn not_alone(doing: &str, error: &Error) -> Fault {
         .with_hint("connect to PostgreSQL itself, or set pool_mode = session for this database")
 }
 
-/// Sends a stretch of a batch's rows and ends the COPY.
+/// Sends rows and ends the COPY; answers how many rows arrived.
 pub(super) async fn send(
     sink: CopyInSink<Bytes>,
-    batch: &Batch,
-    rows: std::ops::Range<usize>,
-    variant: Variant,
-) -> Result<(), Error> {
+    frames: Option<Frames<'_>>,
+) -> Result<u64, Error> {
     let mut sink = pin!(sink);
-    if let Some(frames) = Frames::new(batch, rows, variant) {
-        for chunk in frames {
-            sink.feed(chunk).await?;
-        }
+    for chunk in frames.into_iter().flatten() {
+        sink.feed(chunk).await?;
     }
-    sink.as_mut().finish().await.map(|_| ())
+    sink.as_mut().finish().await
 }
 
 /// The fault of a failed flight. A unique violation on the key is a race of two first writers (F7): repeat. Elsewhere it
@@ -446,7 +451,7 @@ fn first_error<T, const N: usize>(
     }
 }
 
-fn read_counts(row: &Row, times_count: bool) -> Result<Applied, Error> {
+pub(super) fn read_counts(row: &Row, times_count: bool) -> Result<Applied, Error> {
     let applied: Vec<i64> = row.try_get(0)?;
     let superseded: Vec<i64> = row.try_get(1)?;
     let contradicted: i64 = row.try_get(2)?;

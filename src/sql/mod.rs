@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod floor;
 pub mod ident;
 pub mod ledger;
+pub mod load;
 pub mod merge;
 pub mod settle;
 pub mod source;

@@ -110,7 +110,7 @@ BEGIN
   v_contradicted := 0;
 ";
 
-const FENCE: &str = "
+pub(super) const FENCE: &str = "
   PERFORM 1 FROM unnest($2, $3, $4, $5, $6) AS r(topic, topic_id, part, epoch, expected)
     JOIN silversink.position AS p
       ON p.pipeline = $1 AND p.topic = r.topic AND p.topic_id = r.topic_id AND p.partition = r.part

@@ -6,6 +6,7 @@ mod claims;
 mod connecting;
 mod epochs;
 mod faults;
+mod load;
 mod plans;
 #[cfg(feature = "system")]
 mod pooler;

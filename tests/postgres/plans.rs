@@ -1,7 +1,7 @@
 //! Plans: the MERGE must find its rows by the key's index, whatever the target, the batch and the server's settings. The
 //! server itself tells which plan the writer's own statement had (`auto_explain`).
 
-use crate::rows::{F::*, Lane, R, partial, whole};
+use crate::rows::{F::*, Lane, R, delete, partial, whole};
 use crate::server::{Database, Server};
 use silversink::table::{Bookkeeping, TableName};
 use std::sync::Arc;
@@ -86,6 +86,8 @@ pub async fn every_merge_uses_the_key_index(server: &Server, port: u16) {
             destination.describe(&name, &Bookkeeping::default()).await.unwrap().unwrap();
         let mut lane = Lane::open(destination, Arc::new(described.shape), 1).await;
         let mut batches = vec![rows(1, 20_000, 1)];
+        // With it the batch is merged into an empty table, too.
+        batches[0].push(delete(1, vec![I(0), Null]));
         // A plan that is kept is made after five executions: the first of these batches must not spoil the last one.
         batches.extend((2..9).map(|v| rows(1, 1, v)));
         batches.push(rows(1, 20_000, 9));
