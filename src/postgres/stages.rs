@@ -88,6 +88,19 @@ impl Writer {
         Ok(Ok(index))
     }
 
+    /// Makes the stage that most batches of a table need, if it is missing.
+    ///
+    /// # Errors
+    /// As [`Writer::write`] when it makes it.
+    pub async fn prepare(&mut self, shape: &Arc<TableShape>) -> Result<(), Fault> {
+        let doing = format!("preparing to write to {}", shape.table);
+        self.unbroken(&doing)?;
+        self.busy = true;
+        let made = self.stage(&doing, shape, Variant::Fast, Width::Narrow).await?;
+        self.busy = false;
+        made.map(|_| ())
+    }
+
     /// Whether the session has a stage of the table already.
     #[must_use]
     pub fn has_stage_of(&self, table: &TableName) -> bool {

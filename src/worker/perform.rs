@@ -16,6 +16,7 @@ use crate::kafka::marker::marker;
 use crate::postgres::StartOver;
 use crate::telemetry::metrics;
 use crate::telemetry::names::{Commit, Pause};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,7 @@ impl Intake {
         match action {
             Action::Claim { partitions, generation } => {
                 let asks = partitions.iter().map(|id| self.ask(*id)).collect();
+                self.prepare_writers(&partitions);
                 self.under_way += 1;
                 self.tasks.spawn_on(
                     claim::claim(Arc::clone(&self.shared), self.reports.clone(), generation, asks),
@@ -75,6 +77,18 @@ impl Intake {
             Action::Waiting { lane, fault, attempt } => self.waiting(lane, &fault, attempt),
             Action::Recovered { lane } => self.recovered(lane),
             Action::Exit(outcome) => self.exit = Some(outcome),
+        }
+    }
+
+    /// While a lane's partitions are claimed, its connection gets ready.
+    fn prepare_writers(&mut self, partitions: &[PartitionId]) {
+        let lanes: BTreeSet<usize> =
+            partitions.iter().map(|id| self.partitions[id.0 as usize].lane).collect();
+        for lane in lanes {
+            let lane = &self.lanes[lane];
+            let (shared, writers) = (Arc::clone(&self.shared), Arc::clone(&self.writers));
+            let job = writers::prepare(shared, writers, lane.id, lane.table.clone());
+            self.tasks.spawn_on(job, &self.runtime);
         }
     }
 

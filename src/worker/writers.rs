@@ -47,10 +47,47 @@ impl Writers {
         Some(free.swap_remove(at).1)
     }
 
+    /// Whether a free connection has a stage of the table.
+    fn is_known(&self, table: &TableName) -> bool {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.iter().any(|(_, writer)| writer.has_stage_of(table))
+    }
+
     fn give_back(&self, lane: LaneId, writer: Writer) {
         if !writer.is_broken() {
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push((lane, writer));
         }
+    }
+}
+
+/// Opens a connection for a lane that is about to begin, and makes the stage of its table there: what the first batch would
+/// wait for otherwise. As many lanes as there are connections get this; the others' first batches share them. What fails is
+/// left to the first batch, which tells it.
+pub(super) async fn prepare(
+    shared: Arc<Shared>,
+    writers: Arc<Writers>,
+    lane: LaneId,
+    table: TableName,
+) {
+    let Ok(_permit) = writers.permits.try_acquire() else { return };
+    if writers.is_known(&table) {
+        return;
+    }
+    let names = &shared.config.schema.bookkeeping;
+    let Ok(Some(described)) = shared.destination.describe(&table, names).await else { return };
+    if !described.refusals.is_empty() || !described.missing_bookkeeping.is_empty() {
+        return;
+    }
+    let writer = match writers.take(lane, &table) {
+        Some(writer) => Ok(writer),
+        None => shared.destination.writer().await,
+    };
+    if let Ok(mut writer) = writer {
+        let prepared = writer.prepare(&Arc::new(described.shape)).await;
+        if let Err(fault) = prepared {
+            tracing::debug!(%table, "no stage before the first batch: {fault}");
+        }
+        writers.give_back(lane, writer);
     }
 }
 

@@ -23,8 +23,8 @@ enum Order {
     Create(Spec),
     /// Create a topic and fill it.
     Fill(Spec, (u32, u32)),
-    /// Append the topics' records at the moments of their changes; answers when the last one is sent.
-    Play(Vec<(Spec, (u32, u32))>),
+    /// Append the topics' records at the moments of their changes, with this `linger.ms`; answers when the last one is sent.
+    Play(Vec<(Spec, (u32, u32))>, String),
 }
 
 /// Entry point of the process.
@@ -41,7 +41,7 @@ pub fn serve() -> anyhow::Result<()> {
                 broker.create_topic(&spec.topic(), spec.partitions)?;
                 fill(broker.bootstrap(), &spec, ids)?;
             }
-            Order::Play(topics) => play(broker.bootstrap(), &topics)?,
+            Order::Play(topics, linger) => play(broker.bootstrap(), &topics, &linger)?,
         }
         writeln!(out, "done")?;
         out.flush()?;
@@ -112,9 +112,9 @@ fn everything_is_there(bootstrap: &str, spec: &Spec) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn play(bootstrap: &str, topics: &[(Spec, (u32, u32))]) -> anyhow::Result<()> {
+fn play(bootstrap: &str, topics: &[(Spec, (u32, u32))], linger: &str) -> anyhow::Result<()> {
     let (first, _) = topics.first().context("nothing to play")?;
-    let producer = producer(bootstrap, first, "0")?;
+    let producer = producer(bootstrap, first, linger)?;
     let mut due = Vec::new();
     for (spec, ids) in topics {
         let records = workload::records(spec, *ids)?;
@@ -184,8 +184,8 @@ impl Broker {
     }
 
     /// Starts to append records at the moments of their changes; [`Self::played`] waits for the end.
-    pub fn play(&mut self, topics: &[(Spec, (u32, u32))]) -> anyhow::Result<()> {
-        self.ask(&Order::Play(topics.to_vec()))
+    pub fn play(&mut self, topics: &[(Spec, (u32, u32))], linger: &str) -> anyhow::Result<()> {
+        self.ask(&Order::Play(topics.to_vec(), linger.to_owned()))
     }
 
     /// Waits until everything was appended.

@@ -29,6 +29,11 @@ const LEAD_OF_AN_EVENT: f64 = 10.0;
 /// over, whatever comes meanwhile: with the worker's own 100 ms the median was 57 ms of this wait.
 const FETCH_WAIT: usize = 2;
 
+/// `linger.ms` of the producer at many events per second. The mock broker answers a fetch with one of the producer's batches
+/// per partition, where Kafka gives all there are: batches of one or two records would make the broker the limit. What a
+/// record waits for this counts as latency.
+const BUSY_LINGER: &str = "5";
+
 const FULL: &str = "silversink, four tables of 100,000 rows";
 
 fn spec(kind: &str, table: usize, events: usize) -> Spec {
@@ -42,18 +47,24 @@ fn spec(kind: &str, table: usize, events: usize) -> Spec {
 }
 
 pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
-    play(bench, "calm", CALM, CALM_SECONDS).await?;
+    play(bench, "calm", CALM, CALM_SECONDS, "0").await?;
     let events = bench.options.events.min(TABLES * 90_000) / TABLES;
     let full: Vec<Spec> = (0..TABLES).map(|table| spec("four", table, events)).collect();
     bench.product(FULL, &full, Limits::default()).await?;
     let last = bench.results.runs(FULL).last();
     let rate = last.map(Measured::rate).context("the full load was not measured")? / 2.0;
     let seconds = HALF_SECONDS.min(MOST * 4.0 / rate);
-    play(bench, "half", rate, seconds).await
+    play(bench, "half", rate, seconds, BUSY_LINGER).await
 }
 
 /// Plays a load into a worker that waits for it.
-async fn play(bench: &mut Bench, name: &str, rate: f64, seconds: f64) -> anyhow::Result<()> {
+async fn play(
+    bench: &mut Bench,
+    name: &str,
+    rate: f64,
+    seconds: f64,
+    linger: &str,
+) -> anyhow::Result<()> {
     let events = whole(rate * seconds) / TABLES;
     // Records are appended once: each round has topics of its own.
     let kind = format!("{name}_{}", bench.round);
@@ -79,7 +90,8 @@ async fn play(bench: &mut Bench, name: &str, rate: f64, seconds: f64) -> anyhow:
         let shift = step * f64::from(shift) / f64::from(u32::try_from(TABLES)?);
         spec.clock = Clock { from: from + i64::try_from(whole(shift))?, step };
     }
-    bench.broker.play(&specs.iter().cloned().zip(topics).collect::<Vec<_>>())?;
+    let topics: Vec<_> = specs.iter().cloned().zip(topics).collect();
+    bench.broker.play(&topics, linger)?;
     worker.settled(&bench.destination, i64::try_from(total)?).await?;
     bench.broker.played()?;
     drop(worker);
