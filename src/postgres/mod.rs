@@ -51,6 +51,7 @@ pub struct Destination {
     pool: deadpool_postgres::Pool,
     target: connect::Target,
     limits: Limits,
+    asynchronous_commit: bool,
 }
 
 /// Time limits of a session and of the client's own waits.
@@ -101,7 +102,7 @@ impl Destination {
         let target = connect::Target::parse(cfg, application_name)?;
         target.probe(limits).await?;
         let pool = target.pool(limits, cfg.connect_timeout, writers)?;
-        Ok(Self { pool, target, limits })
+        Ok(Self { pool, target, limits, asynchronous_commit: cfg.asynchronous_commit })
     }
 
     /// A connection for one lane's transactions, for its lifetime.
@@ -109,7 +110,11 @@ impl Destination {
     /// # Errors
     /// Transient when the server cannot be reached or refuses the login (it did not at start).
     pub async fn writer(&self) -> Result<Writer, Fault> {
-        Writer::open(&self.target, self.limits).await
+        let writer = Writer::open(&self.target, self.limits).await?;
+        if self.asynchronous_commit {
+            writer.commit_asynchronously().await?;
+        }
+        Ok(writer)
     }
 
     async fn client(&self) -> Result<deadpool_postgres::Client, Fault> {

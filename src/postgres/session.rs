@@ -1,6 +1,10 @@
 //! Settings of a session, as SQL.
 //!
 //! # Decisions
+//! - A claim that a crash of the server forgets would let the worker before it write again (I6): COMMIT is waited for whatever
+//!   the server's, the role's or the database's setting says. Only batches may do without, where that is asked for: their rows
+//!   and positions are lost together, and Kafka, which is ahead then, is read again from there (start reason
+//!   `destination_rewound`).
 //! - `temp_buffers` stays the server's (8 MB by default). Stages live there: with 32 MB a batch of 10,000 rows cost the server
 //!   6 % more CPU (more memory is gone round), with 4 MB as much as with 8, batches of 50,000 rows too.
 
@@ -11,7 +15,9 @@ pub(super) fn settings(limits: Limits) -> String {
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
          SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
-         SET client_min_messages = 'error'",
+         SET client_min_messages = 'error'; \
+         SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+           WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
         milliseconds(limits.statement),
         milliseconds(limits.lock),
         milliseconds(limits.statement),
@@ -25,6 +31,9 @@ pub(super) fn settings(limits: Limits) -> String {
 /// that would hide rows into an error.
 pub const WRITER_SETTINGS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
      SET enable_material = off; SET jit = off; SET row_security = off";
+
+/// What a writer's session has if batches may commit asynchronously.
+pub(super) const ASYNCHRONOUS_COMMIT: &str = "SET synchronous_commit = off";
 
 /// PostgreSQL reads 0 as "no limit".
 fn milliseconds(limit: std::time::Duration) -> u64 {

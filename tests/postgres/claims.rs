@@ -2,7 +2,8 @@
 
 use crate::rows::{self, PIPELINE, TOPIC, topic_id};
 use crate::server::database;
-use silversink::batch::Batch;
+use silversink::batch::{Batch, OffsetRange};
+use silversink::config;
 use silversink::fault::{Class, Code};
 use silversink::postgres::{BeginAt, ClaimAsk, Destination, Origin};
 use silversink::table::TableName;
@@ -141,6 +142,23 @@ async fn a_stranger_that_holds_the_row_is_left_alone() {
     stranger.batch_execute("COMMIT").await.unwrap();
 }
 
+/// A batch without rows.
+fn skipping(ranges: Vec<OffsetRange>) -> Batch {
+    Batch {
+        number: 1,
+        shape: None,
+        bytes: vec![],
+        keys: vec![],
+        rows: vec![],
+        ranges,
+        truncate: None,
+        letters: vec![],
+        tripwire: Some(config::Tripwire::Stop),
+        closed: vec![],
+        suspects: Default::default(),
+    }
+}
+
 #[tokio::test]
 async fn futures_of_the_destination_may_move_between_threads() {
     let db = database().await;
@@ -151,19 +169,7 @@ async fn futures_of_the_destination_may_move_between_threads() {
         let claimed = destination.claim(PIPELINE, "a", &[ask(topic_id(), 0)]).await.unwrap();
         assert_eq!(claimed.len(), 1);
         assert!(!lane_free.is_broken());
-        let batch = Batch {
-            number: 1,
-            shape: None,
-            bytes: vec![],
-            keys: vec![],
-            rows: vec![],
-            ranges: vec![],
-            truncate: None,
-            letters: vec![],
-            tripwire: Some(silversink::config::Tripwire::Stop),
-            closed: vec![],
-            suspects: Default::default(),
-        };
+        let batch = skipping(vec![]);
         lane_free.write(PIPELINE, None, &batch).await.unwrap();
         lane_free.isolate(PIPELINE, &batch).await.unwrap();
         let table = TableName::new("s", "t");
@@ -174,4 +180,34 @@ async fn futures_of_the_destination_may_move_between_threads() {
     })
     .await
     .unwrap();
+}
+
+/// A claim that a crash of the server forgets would let the worker before it write again.
+#[tokio::test]
+async fn a_claim_is_on_disk_whatever_the_database_says_and_a_batch_unless_that_is_asked_for() {
+    let db = database().await;
+    db.destination().await;
+    db.sql(&format!("ALTER DATABASE \"{}\" SET synchronous_commit = off", db.name)).await;
+    db.sql(
+        "CREATE TABLE log (n int GENERATED ALWAYS AS IDENTITY, setting text); \
+         CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN \
+           INSERT INTO public.log (setting) VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+         CREATE TRIGGER log AFTER INSERT OR UPDATE ON silversink.position FOR EACH STATEMENT EXECUTE FUNCTION log()",
+    )
+    .await;
+    let settings = "SELECT string_agg(setting, ' ' ORDER BY n) FROM log";
+    for (asynchronous_commit, of_batch) in [(false, "on"), (true, "off")] {
+        db.sql("TRUNCATE log").await;
+        let config = config::Postgres { asynchronous_commit, ..db.config() };
+        let destination = Destination::connect(&config, 1, "silversink test").await.unwrap();
+        let mut ranges = rows::claim(&destination, 1).await;
+        let of_claim = db.value(settings).await;
+        assert!(of_claim.split(' ').all(|setting| setting == "on"), "{of_claim}");
+        db.sql("TRUNCATE log").await;
+        ranges[0].next = ranges[0].from + 1;
+        ranges[0].skipped = 1;
+        let batch = skipping(ranges);
+        destination.writer().await.unwrap().write(PIPELINE, None, &batch).await.unwrap();
+        assert_eq!(db.value(settings).await, of_batch);
+    }
 }
