@@ -132,6 +132,7 @@ pub struct Arena {
     tripwire: Tripwire,
     /// Some time in the open batch is not the source's own.
     foreign_time: bool,
+    again: bool,
     pub(super) hasher: FixedState,
     pub(super) spare: Spare,
 }
@@ -195,6 +196,11 @@ impl Arena {
     /// Adds the row of an acknowledged dead letter.
     pub fn add_letter(&mut self, row: DeadLetterRow) {
         self.letters.push(row);
+    }
+
+    /// The open batch holds records that were read before, in an earlier epoch ([`Batch::again`]).
+    pub fn read_again(&mut self) {
+        self.again = true;
     }
 
     /// A whole row of the batch closes the holes of its key below it.
@@ -346,6 +352,7 @@ impl Arena {
         self.truncate = None;
         self.letters.clear();
         self.foreign_time = false;
+        self.again = false;
         self.closed.clear();
     }
 
@@ -387,6 +394,7 @@ impl Arena {
             truncate: self.truncate.take(),
             letters: std::mem::take(&mut self.letters),
             tripwire: (!std::mem::take(&mut self.foreign_time)).then_some(self.tripwire),
+            again: std::mem::take(&mut self.again),
             closed: std::mem::take(&mut self.closed),
             suspects: self.take_suspects(|slot| place[usize::from(slot)]),
         };

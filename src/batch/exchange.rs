@@ -165,6 +165,7 @@ impl Batch {
             ranges: Vec::new(),
             truncate: None,
             letters: Vec::new(),
+            again: false,
             closed: Vec::new(),
             tripwire: None,
             suspects: Suspects::default(),

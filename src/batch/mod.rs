@@ -264,6 +264,9 @@ pub struct Batch {
     pub letters: Vec<DeadLetterRow>,
     /// Keys with holes that a whole row of this batch closes, up to its version.
     pub closed: Vec<(Vec<u8>, Version)>,
+    /// A partition of it is read again, because it had gone past the beginning of a source epoch: what a delete or a partial
+    /// row finds may have been written by a record behind it.
+    pub again: bool,
     /// What to do about a row that contradicts the order; `None` when some time in the batch is not the source's own, so
     /// that nothing follows from it.
     pub tripwire: Option<Tripwire>,

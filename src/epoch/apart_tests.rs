@@ -46,6 +46,10 @@ fn what_was_read_past_a_beginning_is_read_again_from_the_mark_before() {
     let mut again = past.clone();
     again.rewind(lineages);
     assert_eq!(again.read_again(0, 0), None);
+    // What is read again has been in Silver in the epoch before, what follows has not; also after a restart.
+    let stored = stored::from_text(&stored::to_text(again.lineages()).unwrap());
+    let again = Tracker::new(stored.unwrap(), Vec::new());
+    assert!(!past.is_again(0) && again.is_again(0) && again.is_again(3) && !again.is_again(4));
     // A mark that began before the epoch is far enough.
     let start = Start { source: SOURCE.to_owned(), offset: 1, epoch: 2 };
     let mut marked = Tracker::new(vec![(SOURCE.to_owned(), Lineage::new(2))], vec![start]);

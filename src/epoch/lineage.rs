@@ -79,6 +79,9 @@ pub struct Lineage {
     /// Records below this offset were judged when they were read first; a replay only notes them.
     #[serde(default, skip_serializing_if = "is_none_judged")]
     pub(super) judged: i64,
+    /// Records below this offset were read before, in an earlier epoch than they are in: the partition had gone past a beginning.
+    #[serde(default, skip_serializing_if = "is_none_judged")]
+    pub(super) again: i64,
     /// Position of the initial snapshot, if rows of it were seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<u64>,
@@ -131,7 +134,7 @@ impl Lineage {
 
     /// From here on in `epoch`: nothing seen yet of it.
     pub(super) fn start_over(&mut self, epoch: u32) {
-        *self = Self { judged: self.judged, ..Self::new(epoch) };
+        *self = Self { judged: self.judged, again: self.again, ..Self::new(epoch) };
     }
 
     /// Whether the record at `offset` was judged when it was read first. A mark that stands there below the epoch by now (what

@@ -70,6 +70,7 @@ impl Tracker {
             };
             let mut anew = Lineage::new(epoch);
             anew.judged = lineage.judged.max(position);
+            anew.again = lineage.again;
             if epoch == lineage.epoch {
                 lineage.keep_times(&mut anew);
             }
@@ -269,8 +270,17 @@ impl Tracker {
         }
         let back = back?;
         let mut lineages = Self::anew(&self.lineages, &self.starts, back, offset);
-        lineages.iter_mut().for_each(|(_, lineage)| lineage.until = None);
+        for (_, lineage) in &mut lineages {
+            lineage.until = None;
+            lineage.again = lineage.again.max(offset);
+        }
         Some((back, lineages))
+    }
+
+    /// Whether the record at `offset` was read before, in an epoch that it is not in ([`Tracker::read_again`]).
+    #[must_use]
+    pub fn is_again(&self, offset: i64) -> bool {
+        self.lineages.iter().any(|(_, lineage)| offset < lineage.again)
     }
 
     /// The source time of a beginning in this partition: not before what it has read of the epoch before.

@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::fault::{Class, Code, Fault};
 use crate::sql::merge::Variant;
 use crate::sql::stage::Width;
-use crate::sql::{base, floor, merge};
+use crate::sql::{again, base, floor, merge};
 use crate::table::TableShape;
 use std::ops::Range;
 use tokio_postgres::Error;
@@ -138,6 +138,9 @@ pub(super) fn merging(shape: &TableShape, stage: u32, batch: &Batch, variant: Va
     if let Some(truncate) = &batch.truncate {
         let (version, at) = floor::literals(truncate);
         statements.push(floor::raise(&shape.table, &version, &at));
+    }
+    if batch.again {
+        statements.push(again::supersede(shape, stage));
     }
     statements.extend(floor::apply(shape, stage, variant));
     if variant == Variant::Moved {

@@ -9,10 +9,10 @@ use crate::batch::{Applied, Batch, Settled, Truncate};
 use crate::config::Tripwire;
 use crate::fault::{Class, Code, Fault};
 use crate::record::Coordinates;
-use crate::sql::ledger;
 use crate::sql::merge::CREATE_COUNTERS;
 use crate::sql::settle::{self, Backend};
 use crate::sql::stage::TOO_LARGE;
+use crate::sql::{again, ledger};
 use crate::table::TableName;
 use crate::version::Version;
 use bytes::Bytes;
@@ -274,11 +274,12 @@ impl Writer {
             let mut staged = pin!(staged);
             // The rows must be on their way before what follows them; their answer is waited for together with the rest.
             let letters = async {
-                let (letters, holes) = futures::join!(
+                let (again, letters, holes) = futures::join!(
+                    self.supersede_again(copying, batch),
                     self.insert_letters(pipeline, table, &letters),
                     self.keep_holes(table, batch)
                 );
-                letters.and(holes)
+                again.and(letters).and(holes)
             };
             let params: [&(dyn ToSql + Sync); 16] = [
                 &pipeline,
@@ -310,6 +311,16 @@ impl Writer {
             }
             Err(error) if error.as_db_error().is_none() => Err(explain(&error)),
             Err(error) => Ok(Err(explain(&error))),
+        }
+    }
+
+    /// Supersedes what rows behind it, of an earlier epoch, have in them already.
+    async fn supersede_again(&self, stage: Option<&Stage>, batch: &Batch) -> Result<(), Error> {
+        match stage.filter(|_| batch.again) {
+            Some(stage) => {
+                self.client.batch_execute(&again::supersede(&stage.shape, stage.number)).await
+            }
+            None => Ok(()),
         }
     }
 

@@ -3,13 +3,13 @@
 //! # Decisions
 //! - The row of the same key is a base while it is live and belongs to the same life of the key (`_base_from`).
 //! - After a change of the key the base is the row of the old key, in the state in which the change left it: marked deleted
-//!   at the same position of the source. When the batch itself holds that delete, it is the live row before it.
+//!   at the same position of the source. When the batch itself holds that delete, it is the live row before it, unless that
+//!   has been written by what stands behind the delete, in an earlier epoch ([`again`]).
 //! - A row that only ever was a mark of a delete has no values to lend: a placeholder never stands for NULL, so a base all
 //!   of whose kept columns are NULL is none.
 
-use super::ident;
 use super::merge::Names;
-use super::stage;
+use super::{again, ident, stage};
 use crate::decode::convert::{Staging, staging};
 use crate::table::TableShape;
 use crate::version::Version;
@@ -76,7 +76,7 @@ pub fn carry_over(shape: &TableShape, number: u32) -> String {
     format!(
         "UPDATE {stage} AS s SET {set} FROM {table} AS o WHERE s._kind = 'p' AND s._old_at IS NOT NULL AND {key} \
          AND ((o.{deleted} IS NOT NULL AND pg_catalog.substr(o.{version}, 1, {at}) = pg_catalog.substr(s._old_at, 1, {at})) \
-           OR (o.{deleted} IS NULL AND o.{version} >= s._old_from AND o.{version} < s._old_to)) \
+           OR (o.{deleted} IS NULL AND o.{version} >= s._old_from AND o.{version} < s._old_to AND ({behind}) IS NOT TRUE)) \
          AND ({lends}) \
          AND NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same} AND t.{version} >= s._base_from)",
         stage = stage::name(number),
@@ -85,6 +85,7 @@ pub fn carry_over(shape: &TableShape, number: u32) -> String {
         key = key.join(" AND "),
         deleted = names.deleted_at,
         version = names.version,
+        behind = again::is_behind(&names, "o", "s._old_to"),
         lends = lends.join(" OR "),
         same = stage::same_key(shape),
     )

@@ -1,5 +1,6 @@
 //! SQL text, the only place that builds it. Pure: no connection, no clock.
 
+pub mod again;
 pub mod alteration;
 pub mod base;
 pub mod catalogue;

@@ -165,10 +165,12 @@ impl Intake {
     }
 
     fn seal(&mut self, id: LaneId, batch: u64, stretches: &[Stretch]) {
+        let mut again = false;
         let mut ranges: Vec<_> = stretches
             .iter()
             .map(|stretch| {
                 let partition = &mut self.partitions[stretch.partition.0 as usize];
+                again |= partition.sources.tracker.is_again(stretch.from);
                 let lineage = partition.sources.seal(stretch.next);
                 SealedRange {
                     slot: partition.slot,
@@ -195,6 +197,9 @@ impl Intake {
         debug_assert_eq!(lane.open_batch, batch);
         lane.open_batch = batch + 1;
         let bytes = lane.arena.held_bytes();
+        if again {
+            lane.arena.read_again();
+        }
         lane.arena.leave_holes(&lane.holes);
         let sealed = lane.arena.seal(batch, ranges);
         lane.sealed_skips = std::mem::take(&mut lane.skips);

@@ -154,6 +154,7 @@ fn skipping(ranges: Vec<OffsetRange>) -> Batch {
         truncate: None,
         letters: vec![],
         tripwire: Some(config::Tripwire::Stop),
+        again: false,
         closed: vec![],
         suspects: Default::default(),
     }

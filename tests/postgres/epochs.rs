@@ -368,3 +368,33 @@ async fn another_source_epoch_is_no_contradiction() {
     let applied = lane.write_batch(&batch).await.unwrap();
     assert_eq!(applied.ranges[0].superseded, 1);
 }
+
+/// A partition is read again past a beginning: offset 20 wrote the row in the epoch before, and has not come again yet.
+#[tokio::test]
+async fn what_is_read_again_leaves_rows_that_stand_behind_it() {
+    let (db, mut lane) = standing().await;
+    let before = db.rows("SELECT xmin, t.* FROM s.orders t").await;
+    let mut write = async |again, kind, version, later| {
+        let mut row = whole(0, vec![I(1), T("b"), I4(3)]);
+        (row.kind, row.version) = (kind, version);
+        (row.deleted, row.needs_base) = (kind == Kind::Delete, kind == Kind::Partial);
+        row.kept = if kind == Kind::Partial { vec![1] } else { Vec::new() };
+        let mut batch = lane.batch(vec![row]);
+        (batch.again, batch.rows[0].source_ts) = (again, Some(AT + later));
+        let applied = lane.write_batch(&batch).await.unwrap();
+        (applied.ranges[0].applied, applied.ranges[0].superseded)
+    };
+    for kind in [Kind::Delete, Kind::Partial] {
+        assert_eq!(write(true, kind, at(1, 9, 1, 19), 0).await, (0, 1), "{kind:?}");
+    }
+    assert_eq!(db.rows("SELECT xmin, t.* FROM s.orders t").await, before);
+    // A whole row is what the key was then; the row's own record brings it into the epoch.
+    assert_eq!(write(true, Kind::Whole, at(1, 8, 1, 18), 0).await, (1, 0));
+    assert_eq!(write(true, Kind::Delete, at(1, 9, 1, 19), 0).await, (1, 0));
+    for (again, offset, later) in [(true, 20, 0), (true, 19, 1), (false, 19, 0)] {
+        db.sql("TRUNCATE s.orders").await;
+        write(false, Kind::Whole, at(0, 10, 1, 20), 0).await;
+        let applied = write(again, Kind::Delete, at(1, 9, 1, offset), later).await;
+        assert_eq!(applied, (1, 0), "{again}, {offset}, {later}");
+    }
+}

@@ -104,6 +104,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         truncate: None,
         letters: vec![],
         tripwire: Some(silversink::config::Tripwire::Stop),
+        again: false,
         closed: vec![],
         suspects: Default::default(),
     };

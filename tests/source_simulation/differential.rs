@@ -24,14 +24,21 @@ const LOOK: &str = "SELECT id, a, b, c, encode(_version, 'hex'), \
     (extract(epoch FROM _deleted_at - '2000-01-01 00:00:00+00') * 1000000)::int8, \
     (extract(epoch FROM _source_ts - '2000-01-01 00:00:00+00') * 1000000)::int8 FROM s.t ORDER BY id";
 
-fn version(rng: &mut Rng, offset: i64) -> Version {
+/// Offsets and times may be far ahead where nothing is read again.
+const AHEAD: i64 = 40;
+
+fn version(rng: &mut Rng, offset: i64, again: bool) -> Version {
     Version::new(VersionParts {
-        source_epoch: rng.u32(0..2),
+        source_epoch: rng.u32(0..2) + u32::from(again),
         commit_position: rng.u128(0..4),
         phase: rng.u8(0..2),
         change_position: rng.u64(0..3),
-        kafka_offset: offset.cast_unsigned(),
+        kafka_offset: ahead(rng, offset, again).cast_unsigned(),
     })
+}
+
+fn ahead(rng: &mut Rng, at: i64, again: bool) -> i64 {
+    if again { at } else { at + rng.i64(0..AHEAD) }
 }
 
 /// A batch of random changes, in no sensible order at all.
@@ -39,9 +46,13 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
     let mut arena = Arena::default();
     arena.set_shape(Arc::clone(shape()));
     let next = from + rng.i64(1..8);
+    let again = rng.u8(0..4) == 0;
+    if again {
+        arena.read_again();
+    }
     for offset in from..next {
         if rng.u8(0..16) == 0 {
-            arena.truncate(0, Truncate { version: version(rng, offset), at: offset });
+            arena.truncate(0, Truncate { version: version(rng, offset, again), at: offset });
             continue;
         }
         let key = byte(rng.usize(0..KEYS));
@@ -57,7 +68,7 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
         let needs_base = kind == Kind::Partial && rng.u8(0..4) != 0;
         let old_key =
             (needs_base && rng.u8(0..3) == 0).then(|| key_field(byte(rng.usize(0..KEYS))));
-        let mut version = version(rng, offset);
+        let mut version = version(rng, offset, again);
         if kind == Kind::Tombstone {
             let kafka_offset = offset.cast_unsigned();
             version =
@@ -69,7 +80,7 @@ fn batch(rng: &mut Rng, from: i64, owner_epoch: i64) -> Batch {
             kind,
             version,
             deleted_at: marks.then_some(offset),
-            source_ts: Some(offset),
+            source_ts: Some(ahead(rng, offset, again)),
             old_key: old_key.as_ref().map(|key| &key[..]),
             told: Told::Nothing,
             kept: &kept,
@@ -148,7 +159,7 @@ async fn the_model_is_the_real_merge() {
     let mut writer = destination.writer().await.unwrap();
     let mut rng = Rng::with_seed(41);
     let mut silver = Silver::default();
-    let (mut written, mut superseded, mut refused, mut from) = (0, 0, 0, 0);
+    let (mut written, mut superseded, mut refused, mut behind, mut from) = (0, 0, 0, 0, 0);
     for number in 0..BATCHES {
         // Now and then a new table, so that first rows of keys stay frequent.
         if number % 25 == 24 {
@@ -162,6 +173,7 @@ async fn the_model_is_the_real_merge() {
             (Ok(merged), Ok(applied)) => {
                 from = batch.ranges[0].next;
                 written += merged.written;
+                behind += merged.behind;
                 superseded += merged.superseded;
                 let stale = batch.ranges[0].folded + merged.superseded as u64;
                 assert_eq!(applied.ranges[0].superseded, stale, "batch {number}: {batch:?}");
@@ -177,6 +189,9 @@ async fn the_model_is_the_real_merge() {
         }
         assert_eq!(printed(&silver), look(&client).await, "batch {number}: {batch:?}");
     }
-    println!("{written} rows written, {superseded} superseded, {refused} without a base");
+    println!(
+        "{written} rows written, {superseded} superseded, {behind} of them by rows behind, {refused} without a base"
+    );
     assert!(written > 200 && superseded > 100 && refused > 30, "too little of something");
+    assert!(behind > 10, "nothing was read again");
 }

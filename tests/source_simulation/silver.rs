@@ -25,6 +25,8 @@ pub struct Silver {
 pub struct Merged {
     pub written: usize,
     pub superseded: usize,
+    /// Of these, what a row behind it holds already, in an epoch below.
+    pub behind: usize,
 }
 
 /// Rows of a batch, by index, that lack a base: nothing of the batch was done.
@@ -63,6 +65,14 @@ impl Silver {
         for (index, staged) in batch.rows.iter().enumerate() {
             let offer = before.stage(batch, staged, self.floor);
             let key = offer.key;
+            let behind = |row: &Row| is_behind(row, staged.version, staged.source_ts);
+            if batch.again
+                && matches!(staged.kind, Kind::Delete | Kind::Partial)
+                && before.rows[key].as_ref().is_some_and(behind)
+            {
+                (merged.superseded, merged.behind) = (merged.superseded + 1, merged.behind + 1);
+                continue;
+            }
             match merge(before.rows[key].as_ref(), staged, offer) {
                 Outcome::Written(row) => {
                     self.rows[key] = Some(row);
@@ -121,7 +131,9 @@ impl Silver {
         let Some(base) = self.rows[key_of(batch.old_key(old))] else { return offer };
         let state = match base.deleted_at {
             Some(_) => base.version.same_position(&old.at),
-            None => old.live.as_ref().is_some_and(|live| live.contains(&base.version)),
+            None => old.live.as_ref().is_some_and(|live| {
+                live.contains(&base.version) && !is_behind(&base, live.end, offer.source_ts)
+            }),
         };
         let kept = |column: &usize| staged.kept.contains(column + 1);
         let lends = (0..COLUMNS).filter(kept).any(|column| base.values[column].is_some());
@@ -131,6 +143,14 @@ impl Silver {
         }
         offer
     }
+}
+
+/// Whether a row stands behind a change of this version and time at the source, in an epoch below.
+fn is_behind(row: &Row, version: Version, source_ts: Option<i64>) -> bool {
+    let (row_at, at) = (row.version.parts(), version.parts());
+    row_at.source_epoch < at.source_epoch
+        && row_at.kafka_offset > at.kafka_offset
+        && row.source_ts.zip(source_ts).is_some_and(|(row, change)| row >= change)
 }
 
 /// The MERGE's decision for one row and its target.

@@ -405,6 +405,12 @@ impl<'h> Sink<'h> {
             let Waiting { version, record, partition, offset } = change;
             fold(&mut it.arena, version, &record, partition, offset, false);
         }
+        if ranges.iter().any(|sealed| {
+            let tracker = &it.reading[usize::from(sealed.slot)].as_ref().unwrap().tracker;
+            tracker.is_again(sealed.range.from)
+        }) {
+            it.arena.read_again();
+        }
         it.arena.leave_holes(self.letters.holes(worker));
         let batch = it.arena.seal(0, ranges);
         match self.silver.write(&batch) {

@@ -203,6 +203,7 @@ impl Silver {
             truncate: None,
             letters: vec![],
             tripwire: None,
+            again: false,
             closed: vec![],
             suspects: Default::default(),
         };
