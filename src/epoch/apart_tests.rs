@@ -1,8 +1,13 @@
 //! Partitions that are read apart: what one shows, and what the others make of it.
 
-use super::tests::{SOURCE, change, row};
+use super::tests::{self, SOURCE, row};
 use super::*;
 use proptest::prelude::*;
+
+/// A streamed change, at a microsecond.
+fn change(commit: u64, at: i64) -> Sighting {
+    Sighting { source_ts: Some(at), ..tests::change(commit, 0) }
+}
 
 #[test]
 fn a_partition_without_a_sign_passes_into_an_epoch_by_time() {
@@ -26,7 +31,7 @@ fn a_partition_without_a_sign_passes_into_an_epoch_by_time() {
     assert_eq!(place(&mut marked, 3, &change(130, 100)), Placed::In(0));
     // Its own sign comes first, and a skewed clock does not lead others astray.
     let fell = Placed::StartsOver { current: 0, signal: Signal::PositionsFell };
-    assert_eq!(place(&mut quiet, 3, &change(5, 110)), fell);
+    assert_eq!(place(&mut quiet, 3, &change(5, 200_000)), fell);
     assert_eq!(quiet.since(SOURCE, Some(98)), Some(99));
 }
 

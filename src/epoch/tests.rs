@@ -13,18 +13,21 @@ pub fn row(position: u64) -> Sighting {
         incremental: false,
         commit_position: None,
         change_position: position,
-        source_ts: Some(1_000),
+        source_ts: Some(1_000 * SECOND),
     }
 }
 
-/// A streamed change behind commit `commit`, at a time.
+/// Microseconds.
+const SECOND: i64 = 1_000_000;
+
+/// A streamed change behind commit `commit`, at a second.
 pub fn change(commit: u64, at: i64) -> Sighting {
     Sighting {
         read: false,
         incremental: false,
         commit_position: Some(commit.into()),
         change_position: commit + 1,
-        source_ts: Some(at),
+        source_ts: Some(at * SECOND),
     }
 }
 
@@ -112,6 +115,15 @@ fn positions_that_fall_at_a_later_time_start_over() {
     assert_eq!(log.raised, [(1, Signal::PositionsFell)]);
 }
 
+/// The commit before has the later time, and is repeated in a partition that had only the other one.
+#[test]
+fn commit_times_that_are_out_of_order_start_nothing_over() {
+    let mut log = Partitions::default();
+    let late = |micros| Sighting { source_ts: Some(9 * SECOND + micros), ..change(110, 9) };
+    assert_eq!(log.all(0, &[change(120, 9), late(99_999), change(130, 10)]), [0; 3]);
+    assert_eq!(log.all(1, &[change(120, 9), late(100_001)]), [0, 1]);
+}
+
 #[test]
 fn what_a_connector_repeats_after_a_crash_is_no_new_lineage() {
     let mut log = Partitions::default();
@@ -177,9 +189,12 @@ fn a_replay_does_not_take_a_known_source_for_a_new_one() {
     // Another partition has raised an epoch meanwhile; this one has not seen it start.
     let stored = [(SOURCE.to_owned(), Lineage::new(0))];
     let mut tracker = Tracker::new(Tracker::anew(&stored, &[], 5, 9), Vec::new());
-    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(950) };
+    let raised = Epoch { number: 1, snapshot: Some(50), since: Some(950 * SECOND) };
     tracker.learn(SOURCE, Epochs::new(vec![raised]));
-    assert_eq!(tracker.place_at(SOURCE, 5, Some(&change(120, 900)), Some(900)), Placed::In(0));
+    assert_eq!(
+        tracker.place_at(SOURCE, 5, Some(&change(120, 900)), Some(900 * SECOND)),
+        Placed::In(0)
+    );
 }
 
 #[test]
@@ -289,8 +304,8 @@ fn lineages_that_were_stored_find_a_signal_that_fell_into_a_restart() {
 #[test]
 fn a_partition_that_was_empty_begins_where_its_source_is() {
     let epochs = Epochs::new(vec![
-        Epoch { number: 1, snapshot: Some(9), since: Some(100) },
-        Epoch { number: 2, snapshot: Some(5), since: Some(200) },
+        Epoch { number: 1, snapshot: Some(9), since: Some(100 * SECOND) },
+        Epoch { number: 2, snapshot: Some(5), since: Some(200 * SECOND) },
     ]);
     let mut empty = Tracker::default();
     empty.learn(SOURCE, epochs.clone());
@@ -300,23 +315,29 @@ fn a_partition_that_was_empty_begins_where_its_source_is() {
     assert_eq!(place(&change(3, 250)), begins(None));
     assert_eq!(place(&Sighting { source_ts: Some(1), ..row(9) }), begins(Some(9)));
     assert_eq!(place(&change(3, 99)), Placed::In(0));
-    assert_eq!(empty.clone().place_at("other", 0, None, Some(250)), Placed::In(0));
+    assert_eq!(empty.clone().place_at("other", 0, None, Some(250 * SECOND)), Placed::In(0));
 
     let mut known = epochs.clone();
     assert_eq!(
-        known.enter(0, Signal::FirstSeen { snapshot: None }, Some(250)),
+        known.enter(0, Signal::FirstSeen { snapshot: None }, Some(250 * SECOND)),
         Entered { number: 2, raised: false }
     );
-    assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: Some(9) }, Some(250)).number, 1);
+    assert_eq!(
+        known.enter(0, Signal::FirstSeen { snapshot: Some(9) }, Some(250 * SECOND)).number,
+        1
+    );
     assert_eq!(known.enter(0, Signal::FirstSeen { snapshot: None }, None).number, 2);
     assert_eq!(known, epochs);
     empty.enter(SOURCE, 0, 2);
-    assert_eq!(empty.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(2));
+    assert_eq!(empty.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250 * SECOND)), Placed::In(2));
     // Replayed from before a start that is written down: it was in epoch 0 there.
     let start = Start { source: SOURCE.to_owned(), offset: 7, epoch: 2 };
     let mut seen_before = Tracker::new(Vec::new(), vec![start]);
     seen_before.learn(SOURCE, epochs);
-    assert_eq!(seen_before.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250)), Placed::In(0));
+    assert_eq!(
+        seen_before.place_at(SOURCE, 0, Some(&change(3, 250)), Some(250 * SECOND)),
+        Placed::In(0)
+    );
 }
 
 #[test]
@@ -344,7 +365,11 @@ fn a_header_knows_best() {
 fn the_stored_form_stays_readable() {
     let mut tracker = Tracker::default();
     tracker.place(SOURCE, 0, Some(&row(100)));
-    tracker.place(SOURCE, 1, Some(&Sighting { commit_position: Some(u128::MAX), ..change(0, 7) }));
+    tracker.place(
+        SOURCE,
+        1,
+        Some(&Sighting { commit_position: Some(u128::MAX), source_ts: Some(7), ..change(0, 7) }),
+    );
     assert_eq!(
         stored::to_text(tracker.lineages()).unwrap(),
         r#"{"yard":{"epoch":0,"snapshot":100,"streamed":true,"commit":"340282366920938463463374607431768211455","latest":7,"streamed_commit":"340282366920938463463374607431768211455","streamed_change":1}}"#

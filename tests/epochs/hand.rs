@@ -16,7 +16,7 @@ pub struct Event {
     pub op: &'static str,
     /// `source.sequence`.
     pub sequence: (Option<u64>, u64),
-    /// Source time in milliseconds; `None` leaves it out.
+    /// Source time in seconds; `None` leaves it out.
     pub at: Option<i64>,
 }
 
@@ -24,7 +24,7 @@ pub struct Event {
 pub fn record(event: Event) -> OwnedRecord {
     let Event { offset, id, op, sequence: (commit, change), at } = event;
     let commit = commit.map_or("null".to_owned(), |commit| format!(r#"\"{commit}\""#));
-    let time = at.map_or(String::new(), |at| format!(r#","ts_ms":{at}"#));
+    let time = at.map_or(String::new(), |at| format!(r#","ts_ms":{at}000"#));
     let value = format!(
         r#"{{"before":null,"after":{{"id":{id},"came":{offset}}},"source":{{"connector":"postgresql","name":"hand","snapshot":"false","sequence":"[{commit},\"{change}\"]"{time}}},"op":"{op}"}}"#
     );

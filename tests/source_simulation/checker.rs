@@ -27,8 +27,7 @@ pub struct Verdict {
     pub epochs: usize,
     /// Epochs that the data raised.
     pub raised: usize,
-    /// Of these, those in one lineage: a commit time before that of an earlier commit, repeated in another partition, looks
-    /// like a position that fell (seed 1865260). No row is wrong of it.
+    /// Of these, those in one lineage: nothing started over.
     pub causeless: usize,
     /// Partitions that an epoch led back.
     pub led_back: usize,

@@ -112,7 +112,7 @@ fn no_row_ends_wrong_under_the_design() {
     assert!(sum.ghosts > 0, "no slot was ever lost");
     assert!(sum.raised > 0, "no epoch was ever raised");
     assert_eq!(sum.wrong, 0);
-    assert!(sum.causeless as u64 <= histories / 1_000_000, "epochs were raised in one lineage");
+    assert_eq!(sum.causeless, 0, "epochs were raised in one lineage");
     assert!(sum.records as u64 > 10 * histories, "the histories are empty");
 }
 
@@ -120,6 +120,10 @@ fn no_row_ends_wrong_under_the_design() {
 /// key asks for has a later life already, of which the epoch before is left ([`silversink::sql::again`]).
 #[test]
 fn a_row_of_a_later_time_is_no_base() {
+    // Of these no row is wrong, but what is repeated there once looked like positions that fell and like fresh offsets.
+    for seed in [1_865_260, 5_755_885] {
+        assert_eq!(run(seed, seed + 1, Gaps::default(), Guard::Design).0.raised, 0, "{seed}");
+    }
     for seed in [1_899_430, 3_129_183] {
         let (sum, _) = run(seed, seed + 1, Gaps::default(), Guard::Design);
         assert_eq!((sum.wrong, sum.lettered), (0, 1), "seed {seed}");
