@@ -168,6 +168,7 @@ impl Batch {
             closed: Vec::new(),
             tripwire: None,
             suspects: Suspects::default(),
+            parts: Vec::new(),
         }
     }
 }

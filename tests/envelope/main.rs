@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod fanout;
+mod fanout_shop;
 mod made;
 mod mariadb;
 mod maxwell;

@@ -156,6 +156,7 @@ fn skipping(ranges: Vec<OffsetRange>) -> Batch {
         tripwire: Some(config::Tripwire::Stop),
         closed: vec![],
         suspects: Default::default(),
+        parts: vec![],
     }
 }
 
