@@ -10,6 +10,8 @@ mod check_connections;
 mod check_routes;
 pub mod diagnostic;
 #[cfg(test)]
+mod fanout_tests;
+#[cfg(test)]
 mod files_tests;
 mod interpolate;
 pub mod load;

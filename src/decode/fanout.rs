@@ -101,7 +101,7 @@ impl TopicDecoder {
             source_names: &mut self.source_names,
         };
         walking.judge_unknown(walked.unknown)?;
-        walking.decode_walked(facts, key_slots, row_slots, row)
+        walking.decode_walked(&facts, key_slots, row_slots, row)
     }
 
     /// Walks a value through a plan, which need not be that of its table.

@@ -62,7 +62,7 @@ impl<'r> Walking<'_, 'r> {
         if self.value.id == Id::None || !self.read_value(&mut facts, row_slots)? {
             return self.tombstone(key_slots, row_slots, row);
         }
-        self.decode_walked(facts, key_slots, row_slots, row)
+        self.decode_walked(&facts, key_slots, row_slots, row)
     }
 
     /// The rest, behind the walk through the value.
@@ -71,27 +71,27 @@ impl<'r> Walking<'_, 'r> {
     /// As [`Walking::decode`].
     pub fn decode_walked(
         &mut self,
-        facts: Facts<'r>,
+        facts: &Facts<'r>,
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
     ) -> Result<Decoded, Fault> {
         let flattened = self.plan.value.is_flattened(self.role);
         let op = if self.role == Role::Maxwell {
-            match self.maxwell_type(&facts)? {
+            match self.maxwell_type(facts)? {
                 Type::Row(op) => op,
                 Type::Skip(rule) => return Ok(Decoded::Skip(rule)),
             }
         } else if flattened {
-            envelope::flattened_op(&facts, self.scratch)?
+            envelope::flattened_op(facts, self.scratch)?
         } else {
-            envelope::envelope_op(&facts, self.scratch)?
+            envelope::envelope_op(facts, self.scratch)?
         };
         if op == Op::Message {
             return Ok(Decoded::Skip(SkipRule::Message));
         }
         let ordered = envelope::ordered(
-            &facts,
+            facts,
             op,
             flattened,
             self.record.offset,
@@ -100,14 +100,14 @@ impl<'r> Walking<'_, 'r> {
         )?;
         let version = ordered.version;
         if !self.sources.shared && !self.table.tells_source {
-            self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
+            self.sources.check(facts, &self.table.shape.table, self.scratch)?;
         }
-        let own_time = envelope::source_time(&facts, self.scratch)?;
-        let sighting = envelope::sighting(&facts, op, flattened, &ordered, own_time, self.scratch)?;
+        let own_time = envelope::source_time(facts, self.scratch)?;
+        let sighting = envelope::sighting(facts, op, flattened, &ordered, own_time, self.scratch)?;
         let source = self.source_names.number(facts.source_name(self.scratch)?.unwrap_or_default());
         let source_ts = match own_time {
             Some(at) => Some(at),
-            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+            None => envelope::delivery_time(facts, self.record.timestamp_ms, self.scratch)?,
         };
         let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
@@ -126,11 +126,11 @@ impl<'r> Walking<'_, 'r> {
             null_in_doubt: false,
         };
         if !self.table.append.is_empty() {
-            self.append(&facts, op, flattened, key_slots, row_slots, row)?;
+            self.append(facts, op, flattened, key_slots, row_slots, row)?;
             return Ok(Decoded::Change(change));
         }
         if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
-            change.null_in_doubt = self.check_identity(&facts, op, key_slots, row_slots)?;
+            change.null_in_doubt = self.check_identity(facts, op, key_slots, row_slots)?;
         }
         match op {
             Op::Truncate => {
@@ -161,7 +161,7 @@ impl<'r> Walking<'_, 'r> {
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 row.put_stub(self.table);
-                change.left = self.leaves(&facts, flattened, key_slots, row_slots, row)?;
+                change.left = self.leaves(facts, flattened, key_slots, row_slots, row)?;
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots, row_slots)?;

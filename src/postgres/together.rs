@@ -215,7 +215,10 @@ impl Writer {
         }
         let mut open: Option<Begun> = None;
         for (at, call) in calls.iter().enumerate().filter(|(_, c)| !c.part.batch.rows.is_empty()) {
-            let Some((stage, variant)) = self.staging(call) else { continue };
+            let Some((stage, variant)) = self.staging(call) else {
+                let fault = internal(doing, "a stage is missing");
+                return Ok(Err(Failed { part: Some(at), fault }));
+            };
             let earlier = open.as_ref().map(|begun| begun.at);
             // Not in one flight: a COPY that is refused from the start, as all are after a failure, costs the connection.
             let copied = self.limits.wait(doing, self.copy(calls, open.take())).await?;
