@@ -42,7 +42,10 @@ fn ddl((name, table): (&String, &SourceTable), status: &str) -> String {
 }
 
 fn rig(form: &str, partitions: i32, limit: usize) -> Rig {
-    let config = format!("{ROUTE}[limits]\nbatch_rows = {limit}\n");
+    // Partitions of the topic are dealt out between two lanes, which write to the same tables.
+    let writers = partitions.min(2);
+    let config =
+        format!("{ROUTE}[limits]\nbatch_rows = {limit}\n[defaults]\nwriters = {writers}\n");
     let mut rig = Rig::new(&joined(form, partitions), &config);
     if form.ends_with("avro") {
         rig = rig.with_schemas(&capture().schemas(form).unwrap());
