@@ -162,6 +162,27 @@ fn two_sources_of_one_table_are_mixed_unless_the_route_merges_them() {
     assert_eq!(rows(&merged, "a"), "1 a1, 2 a2");
 }
 
+/// ByLogicalTableRouter adds an identifier to every key unless it is told not to.
+#[test]
+fn an_identifier_in_the_key_is_a_column_of_each_table() {
+    let identifier = "__dbz__sourceIdentifier";
+    let key_fields = fields(&[("id", "int32"), (identifier, "string")]);
+    let columns = fields(&[("id", "int32"), ("name", "string")]);
+    let of = |table: &str, name: &str, position: u64| {
+        let key = json!({"id": 1, identifier: format!("src.public.{table}")});
+        let key = (&key_fields[..], &key);
+        change(TOPIC, key, &columns, "c", &row(1, name), &source(table, position))
+    };
+    let rig = Rig::new(&[of("a", "a1", 10), of("b", "b1", 20)], ROUTE);
+    rig.run().unwrap();
+    let columns = format!("name, \"{identifier}\"");
+    assert_eq!(rig.list(&columns, "silver.a"), "a1 src.public.a");
+    assert_eq!(rig.list(&columns, "silver.b"), "b1 src.public.b");
+    rig.produce(&[truncate(TOPIC, "a", 30)]);
+    rig.stops(Code::TruncateAmbiguous);
+    assert_eq!(rows(&rig, "a"), "1 a1");
+}
+
 const SECOND: &str = "[[route]]\ntopics = '^shop\\.(?<own>\\w+)$'\ntable = \"silver.${own}\"\n";
 
 #[test]
