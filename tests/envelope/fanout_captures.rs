@@ -69,11 +69,6 @@ fn unchanged_values() {
 }
 
 #[test]
-fn schema_changes() {
-    comes_out_the_same("schema-change-lag", "avro", 2, &[".routes"]);
-}
-
-#[test]
 fn another_database_with_its_ddl_in_between() {
     comes_out_the_same("mariadb", "precise-json", 3, &[]);
 }
