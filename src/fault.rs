@@ -72,6 +72,8 @@ closed_set! {
     OpUnknown = "op_unknown",
     /// One topic brings rows of several source tables, and nothing tells them apart.
     SourceMixed = "source_mixed",
+    /// A record whose source tells no table where its route asks for one, or one that Silver cannot have.
+    TableUnplaced = "table_unplaced",
     /// A truncate in a topic or table that several sources share: whose rows it means is not known.
     TruncateAmbiguous = "truncate_ambiguous",
     /// Deletes come without the row's key: the source's replica identity is another index.

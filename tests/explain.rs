@@ -19,6 +19,8 @@ struct Setup {
     broker: MockBroker,
     postgres: String,
     records: Vec<OwnedRecord>,
+    /// The route's table.
+    table: &'static str,
 }
 
 fn shop() -> PathBuf {
@@ -33,16 +35,18 @@ impl Setup {
         records.retain(|record| record.at.topic == TOPIC);
         broker.produce_exactly(&records).unwrap();
         let postgres = ThrowawayPostgres::shared().fresh_database().unwrap();
-        Self { directory: tempfile::tempdir().unwrap(), broker, postgres, records }
+        let table = "silver.customers";
+        Self { directory: tempfile::tempdir().unwrap(), broker, postgres, records, table }
     }
 
     fn file(&self, route: &str) -> PathBuf {
         let path = self.directory.path().join("sink.toml");
         let text = format!(
             "name = \"shop\"\n[kafka]\nbootstrap_servers = \"{}\"\n[postgres]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [[route]]\ntopics = \"{route}\"\ntable = \"silver.customers\"\n",
+             [[route]]\ntopics = \"{route}\"\ntable = \"{}\"\n",
             self.broker.bootstrap(),
-            self.postgres
+            self.postgres,
+            self.table
         );
         std::fs::write(&path, text).unwrap();
         path
@@ -169,4 +173,55 @@ fn what_cannot_land_says_why() {
     let told = setup.told(&["--offset", &at[0].offset.to_string()]);
     assert_eq!(told["verdict"]["outcome"], "dead_lettered", "{told}");
     assert_eq!(told["verdict"]["code"], "undecodable");
+}
+
+#[test]
+fn a_record_that_names_its_table_is_told_of_in_that_table() {
+    let setup = Setup { table: "silver.its_${source.table}", ..Setup::start() };
+    let file = shop().join("avro/records.ndjson.gz");
+    let from = ["--offset", "3", "--capture", file.to_str().unwrap()];
+    let told = setup.told(&from);
+    assert_eq!(told["table"], "silver.its_customers", "{told}");
+    assert_eq!(told["verdict"]["code"], "table_missing");
+    setup.sql(told["sql"].as_str().unwrap());
+    let told = setup.told(&from);
+    assert_eq!(told["verdict"]["outcome"], "applied", "{told}");
+    assert!(told["sql"].as_str().unwrap().contains("MERGE INTO \"silver\".\"its_customers\""));
+
+    let tombstone = setup.records.iter().find(|record| record.value.is_none()).unwrap();
+    let told = setup.told(&["--offset", &tombstone.at.offset.to_string()]);
+    assert_eq!(told["verdict"]["outcome"], "skipped", "{told}");
+    assert!(told["verdict"]["why"].as_str().unwrap().contains("tombstone_without_table"));
+}
+
+#[test]
+fn status_doctor_and_plan_name_the_tables_that_records_name() {
+    let setup = Setup { table: "silver.${source.table}", ..Setup::start() };
+    let ask = |command: &str| {
+        let asked = Command::new(cargo_bin!("silversink"))
+            .args([command, "--json", "--config"])
+            .arg(setup.file(TOPIC))
+            .output()
+            .unwrap();
+        String::from_utf8(asked.stdout).unwrap()
+    };
+    assert!(ask("plan").contains("each record names its table"), "{}", ask("plan"));
+    // A table from JSON with a schema, as only those are remembered.
+    let mut records = Capture::open(shop()).unwrap().records("json").unwrap();
+    records.retain(|record| record.at.topic == TOPIC);
+    let end = i64::try_from(setup.records.len()).unwrap();
+    records.iter_mut().for_each(|record| record.at.offset += end);
+    setup.sql(
+        "CREATE SCHEMA silver; CREATE TABLE silver.customers (id integer PRIMARY KEY, full_name text, email text, \
+         phone text, city text, country text, birth_date date, credit numeric(10,2), opted_in boolean, tags text[], \
+         preferences jsonb, created_at timestamptz, updated_at timestamp(3))",
+    );
+    setup.broker.produce_exactly(&records).unwrap();
+    setup.run_worker();
+    let status: Value = serde_json::from_str(&ask("status")).unwrap();
+    assert_eq!(status["partitions"][0]["table"], "silver.customers", "{status}");
+    assert_eq!(status["partitions"][0]["lag"], 0, "{status}");
+    let doctor = ask("doctor");
+    assert!(doctor.contains("name their tables (silver.${source.table}): 1 more"), "{doctor}");
+    assert!(doctor.contains("silver.customers can be written"), "{doctor}");
 }

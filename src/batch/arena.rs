@@ -183,6 +183,12 @@ impl Arena {
         &mut self.progress[at]
     }
 
+    /// Whether anything was gathered: rows, or records that left none.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        !self.progress.is_empty()
+    }
+
     /// Counts a record that a named rule skips.
     pub fn skip(&mut self, slot: Slot) {
         self.progress(slot).skipped += 1;
@@ -397,6 +403,7 @@ impl Arena {
             again: std::mem::take(&mut self.again),
             closed: std::mem::take(&mut self.closed),
             suspects: self.take_suspects(|slot| place[usize::from(slot)]),
+            parts: Vec::new(),
         };
         self.index.clear();
         self.progress.clear();

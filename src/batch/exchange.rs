@@ -169,6 +169,7 @@ impl Batch {
             closed: Vec::new(),
             tripwire: None,
             suspects: Suspects::default(),
+            parts: Vec::new(),
         }
     }
 }

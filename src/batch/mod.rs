@@ -272,6 +272,18 @@ pub struct Batch {
     pub tripwire: Option<Tripwire>,
     /// Deletes after which the source may still have a row of the key.
     pub suspects: Suspects,
+    /// What the same transaction applies to further tables, in the order of their names: the same order for every writer.
+    pub parts: Vec<Part>,
+}
+
+/// What a batch of many tables brings for one of them. A lane whose records name their tables has its rows here alone; the
+/// batch itself then holds what belongs to no table, and the positions.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The table.
+    pub table: TableName,
+    /// Rows, truncate and letters; its ranges are the batch's, with the counts of this table.
+    pub batch: Batch,
 }
 
 /// A change contradicts the order: it came later, is later by its source's clock, and its version is below its row's.
@@ -322,6 +334,8 @@ pub struct Applied {
     pub contradicted: u64,
     /// Deletes after which the source still has a row of the key.
     pub exchanged: Vec<Exchanged>,
+    /// The same of each of [`Batch::parts`].
+    pub parts: Vec<Applied>,
     /// True when the transaction had already committed and only its answer was lost; `ranges` is then empty.
     pub already: bool,
 }

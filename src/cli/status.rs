@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::kafka::{Facts, TopicPartition};
 use crate::postgres::{Destination, PositionRow};
 use crate::route;
+use crate::table::TableName;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -79,10 +80,12 @@ pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     // A pipeline that never ran has no bookkeeping tables: it has no positions, and that is no failure.
     let positions = known(destination.positions(&config.name).await)?;
     let letters = known(destination.dead_letters_by_code(&config.name).await)?;
+    let fed = known(destination.fed(&config.name).await)?;
     let asked = config.clone();
     let mut topics: BTreeSet<String> = positions.iter().map(|row| row.topic.clone()).collect();
     let kafka = tokio::task::spawn_blocking(move || ask_kafka(&asked, &mut topics)).await?;
-    let status = assemble(&config, positions, letters, kafka);
+    let mut status = assemble(&config, positions, letters, kafka);
+    status.name_tables(&config, &fed);
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&status)?)
     } else {
@@ -90,6 +93,21 @@ pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     };
     print(&text)?;
     Ok(if status.totals.stopped > 0 { Exit::Differs } else { Exit::Fine })
+}
+
+impl Status {
+    /// Names the tables of topics whose records name theirs, as far as they are known.
+    fn name_tables(&mut self, config: &Config, fed: &[(String, TableName)]) {
+        let names_tables =
+            |topic: &str| route::route(config, topic).is_some_and(|r| r.tables.is_some());
+        for row in self.partitions.iter_mut().filter(|row| names_tables(&row.topic)) {
+            let tables = fed.iter().filter(|(topic, _)| *topic == row.topic);
+            let tables: Vec<String> = tables.map(|(_, table)| table.to_string()).collect();
+            if !tables.is_empty() {
+                row.table = Some(tables.join(", "));
+            }
+        }
+    }
 }
 
 fn known<T>(answer: Result<Vec<T>, Fault>) -> Result<Vec<T>, Fault> {

@@ -7,12 +7,11 @@ use super::located::Located;
 use super::raw::{RawDefaults, RawRoute, RawTable};
 use super::structure::nearest;
 use super::{Format, Position, Route, Table};
+use crate::route::{LONGEST_IDENTIFIER, Told, is_identifier};
 use crate::table::TableName;
 use regex::Regex;
 use std::collections::BTreeMap;
 
-/// PostgreSQL cuts identifiers at this many bytes (NAMEDATALEN - 1).
-const LONGEST_IDENTIFIER: usize = 63;
 /// Schema of the bookkeeping tables.
 const OWN_SCHEMA: &str = "silversink";
 
@@ -144,9 +143,9 @@ fn check_template(table: &Located<String>, pattern: Option<&Regex>, problems: &m
         problems.add(
             span,
             "the schema of `table` is not literal",
-            "expected a fixed schema, and ${group} only in the name",
+            "expected a fixed schema, and ${...} only in the name",
         );
-        problems.help("a topic's name is input: it may choose a table, never a schema");
+        problems.help("topics and records are input: they may choose a table, never a schema");
         return;
     }
     check_identifier(schema, table, problems);
@@ -161,7 +160,7 @@ fn check_template(table: &Located<String>, pattern: Option<&Regex>, problems: &m
         problems.add(
             span,
             "`$` stands alone in `table`",
-            "expected ${group} with the name of a group in `topics`",
+            "expected ${group} with the name of a group in `topics`, or ${source.table}",
         );
         return;
     };
@@ -177,7 +176,20 @@ fn check_template(table: &Located<String>, pattern: Option<&Regex>, problems: &m
     for group in groups {
         if known.contains(&group)
             || group.parse::<usize>().is_ok_and(|n| n > 0 && n < pattern.captures_len())
+            || Told::of(group).is_some()
         {
+            continue;
+        }
+        if group.starts_with("source") {
+            let told = Told::ALL.map(Told::name);
+            problems.add(
+                span.clone(),
+                format!("a record's source tells no `{group}`"),
+                format!("expected one of {}", told.join(", ")),
+            );
+            if let Some(nearest) = nearest(group, told) {
+                problems.help(format!("did you mean ${{{nearest}}}?"));
+            }
             continue;
         }
         let expected = match known.as_slice() {
@@ -205,7 +217,7 @@ fn split_template(name: &str) -> Option<(Vec<&str>, Vec<&str>)> {
 }
 
 fn check_identifier(name: &str, place: &Located<String>, problems: &mut Problems) {
-    if name.is_empty() || name.len() > LONGEST_IDENTIFIER || name.contains(['.', '\0', '"']) {
+    if !is_identifier(name) {
         problems.add(
             place.span(),
             format!("`{}` is not the name of a table", **place),
@@ -247,9 +259,30 @@ pub fn check_tables(
                 problems.help(format!("did you mean \"{nearest}\"?"));
             }
         }
+        check_shared(name, raw, routes, problems);
         tables.insert(TableName::new(schema, table), check_table(name, raw, defaults, problems));
     }
     tables
+}
+
+/// What belongs to a lane cannot be set for one of the tables that its records name.
+fn check_shared(name: &str, raw: &RawTable, routes: &[Route], problems: &mut Problems) {
+    let mut leading = routes.iter().filter(|route| may_lead_to(route, name)).peekable();
+    let names_tables = |route: &Route| {
+        split_template(&route.table)
+            .is_some_and(|(_, groups)| groups.into_iter().any(|group| Told::of(group).is_some()))
+    };
+    if leading.peek().is_none() || !leading.all(names_tables) {
+        return;
+    }
+    let keys = [("batch_rows", &raw.batch_rows), ("writers", &raw.writers)];
+    for (key, value) in keys.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+        problems.add(
+            value.span(),
+            format!("`{key}` cannot be set for a table that records name"),
+            "expected it in [defaults]: all tables of the topic are written together",
+        );
+    }
 }
 
 /// Whether a route's table can be this one. Routes with mistakes may lead anywhere.

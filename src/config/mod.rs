@@ -10,6 +10,8 @@ mod check_connections;
 mod check_routes;
 pub mod diagnostic;
 #[cfg(test)]
+mod fanout_tests;
+#[cfg(test)]
 mod files_tests;
 mod interpolate;
 pub mod load;
@@ -156,7 +158,8 @@ pub struct Route {
     pub topics: String,
     /// The anchored expression that a whole topic name must match.
     pub pattern: Regex,
-    /// Target as written, with `${name}` of the expression's groups; the schema part is literal.
+    /// Target as written, with `${name}` of the expression's groups and `${source.…}` of each record; the schema part is
+    /// literal.
     pub table: String,
     /// How key and value are written.
     pub format: Format,

@@ -150,7 +150,8 @@ pub struct RawRoute {
     /// A topic's name, or a regular expression for the whole name when it starts with ^.
     #[schemars(required)]
     pub topics: Option<Located<String>>,
-    /// "schema.name"; the name may hold ${group} of a named group in `topics`, the schema is literal.
+    /// "schema.name"; the schema is literal. The name may hold ${group} of a named group in `topics`, and where one topic
+    /// brings many tables ${source.table}, ${source.schema} and ${source.db}, as each record tells them.
     #[schemars(required)]
     pub table: Option<Located<String>>,
     /// How key and value are written. Default "auto": told by the first byte.

@@ -6,7 +6,8 @@ use super::wire::{Framed, Part};
 use crate::fault::{Code, Fault};
 use std::sync::Arc;
 
-/// Schema texts that are remembered before everything is forgotten: a topic has a handful, a hostile one has no end.
+/// Schema texts that are remembered for each table of a topic before everything is forgotten: a table has a handful, a
+/// hostile topic has no end.
 const MAX_TEXTS: usize = 256;
 
 /// The schema that a key or a value was written with.
@@ -64,21 +65,55 @@ pub(super) struct Half<'r> {
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     known: Vec<Arc<str>>,
-    key: Option<Seen>,
-    value: Option<Seen>,
+    key: Prefixes,
+    value: Prefixes,
 }
 
-/// What stood before the payload of the last record, and the schema it means.
+/// What stood before payloads, for each text once.
+#[derive(Debug, Default)]
+struct Prefixes {
+    seen: Vec<Seen>,
+    /// Index of the last one that was met again.
+    last: usize,
+}
+
+/// What stood before the payload of a record, and the schema it means.
 #[derive(Debug)]
 struct Seen {
     prefix: Vec<u8>,
     text: usize,
 }
 
+impl Prefixes {
+    /// The text and the payload of a record that starts as one before it did.
+    #[inline]
+    fn behind<'r>(&mut self, json: &'r [u8]) -> Option<(usize, &'r [u8])> {
+        let met = |seen: &Seen| Some((seen.text, split::payload_behind(json, &seen.prefix)?));
+        if let Some(found) = self.seen.get(self.last).and_then(met) {
+            return Some(found);
+        }
+        let (at, found) =
+            self.seen.iter().enumerate().find_map(|(at, seen)| Some((at, met(seen)?)))?;
+        self.last = at;
+        Some(found)
+    }
+
+    /// Remembers what stands before the payload; a text that is written in another way replaces its first.
+    fn remember(&mut self, prefix: &[u8], text: usize) {
+        let at = self.seen.iter().position(|seen| seen.text == text);
+        self.last = at.unwrap_or(self.seen.len());
+        let seen = Seen { prefix: prefix.to_vec(), text };
+        match at.and_then(|at| self.seen.get_mut(at)) {
+            Some(place) => *place = seen,
+            None => self.seen.push(seen),
+        }
+    }
+}
+
 impl Texts {
     /// Whether there are so many texts that it is time to forget them (and the plans that go with them).
-    pub fn is_full(&self) -> bool {
-        self.known.len() >= MAX_TEXTS
+    pub fn is_full(&self, tables: usize) -> bool {
+        self.known.len() >= MAX_TEXTS * tables.max(1)
     }
 
     /// Finds the schema of a key or a value.
@@ -96,10 +131,8 @@ impl Texts {
     }
 
     fn json<'r>(&mut self, part: Part, json: &'r [u8]) -> Result<Half<'r>, Fault> {
-        if let Some(seen) = self.seen(part)
-            && let Some(body) = split::payload_behind(json, &seen.prefix)
-        {
-            return Ok(Half { id: Id::Json(seen.text), body });
+        if let Some((text, body)) = self.prefixes(part).behind(json) {
+            return Ok(Half { id: Id::Json(text), body });
         }
         let Some(parts) = split::split(json)? else {
             return Ok(Half { id: Id::Schemaless, body: json });
@@ -110,19 +143,15 @@ impl Texts {
         }
         let text = self.number(parts.schema);
         if let Some(prefix) = split::prefix(json, &parts) {
-            let seen = Some(Seen { prefix: prefix.to_vec(), text });
-            match part {
-                Part::Key => self.key = seen,
-                Part::Value => self.value = seen,
-            }
+            self.prefixes(part).remember(prefix, text);
         }
         Ok(Half { id: Id::Json(text), body })
     }
 
-    fn seen(&self, part: Part) -> Option<&Seen> {
+    fn prefixes(&mut self, part: Part) -> &mut Prefixes {
         match part {
-            Part::Key => self.key.as_ref(),
-            Part::Value => self.value.as_ref(),
+            Part::Key => &mut self.key,
+            Part::Value => &mut self.value,
         }
     }
 

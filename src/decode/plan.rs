@@ -15,13 +15,14 @@ pub mod widening;
 
 use super::avro::{Group, Node};
 use super::convert::Conversion;
+use super::json::walk::Role;
 use super::schema::describe::{KeyWalk, ValueWalk};
 use super::schema::{Field, Form, Wire};
 use super::skip::SkipRule;
 use super::slot::NestedReader;
 use super::sources;
 use crate::config;
-use crate::table::{ProposedColumn, TableShape};
+use crate::table::{Bookkeeping, ProposedColumn, TableName, TableShape};
 use compiler::{Compiler, key_columns};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -188,11 +189,62 @@ pub(super) enum ValuePlan {
     },
 }
 
+impl ValuePlan {
+    /// The walk through values of a schema, into slots in the order of these fields.
+    fn of(schema: &RecordSchema, row: &[Field]) -> Self {
+        let names: Box<[Box<str>]> = row.iter().map(|f| f.name.as_str().into()).collect();
+        let flattened = schema.form == Form::Flattened;
+        match &schema.value_walk {
+            ValueWalk::None => Self::None,
+            ValueWalk::Avro(walk) => {
+                Self::Avro { datum: walk.datum.clone(), before: walk.before.clone(), flattened }
+            }
+            ValueWalk::Json => Self::Json { names, flattened },
+            ValueWalk::Untyped => Self::Untyped { names },
+        }
+    }
+
+    /// Whether its records are rows with metadata among their columns; `role` is what a value without schema is.
+    #[inline]
+    pub(super) fn is_flattened(&self, role: Role) -> bool {
+        match self {
+            Self::Avro { flattened, .. } | Self::Json { flattened, .. } => *flattened,
+            Self::Untyped { .. } | Self::None => role == Role::Flattened,
+        }
+    }
+}
+
 impl Plan {
     /// A plan for records that are no table data, whatever their bytes: the rule that skips them.
     #[must_use]
     pub fn skipping(rule: SkipRule) -> Self {
         Self { target: Target::Skip(rule), key: KeyPlan::None, value: ValuePlan::None }
+    }
+
+    /// A plan that walks records of a schema without knowing their table yet: for topics whose records name theirs.
+    #[must_use]
+    pub fn placing(schema: &RecordSchema) -> Self {
+        if let Form::NotTableData(rule) = schema.form {
+            return Self::skipping(rule);
+        }
+        let shape = TableShape {
+            table: TableName::new("", ""),
+            columns: Vec::new(),
+            generated: Vec::new(),
+            key: Vec::new(),
+            bookkeeping: Bookkeeping::default(),
+        };
+        let table = TablePlan {
+            columns: Vec::new(),
+            key: Vec::new(),
+            fields: schema.row.len(),
+            tells_source: false,
+            append: Vec::new(),
+            null_shaped: Vec::new(),
+            shape: Arc::new(shape),
+        };
+        let value = ValuePlan::of(schema, &schema.row);
+        Self { target: Target::Table(table), key: KeyPlan::None, value }
     }
 
     /// Columns whose unchanged value arrives as NULL unless the source's replica identity is full.
@@ -266,17 +318,7 @@ pub fn compile_after(
     if !compiler.mismatches.is_empty() {
         return Err(compiler.mismatches);
     }
-    let names: Box<[Box<str>]> = row.iter().map(|f| f.name.as_str().into()).collect();
-    let value = match &schema.value_walk {
-        ValueWalk::None => ValuePlan::None,
-        ValueWalk::Avro(walk) => ValuePlan::Avro {
-            datum: walk.datum.clone(),
-            before: walk.before.clone(),
-            flattened: schema.form == Form::Flattened,
-        },
-        ValueWalk::Json => ValuePlan::Json { names, flattened: schema.form == Form::Flattened },
-        ValueWalk::Untyped => ValuePlan::Untyped { names },
-    };
+    let value = ValuePlan::of(schema, &row);
     let key_plan = match &schema.key_walk {
         KeyWalk::None => KeyPlan::None,
         // Nothing of it would be wanted.

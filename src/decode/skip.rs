@@ -23,4 +23,6 @@ closed_set! {
     Tombstone = "tombstone",
     /// A null value of a table whose configured key is not in the record key.
     TombstoneWithoutKey = "tombstone_without_key",
+    /// A null value in a topic whose records name their tables: it names none.
+    TombstoneWithoutTable = "tombstone_without_table",
 }

@@ -28,6 +28,11 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    /// Nothing is known yet.
+    pub fn new(shared: bool) -> Self {
+        Self { shared, known: None }
+    }
+
     /// Compares a record's source table with the one of the records before it.
     ///
     /// # Errors

@@ -8,11 +8,13 @@
 //! - So a topic that mixes both forms is read rightly, unless a bare datum starts with a zero byte, happens to name two
 //!   schemas that have a plan together, and follows them to its last byte.
 
+use super::fanout::Apart;
 use super::identify::{Half, Id, PlanNeed, Texts};
 use super::identity::Identity;
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
 use super::json::walk::Role;
+use super::places::{Places, UNPLACED};
 use super::plan::{Plan, Target};
 use super::registry_id::{PayloadId, in_headers};
 use super::row::RowBuffer;
@@ -27,6 +29,8 @@ use crate::config::{self, Position};
 use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
+use crate::route::Template;
+use crate::table::TableName;
 use crate::version::Version;
 use std::sync::Arc;
 
@@ -96,6 +100,8 @@ pub enum Decoded {
     Skip(SkipRule),
     /// A plan is missing: install one, or refuse, and decode the record again.
     NeedsPlan(PlanNeed),
+    /// It names a table that has no number yet: give it one ([`TopicDecoder::add_table`]) and decode the record again.
+    NewTable(TableName),
     /// The record cannot be decoded. The fault's class may also be blocked: then the table lacks something.
     Poison(Fault),
 }
@@ -105,27 +111,33 @@ pub enum Decoded {
 pub struct TopicDecoder {
     format: config::Format,
     overrides: config::Table,
-    position: Position,
-    topic_id: [u8; 16],
+    pub(super) position: Position,
+    pub(super) topic_id: [u8; 16],
     sources: Sources,
     payload_id: PayloadId,
     /// Some record of the topic names a schema in its headers.
     headers: bool,
     identity: Identity,
     texts: Texts,
-    plans: Vec<Entry>,
+    pub(super) plans: Vec<Entry>,
     /// Index of the plan that the last record used.
-    last: usize,
+    pub(super) last: usize,
+    /// The tables of a topic whose records name theirs.
+    pub(super) places: Option<Places>,
+    /// The number of the last record's table.
+    pub(super) placed: usize,
     key_slots: Vec<Slot<'static>>,
     row_slots: Vec<Slot<'static>>,
-    source_names: SourceNames,
+    pub(super) source_names: SourceNames,
 }
 
 #[derive(Debug)]
-struct Entry {
-    key: Id,
-    value: Id,
-    plan: Result<Arc<Plan>, Fault>,
+pub(super) struct Entry {
+    /// Number of the table; [`UNPLACED`] where the topic has one only, and for plans that place.
+    pub table: usize,
+    pub key: Id,
+    pub value: Id,
+    pub plan: Result<Arc<Plan>, Fault>,
 }
 
 impl TopicDecoder {
@@ -144,6 +156,8 @@ impl TopicDecoder {
             texts: Texts::default(),
             plans: Vec::new(),
             last: 0,
+            places: None,
+            placed: UNPLACED,
             key_slots: Vec::new(),
             row_slots: Vec::new(),
             source_names: SourceNames::default(),
@@ -156,6 +170,28 @@ impl TopicDecoder {
         self.position = position;
         self.sources.shared = shared;
         self
+    }
+
+    /// For a topic whose records name their tables.
+    #[must_use]
+    pub fn with_tables(mut self, template: Option<Template>) -> Self {
+        self.places = template.map(Places::new);
+        self
+    }
+
+    /// Gives a table that records name its number, which is not [`UNPLACED`].
+    pub fn add_table(&mut self, table: TableName, number: usize) {
+        let shared = self.sources.shared;
+        if let Some(places) = &mut self.places {
+            places.add(table, number, shared);
+        }
+    }
+
+    /// The number of the table that the last record belongs to: [`UNPLACED`] where it could not be told, and where the topic
+    /// has one table only.
+    #[must_use]
+    pub fn placed(&self) -> usize {
+        self.placed
     }
 
     /// The topic's id in Kafka, known once a partition is claimed; all zero when the broker does not tell it. Keys of append
@@ -184,27 +220,59 @@ impl TopicDecoder {
 
     /// Uses this plan for every record with these schemas.
     pub fn install(&mut self, need: &PlanNeed, plan: Arc<Plan>) {
-        self.put(need, Ok(plan));
+        self.put(UNPLACED, need, Ok(plan));
     }
 
     /// Makes every record with these schemas poison, with this fault.
     pub fn refuse(&mut self, need: &PlanNeed, fault: Fault) {
-        self.put(need, Err(fault));
+        self.put(UNPLACED, need, Err(fault));
     }
 
-    /// Forgets every plan and refusal: the table has changed.
+    /// As [`TopicDecoder::install`] or [`TopicDecoder::refuse`], for records of the table of this number.
+    pub fn put(&mut self, table: usize, need: &PlanNeed, plan: Result<Arc<Plan>, Fault>) {
+        let (key, value) = (self.texts.inside(&need.key), self.texts.inside(&need.value));
+        self.plans.retain(|e| e.table != table || e.key != key || e.value != value);
+        self.plans.push(Entry { table, key, value, plan });
+    }
+
+    /// Forgets every plan and refusal: tables may have changed.
     pub fn forget_plans(&mut self) {
         self.plans.clear();
     }
 
-    fn put(&mut self, need: &PlanNeed, plan: Result<Arc<Plan>, Fault>) {
-        let (key, value) = (self.texts.inside(&need.key), self.texts.inside(&need.value));
-        self.plans.retain(|e| e.key != key || e.value != value);
-        self.plans.push(Entry { key, value, plan });
+    /// Forgets the plans and refusals of the table of this number, which has changed.
+    pub fn forget_plans_of(&mut self, table: usize) {
+        self.plans.retain(|e| e.table != table);
+    }
+
+    /// Decodes the key of a record alone, as if it had no value; in the table of this number.
+    pub fn decode_key<'r>(
+        &mut self,
+        record: &RawRecord<'r>,
+        table: usize,
+        scratch: &mut Scratch,
+        row: &mut RowBuffer,
+    ) -> Decoded {
+        let key_alone = RawRecord { value: None, ..*record };
+        self.placed = table;
+        let decoded = self.decode_in(&key_alone, scratch, row);
+        self.placed = table;
+        decoded
     }
 
     /// Decodes one record. `scratch` and `row` are cleared first; `row` is filled for every kind but `Truncate`.
     pub fn decode<'r>(
+        &mut self,
+        record: &RawRecord<'r>,
+        scratch: &mut Scratch,
+        row: &mut RowBuffer,
+    ) -> Decoded {
+        self.placed = UNPLACED;
+        self.decode_in(record, scratch, row)
+    }
+
+    /// Decodes a record, one without a value into the table that is set.
+    fn decode_in<'r>(
         &mut self,
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
@@ -219,6 +287,9 @@ impl TopicDecoder {
             return decoded;
         }
         self.headers = true;
+        if record.value.is_some() {
+            self.placed = UNPLACED;
+        }
         self.attempt(record, scratch, row)
     }
 
@@ -242,7 +313,7 @@ impl TopicDecoder {
         scratch: &mut Scratch,
         row: &mut RowBuffer,
     ) -> Result<Decoded, Fault> {
-        if self.texts.is_full() {
+        if self.texts.is_full(self.places.as_ref().map_or(1, Places::len)) {
             self.texts = Texts::default();
             self.plans.clear();
         }
@@ -268,6 +339,16 @@ impl TopicDecoder {
                 Recognised::Row => Role::Flattened,
                 Recognised::NotTableData(rule) => return Ok(Decoded::Skip(rule)),
             };
+        }
+        if self.places.is_some() && (value.id != Id::None || self.placed == UNPLACED) {
+            if value.id == Id::None {
+                return Ok(Decoded::Skip(SkipRule::TombstoneWithoutTable));
+            }
+            let apart = Apart { record, key, value, role };
+            let mut slots = (recycle(&mut self.key_slots), recycle(&mut self.row_slots));
+            let decoded = self.decode_placed(&apart, (&mut slots.0, &mut slots.1), scratch, row);
+            (self.key_slots, self.row_slots) = (recycle(&mut slots.0), recycle(&mut slots.1));
+            return decoded;
         }
         let Some(plan) = self.plan(key.id, value.id)? else {
             // What is no row must not wait for a table.
@@ -325,7 +406,8 @@ impl TopicDecoder {
     /// The plan for these schemas. A record without a value needs only its key read and a truncate only its value, so any
     /// plan that knows that half will do.
     fn plan(&mut self, key: Id, value: Id) -> Result<Option<Arc<Plan>>, Fault> {
-        let exact = |e: &Entry| e.key == key && e.value == value;
+        let table = self.placed;
+        let exact = |e: &Entry| e.key == key && e.value == value && e.table == table;
         let found = if self.plans.get(self.last).is_some_and(exact) {
             Some(self.last)
         } else {
@@ -340,12 +422,13 @@ impl TopicDecoder {
             };
         }
         let half = |e: &&Entry| {
-            (value == Id::None && e.key == key) || (key == Id::None && e.value == value)
+            e.table == table
+                && ((value == Id::None && e.key == key) || (key == Id::None && e.value == value))
         };
         Ok(self.plans.iter().filter(half).find_map(|e| e.plan.as_ref().ok()).map(Arc::clone))
     }
 
-    fn need(&self, key: Id, value: Id) -> Result<Decoded, Fault> {
+    pub(super) fn need(&self, key: Id, value: Id) -> Result<Decoded, Fault> {
         Ok(Decoded::NeedsPlan(PlanNeed {
             key: self.texts.outside(key)?,
             value: self.texts.outside(value)?,

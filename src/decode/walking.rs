@@ -16,9 +16,11 @@ use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::{self, Sources};
 use super::topic::{Change, ChangeKind, Decoded};
+use super::value::{disagree, walk_value};
 use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
+use std::ops::Range;
 
 /// Header of a delete that is half of a change of the key.
 const NEW_KEY: &str = "__debezium.newkey";
@@ -60,25 +62,36 @@ impl<'r> Walking<'_, 'r> {
         if self.value.id == Id::None || !self.read_value(&mut facts, row_slots)? {
             return self.tombstone(key_slots, row_slots, row);
         }
-        let flattened = match &self.plan.value {
-            ValuePlan::Avro { flattened, .. } | ValuePlan::Json { flattened, .. } => *flattened,
-            ValuePlan::Untyped { .. } | ValuePlan::None => self.role == Role::Flattened,
-        };
+        self.decode_walked(&facts, key_slots, row_slots, row)
+    }
+
+    /// The rest, behind the walk through the value.
+    ///
+    /// # Errors
+    /// As [`Walking::decode`].
+    pub fn decode_walked(
+        &mut self,
+        facts: &Facts<'r>,
+        key_slots: &mut Vec<Slot<'r>>,
+        row_slots: &mut [Slot<'r>],
+        row: &mut RowBuffer,
+    ) -> Result<Decoded, Fault> {
+        let flattened = self.plan.value.is_flattened(self.role);
         let op = if self.role == Role::Maxwell {
-            match self.maxwell_type(&facts)? {
+            match self.maxwell_type(facts)? {
                 Type::Row(op) => op,
                 Type::Skip(rule) => return Ok(Decoded::Skip(rule)),
             }
         } else if flattened {
-            envelope::flattened_op(&facts, self.scratch)?
+            envelope::flattened_op(facts, self.scratch)?
         } else {
-            envelope::envelope_op(&facts, self.scratch)?
+            envelope::envelope_op(facts, self.scratch)?
         };
         if op == Op::Message {
             return Ok(Decoded::Skip(SkipRule::Message));
         }
         let ordered = envelope::ordered(
-            &facts,
+            facts,
             op,
             flattened,
             self.record.offset,
@@ -87,14 +100,14 @@ impl<'r> Walking<'_, 'r> {
         )?;
         let version = ordered.version;
         if !self.sources.shared && !self.table.tells_source {
-            self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
+            self.sources.check(facts, &self.table.shape.table, self.scratch)?;
         }
-        let own_time = envelope::source_time(&facts, self.scratch)?;
-        let sighting = envelope::sighting(&facts, op, flattened, &ordered, own_time, self.scratch)?;
+        let own_time = envelope::source_time(facts, self.scratch)?;
+        let sighting = envelope::sighting(facts, op, flattened, &ordered, own_time, self.scratch)?;
         let source = self.source_names.number(facts.source_name(self.scratch)?.unwrap_or_default());
         let source_ts = match own_time {
             Some(at) => Some(at),
-            None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
+            None => envelope::delivery_time(facts, self.record.timestamp_ms, self.scratch)?,
         };
         let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
         let mut change = Change {
@@ -113,11 +126,11 @@ impl<'r> Walking<'_, 'r> {
             null_in_doubt: false,
         };
         if !self.table.append.is_empty() {
-            self.append(&facts, op, flattened, key_slots, row_slots, row)?;
+            self.append(facts, op, flattened, key_slots, row_slots, row)?;
             return Ok(Decoded::Change(change));
         }
         if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
-            change.null_in_doubt = self.check_identity(&facts, op, key_slots, row_slots)?;
+            change.null_in_doubt = self.check_identity(facts, op, key_slots, row_slots)?;
         }
         match op {
             Op::Truncate => {
@@ -148,7 +161,7 @@ impl<'r> Walking<'_, 'r> {
                 let slots = Slots { key: key_slots, row: row_slots, scratch: self.scratch };
                 row.put_key(self.table, slots)?;
                 row.put_stub(self.table);
-                change.left = self.leaves(&facts, flattened, key_slots, row_slots, row)?;
+                change.left = self.leaves(facts, flattened, key_slots, row_slots, row)?;
             }
             Op::Read | Op::Write | Op::Message => {
                 self.read_key(key_slots, row_slots)?;
@@ -344,6 +357,7 @@ impl<'r> Walking<'_, 'r> {
                     && !self.key_is_in_row()
                     && self.table.append.is_empty()
                 {
+                    let name = self.scratch.text.get(name).unwrap_or_default();
                     return Err(Fault::blocked(
                         Code::KeyMismatch,
                         format!(
@@ -416,36 +430,28 @@ impl<'r> Walking<'_, 'r> {
 
     /// Walks the value; `false` means that it is null after all.
     fn read_value(&mut self, facts: &mut Facts<'r>, row: &mut [Slot<'r>]) -> Result<bool, Fault> {
-        let json_role = |flattened| if flattened { Role::Flattened } else { Role::Envelope };
-        let (names, role, typed) = match &self.plan.value {
-            ValuePlan::None => return Err(disagree("value")),
-            ValuePlan::Avro { datum, .. } => {
-                return datum.read_all(self.value.body, &mut Sink { facts, row });
-            }
-            ValuePlan::Json { .. } if self.role == Role::Maxwell => return Err(disagree("value")),
-            ValuePlan::Json { names, flattened } => (names, json_role(*flattened), true),
-            ValuePlan::Untyped { names } => (names, self.role, false),
-        };
-        let mut walk = Walk { names, facts, row, scratch: self.scratch, unknown: None };
-        let mut present = walk.read(self.value.body, role)?;
-        if !typed && role == Role::Envelope && !walk.facts.has(Fact::Op) {
-            // A row whose first column is called `before`.
-            *walk.facts = Facts::default();
-            present = walk.read(self.value.body, Role::Flattened)?;
-            self.role = Role::Flattened;
-        }
-        match walk.unknown {
-            Some(_) if typed => Err(disagree("value")),
-            Some(name) => Err(Fault::blocked(
-                Code::ColumnMissing,
-                format!("read row for {}: the table has no column {name}", self.table.shape.table),
-                format!(
-                    "add column {name}, or give its type under [table.\"{}\"]: columns.{name}.type = \"...\"",
-                    self.table.shape.table
-                ),
-            )),
-            None => Ok(present),
-        }
+        let walked =
+            walk_value(&self.plan.value, self.value.body, self.role, facts, row, self.scratch)?;
+        self.role = walked.role;
+        self.judge_unknown(walked.unknown)?;
+        Ok(walked.present)
+    }
+
+    /// Refuses a field of JSON without schema that is no column.
+    ///
+    /// # Errors
+    /// Blocked `ColumnMissing`.
+    pub fn judge_unknown(&self, unknown: Option<Range<usize>>) -> Result<(), Fault> {
+        let Some(name) = unknown else { return Ok(()) };
+        let name = self.scratch.text.get(name).unwrap_or_default();
+        Err(Fault::blocked(
+            Code::ColumnMissing,
+            format!("read row for {}: the table has no column {name}", self.table.shape.table),
+            format!(
+                "add column {name}, or give its type under [table.\"{}\"]: columns.{name}.type = \"...\"",
+                self.table.shape.table
+            ),
+        ))
     }
 
     /// Reads the before image into the row's slots; they stay absent when there is none, or none that can be read.
@@ -467,11 +473,4 @@ impl<'r> Walking<'_, 'r> {
             row.fill(Slot::Absent);
         }
     }
-}
-
-fn disagree(part: &str) -> Fault {
-    Fault::poison(
-        Code::Undecodable,
-        format!("decode {part}: it does not have the form that its schema gives it"),
-    )
 }

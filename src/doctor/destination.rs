@@ -4,7 +4,6 @@ use super::Finding;
 use crate::config::Config;
 use crate::postgres::Destination;
 use crate::route;
-use crate::table::TableName;
 use std::collections::BTreeSet;
 
 pub(super) async fn check(config: &Config, topics: &[String], findings: &mut Vec<Finding>) {
@@ -18,11 +17,25 @@ pub(super) async fn check(config: &Config, topics: &[String], findings: &mut Vec
     };
     findings
         .push(Finding::fine("postgres", "the destination answers and is PostgreSQL 15 or newer"));
-    let tables: BTreeSet<TableName> = topics
-        .iter()
-        .filter_map(|topic| route::route(config, topic))
-        .map(|routed| routed.table)
-        .collect();
+    // A pipeline that never ran has no bookkeeping tables.
+    let fed = destination.fed(&config.name).await.unwrap_or_default();
+    let mut tables = BTreeSet::new();
+    for (topic, routed) in topics.iter().filter_map(|t| Some((t, route::route(config, t)?))) {
+        let Some(template) = routed.tables else {
+            tables.insert(routed.table);
+            continue;
+        };
+        let named = fed.iter().filter(|(by, _)| by == topic).map(|(_, table)| table.clone());
+        let before = tables.len();
+        tables.extend(named);
+        findings.push(Finding::fine(
+            "table",
+            format!(
+                "records of topic {topic} name their tables ({template}): {} more are known so far",
+                tables.len() - before
+            ),
+        ));
+    }
     for table in tables {
         match destination.describe(&table, &config.schema.bookkeeping).await {
             Err(fault) => findings.push(Finding::broken("table", &fault)),

@@ -4,13 +4,15 @@ use super::envelope::envelope;
 use super::rehearsal::rehearse;
 use super::{Explanation, Half, Outcome, Position, Record, Verdict};
 use crate::config::{Config, Format, Table};
-use crate::decode::plan::{self, Plan, SchemaText};
+use crate::decode::plan::{self, Plan, RecordSchema, SchemaText};
 use crate::decode::readable::readable;
 use crate::decode::registry_id::in_headers;
 use crate::decode::schema::Form;
 use crate::decode::slot::Scratch;
 use crate::decode::wire::{self, Framed, Part};
-use crate::decode::{Decoded, PayloadId, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder};
+use crate::decode::{
+    Decoded, PayloadId, PlanNeed, RegistryId, RowBuffer, SchemaId, TopicDecoder, UNPLACED,
+};
 use crate::demo::capture::CapturedSchema;
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::{Destination, Origin};
@@ -253,25 +255,41 @@ async fn judge(
     routed: &Routed,
     told: &mut Explanation,
 ) -> Result<Verdict, Fault> {
-    let overrides =
-        asked.config.tables.get(&routed.table).unwrap_or(&asked.config.defaults).clone();
-    let mut decoder = TopicDecoder::new(routed.format, overrides.clone())
+    let overrides_of = |table: &TableName| {
+        asked.config.tables.get(table).unwrap_or(&asked.config.defaults).clone()
+    };
+    let mut table = routed.table.clone();
+    let mut decoder = TopicDecoder::new(routed.format, overrides_of(&table))
+        .with_tables(routed.tables.clone())
         .with_payload_id(PayloadId::of(asked.config.registry.as_ref()))
         .with_sources(routed.position, routed.merge_sources);
     let (mut scratch, mut row) = (Scratch::default(), RowBuffer::default());
     let raw = asked.record.as_raw();
     let mut shape = None;
-    // A second time, once the plan is there.
-    for _ in 0..2 {
+    // A second time, once the plan is there; where records name their tables it takes a plan that places the record, its
+    // table, and that one's plan.
+    for _ in 0..4 {
         match decoder.decode(&raw, &mut scratch, &mut row) {
             Decoded::NeedsPlan(need) => {
-                match plan_for(asked, &routed.table, &overrides, &need, told).await? {
+                let number = decoder.placed();
+                let planned = if routed.tables.is_some() && number == UNPLACED {
+                    let schema = describe(asked, &need).await?;
+                    Planned::Plan(Arc::new(Plan::placing(&schema)))
+                } else {
+                    plan_for(asked, &table, &overrides_of(&table), &need, told).await?
+                };
+                match planned {
                     Planned::Verdict(verdict) => return Ok(verdict),
                     Planned::Plan(plan) => {
                         shape = plan.shape().map(Arc::clone);
-                        decoder.install(&need, plan);
+                        decoder.put(number, &need, Ok(plan));
                     }
                 }
+            }
+            Decoded::NewTable(named) => {
+                told.table = Some(named.to_string());
+                decoder.add_table(named.clone(), UNPLACED + 1);
+                table = named;
             }
             Decoded::Skip(rule) => {
                 return Ok(Verdict {
@@ -287,7 +305,7 @@ async fn judge(
                 change.version = change.version.in_epoch(epoch);
                 told.version = Some(change.version.into());
                 let Some(shape) = shape else { break };
-                return rehearse(asked, &routed.table, shape, &change, &row, told).await;
+                return rehearse(asked, &table, shape, &change, &row, told).await;
             }
         }
     }
@@ -324,8 +342,7 @@ async fn plan_for(
     need: &PlanNeed,
     told: &mut Explanation,
 ) -> Result<Planned, Fault> {
-    let (key, value) = (fetch(asked, &need.key).await?, fetch(asked, &need.value).await?);
-    let schema = plan::describe(as_text(&need.key, &key), as_text(&need.value, &value))?;
+    let schema = describe(asked, need).await?;
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Planned::Plan(Arc::new(Plan::skipping(rule))));
     }
@@ -362,6 +379,11 @@ async fn plan_for(
             }))
         }
     }
+}
+
+async fn describe(asked: &Asked<'_>, need: &PlanNeed) -> Result<RecordSchema, Fault> {
+    let (key, value) = (fetch(asked, &need.key).await?, fetch(asked, &need.value).await?);
+    plan::describe(as_text(&need.key, &key), as_text(&need.value, &value))
 }
 
 async fn fetch(asked: &Asked<'_>, id: &SchemaId) -> Result<Option<Arc<str>>, Fault> {

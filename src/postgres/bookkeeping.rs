@@ -79,6 +79,22 @@ impl Destination {
         ))
     }
 
+    /// Topics and the tables that their schemas have fed so far.
+    ///
+    /// # Errors
+    /// Transient when the server is away; SQLSTATE `42P01` or `3F000` where no worker of the pipeline ran yet.
+    pub async fn fed(&self, pipeline: &str) -> Result<Vec<(String, TableName)>, Fault> {
+        let doing = "reading which topics feed which tables";
+        let client = self.client().await?;
+        let rows =
+            self.ask(doing, client.query_typed(ledger::FED, &[(&pipeline, Type::TEXT)])).await?;
+        let read = |row: &tokio_postgres::Row| {
+            let name = TableName::new(row.try_get::<_, &str>(1)?, row.try_get::<_, &str>(2)?);
+            Ok((row.try_get(0)?, name))
+        };
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| sqlstate::fault(doing, &e))
+    }
+
     /// The version below which arrivals of the table are stored as deleted, with the time of the truncate in microseconds
     /// since 2000-01-01.
     ///

@@ -26,6 +26,7 @@ mod session;
 mod sqlstate;
 mod stages;
 mod status;
+mod together;
 mod truncate;
 mod writer;
 

@@ -55,8 +55,9 @@ impl Writer {
                     .await?;
                 if width == Width::Wide {
                     let wide = || self.stages.iter().filter(|s| s.width == Width::Wide);
+                    let mut free = wide().filter(|s| !self.held.contains(&s.number));
                     if wide().count() >= WIDE_KEPT
-                        && let Some(oldest) = wide().next().map(|s| s.number)
+                        && let Some(oldest) = free.next().map(|s| s.number)
                     {
                         self.drop_stages(doing, |s| s.number == oldest).await?;
                     }

@@ -27,6 +27,8 @@ use uuid::Uuid;
 pub struct Writer {
     pub(super) client: Client,
     driver: JoinHandle<()>,
+    /// Numbers of the stages that a batch of many tables has so far: none of them makes room for another.
+    pub(super) held: Vec<u32>,
     pub(super) limits: Limits,
     pub(super) backend: Backend,
     /// In the order in which they were made.
@@ -78,6 +80,7 @@ impl Writer {
         Ok(Self {
             client,
             driver,
+            held: Vec::new(),
             limits,
             backend,
             stages: Vec::new(),
@@ -126,6 +129,9 @@ impl Writer {
         table: Option<&TableName>,
         batch: &Batch,
     ) -> Result<Applied, Fault> {
+        if !batch.parts.is_empty() {
+            return self.write_together(pipeline, batch).await;
+        }
         let table = table.or_else(|| batch.shape.as_ref().map(|s| &s.table));
         let doing = match table {
             // Nothing that differs from try to try: a stop that comes again is told once.
@@ -315,7 +321,11 @@ impl Writer {
     }
 
     /// Supersedes what rows behind it, of an earlier epoch, have in them already.
-    async fn supersede_again(&self, stage: Option<&Stage>, batch: &Batch) -> Result<(), Error> {
+    pub(super) async fn supersede_again(
+        &self,
+        stage: Option<&Stage>,
+        batch: &Batch,
+    ) -> Result<(), Error> {
         match stage.filter(|_| batch.again) {
             Some(stage) => {
                 self.client.batch_execute(&again::supersede(&stage.shape, stage.number)).await
@@ -324,7 +334,7 @@ impl Writer {
         }
     }
 
-    async fn insert_letters(
+    pub(super) async fn insert_letters(
         &self,
         pipeline: &str,
         table: Option<&TableName>,
@@ -361,7 +371,11 @@ impl Writer {
     }
 
     /// Opens the holes of the batch's letters and closes those below its whole rows, in this order.
-    async fn keep_holes(&self, table: Option<&TableName>, batch: &Batch) -> Result<(), Error> {
+    pub(super) async fn keep_holes(
+        &self,
+        table: Option<&TableName>,
+        batch: &Batch,
+    ) -> Result<(), Error> {
         let opened = batch.letters.iter().filter_map(|letter| letter.hole.as_ref());
         let opened = opened.map(|(key, version)| (key.as_slice(), version));
         let closed = batch.closed.iter().map(|(key, version)| (key.as_slice(), version));
@@ -438,7 +452,7 @@ pub(super) fn explain(doing: &str, error: &Error, stage: Option<&Stage>) -> Faul
 }
 
 /// The settle function found a row that contradicts the order; its detail names the row and the target's version.
-fn contradiction(batch: &Batch, error: &Error) -> Option<Fault> {
+pub(super) fn contradiction(batch: &Batch, error: &Error) -> Option<Fault> {
     let db = error.as_db_error().filter(|db| db.code().code() == settle::CONTRADICTED)?;
     let (row, version) = db.detail()?.split_once(':')?;
     let row = batch.rows.get(row.parse::<usize>().ok()?)?;

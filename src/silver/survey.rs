@@ -185,6 +185,11 @@ async fn look(
     newest: &Newest<'_>,
     finding: &mut Finding,
 ) -> Result<Found, Fault> {
+    if finding.routed.tables.is_some() {
+        return Ok(Found::Unknown(
+            "each record names its table, so its tables are known only once its records are read",
+        ));
+    }
     let overrides = finding.overrides(config).clone();
     let mut sample = None;
     finding.need = newest.subjects(&finding.topic).await?;
@@ -202,7 +207,7 @@ async fn look(
             }
             Decoded::Skip(rule) => return Ok(Found::Skipped(rule)),
             Decoded::Poison(fault) => return Ok(Found::Unusable(fault)),
-            Decoded::Change(_) => {}
+            Decoded::Change(_) | Decoded::NewTable(_) => {}
         }
     }
     let Some(need) = &finding.need else {

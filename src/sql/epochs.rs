@@ -142,8 +142,11 @@ pub const HIGHEST: &str = "SELECT coalesce(max(e.epoch), 0) FROM (\
     UNION ALL SELECT epoch FROM silversink.source_epoch_start WHERE pipeline = $1) AS e";
 
 /// Whether the pipeline has applied anything to a table, as far as positions know. `$1` pipeline, `$2` schema, `$3` table.
-pub const HAS_APPLIED: &str = "SELECT EXISTS (SELECT 1 FROM silversink.position WHERE pipeline = $1 \
-    AND schema_name = $2 AND table_name = $3 AND next_offset IS DISTINCT FROM start_offset)";
+/// The positions of topics whose records name their tables name none; which they were, their schemas know.
+pub const HAS_APPLIED: &str = "SELECT EXISTS (SELECT 1 FROM silversink.position AS p WHERE p.pipeline = $1 \
+    AND p.next_offset IS DISTINCT FROM p.start_offset AND ((p.schema_name = $2 AND p.table_name = $3) \
+    OR (p.table_name LIKE '%${source.%' AND p.topic IN (SELECT s.topic FROM silversink.source_schema AS s \
+      WHERE s.pipeline = $1 AND s.schema_name = $2 AND s.table_name = $3))))";
 
 /// Blocks of a table that a sample of [`row_above`] reads.
 const SAMPLED_BLOCKS: u32 = 256;

@@ -242,6 +242,11 @@ pub const REMEMBER_SOURCE_SCHEMA: &str = "INSERT INTO silversink.source_schema (
 /// Row schemas of a topic that fed a table, oldest first. `$1` pipeline, `$2` topic, `$3` schema, `$4` table.
 pub const SOURCE_SCHEMAS: &str = "SELECT key_columns, column_names, column_types FROM silversink.source_schema \
   WHERE pipeline = $1 AND topic = $2 AND schema_name = $3 AND table_name = $4 ORDER BY seen";
+
+/// Which topics' schemas have fed which tables: topic, schema, table. `$1` pipeline.
+pub const FED: &str = "SELECT DISTINCT topic, schema_name, table_name FROM silversink.source_schema \
+  WHERE pipeline = $1 ORDER BY topic, schema_name, table_name";
+
 /// Records the holes that dead letters leave (I9). `$1` schema, `$2` table, arrays `$3` encoded key, `$4` version.
 pub const OPEN_HOLES: &str = "INSERT INTO silversink.hole (schema_name, table_name, key, version) \
   SELECT $1, $2, u.key, u.version FROM unnest($3, $4) AS u(key, version) ORDER BY u.key, u.version \

@@ -15,7 +15,7 @@ pub const CLASS: &str = "class";
 /// Label: stable cause of a stop, [`crate::fault::Code`].
 pub const CODE: &str = "code";
 /// Label: the rule that skipped a record: `heartbeat`, `transaction`, `schema_change`, `signal`, `notification`, `message`,
-/// `bootstrap`, `tombstone`, `tombstone_without_key`.
+/// `bootstrap`, `tombstone`, `tombstone_without_key`, `tombstone_without_table`.
 pub const RULE: &str = "rule";
 /// Label: what is retried.
 pub const TARGET: &str = "target";

@@ -188,7 +188,7 @@ impl Intake {
     fn wait(&mut self, inbox: &Inbox) {
         let limits = &self.shared.config.limits;
         for lane in self.lanes.iter_mut().filter(|lane| lane.is_full(limits)) {
-            lane.arena.sort_ahead();
+            lane.tables.iter_mut().for_each(|table| table.arena.sort_ahead());
         }
         if let Ok(report) = inbox.recv_timeout(self.until_wake()) {
             self.take_report(report);

@@ -1,9 +1,10 @@
 //! Dead letters on their way: what is sent, what waits for its acknowledgement, and the row that remembers it (I8).
 
 use super::lane::Lane;
-use crate::batch::DeadLetterRow;
+use super::table::LaneTable;
+use crate::batch::{DeadLetterRow, Part};
 use crate::core::Input;
-use crate::decode::keytext;
+use crate::decode::{UNPLACED, keytext};
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::{LetterReason, Letters};
 use crate::record::{Coordinates, OwnedRecord, RawRecord};
@@ -19,6 +20,8 @@ pub(super) const TARGET: &str = "silversink::dead_letter";
 /// A letter that is not acknowledged yet.
 #[derive(Debug)]
 pub(super) struct Pending {
+    /// The number of its table.
+    pub(super) table: usize,
     /// The batch that was open when the record was read.
     pub(super) batch: u64,
     pub(super) record: OwnedRecord,
@@ -45,16 +48,20 @@ pub(super) enum Left {
     Unguarded(&'static str),
 }
 
-/// Opens the hole in the lane.
-pub(super) fn open_hole(lane: &mut Lane, key: &[u8], left: Left) -> Option<(Vec<u8>, Version)> {
+/// Opens the hole in the table.
+pub(super) fn open_hole(
+    table: &mut LaneTable,
+    key: &[u8],
+    left: Left,
+) -> Option<(Vec<u8>, Version)> {
     let version = match left {
         Left::Hole(version) => {
-            lane.holes.open(key, version);
+            table.holes.open(key, version);
             version
         }
         Left::HoleReached(version) => {
-            let version = lane.holes.open_again(key, version);
-            lane.arena.keep_hole(key, version);
+            let version = table.holes.open_again(key, version);
+            table.arena.keep_hole(key, version);
             version
         }
         Left::Nothing | Left::Unguarded(_) => return None,
@@ -77,15 +84,19 @@ pub(super) fn tell_unguarded(table: &TableName, raw: &RawRecord<'_>, why: &str) 
 }
 
 /// Describes why a record is dead-lettered. The fingerprint groups letters of one cause and holds no value.
-pub(super) fn reason(pipeline: &str, lane: &Lane, fault: &Fault, stage: &str) -> LetterReason {
+pub(super) fn reason(
+    pipeline: &str,
+    (table, is_told): (&TableName, bool),
+    fault: &Fault,
+    stage: &str,
+) -> LetterReason {
     let sqlstate = fault.sqlstate.clone();
-    let fingerprint =
-        format!("{}:{}:{}", fault.code, lane.table, sqlstate.as_deref().unwrap_or("-"));
+    let fingerprint = format!("{}:{table}:{}", fault.code, sqlstate.as_deref().unwrap_or("-"));
     LetterReason {
         code: fault.code,
         class: fault.class,
         text: fault.text.clone(),
-        table: Some(lane.table.to_string()),
+        table: is_told.then(|| table.to_string()),
         pipeline: pipeline.to_owned(),
         stage: stage.to_owned(),
         fingerprint,
@@ -103,7 +114,7 @@ pub(super) fn acknowledged(
     partition: i32,
     offset: i64,
 ) -> Option<Input> {
-    let Pending { batch, record, reason, topic_id, version, hole, .. } = pending;
+    let Pending { table, batch, record, reason, topic_id, version, hole, .. } = pending;
     let row = DeadLetterRow {
         key: record.key.as_deref().and_then(keytext::printable),
         at: record.at,
@@ -118,11 +129,16 @@ pub(super) fn acknowledged(
         dlq_offset: offset,
     };
     if batch == lane.open_batch {
-        lane.arena.add_letter(row);
+        lane.tables[table].arena.add_letter(row);
     } else {
         let sealed = lane.sealed.as_mut().filter(|sealed| sealed.number == batch)?;
         // A batch with letters under way is not at the writer yet, so nobody else holds it.
-        Arc::get_mut(sealed)?.letters.push(row);
+        let sealed = Arc::get_mut(sealed)?;
+        let its = |part: &&mut Part| table != UNPLACED && part.table == lane.tables[table].table;
+        match sealed.parts.iter_mut().find(its) {
+            Some(part) => part.batch.letters.push(row),
+            None => sealed.letters.push(row),
+        }
     }
     Some(Input::LetterAcknowledged { lane: lane.id, batch })
 }

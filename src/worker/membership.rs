@@ -152,7 +152,9 @@ impl Intake {
     /// among them by number: what they have to agree on, they agree on as the workers of a group do, in the destination.
     fn lane_of(&mut self, routed: &route::Routed, partition: i32) -> usize {
         let config = &self.shared.config;
-        let overrides = config.tables.get(&routed.table).unwrap_or(&config.defaults).clone();
+        // What records name has no name yet, and goes by the defaults.
+        let named = config.tables.get(&routed.table).filter(|_| routed.tables.is_none());
+        let overrides = named.unwrap_or(&config.defaults).clone();
         let lanes = overrides.writers.max(1);
         let share = usize::try_from(partition).unwrap_or(0) % lanes;
         let its = |lane: &Lane| lane.table == routed.table && lane.share == share;
@@ -163,14 +165,7 @@ impl Intake {
             LaneId(u32::try_from(self.lanes.len()).expect("a worker has fewer than 2^32 tables"));
         let batch_rows = overrides.batch_rows.unwrap_or(config.limits.batch_rows);
         self.core.limit_rows(id, batch_rows);
-        self.lanes.push(Lane::new(
-            id,
-            routed.table.clone(),
-            share,
-            overrides,
-            batch_rows,
-            config.guard.tripwire,
-        ));
+        self.lanes.push(Lane::new(id, routed, share, overrides, batch_rows, config.guard.tripwire));
         self.lanes.len() - 1
     }
 

@@ -1,7 +1,7 @@
 //! The shell that runs the decision core: opens the adapters, starts the intake thread, waits for it.
 //!
 //! [`intake`] is the one loop: [`taking`] decodes and folds a record, [`perform`] does what the core decides,
-//! [`outcomes`] hears what jobs answer, [`trouble`] tells people, [`membership`] knows whose partitions are whose, [`lane`] is what is held per lane.
+//! [`outcomes`] hears what jobs answer, [`trouble`] tells people, [`membership`] knows whose partitions are whose, [`lane`] and [`table`] are what is held per lane.
 //! [`claim`], [`resolve`], [`epochs`] and [`writers`] are the jobs on the runtime; every job answers with a [`report::Report`].
 
 mod claim;
@@ -15,6 +15,7 @@ mod perform;
 mod report;
 mod resolve;
 mod suspicions;
+mod table;
 mod taking;
 mod topics;
 mod trouble;

@@ -2,11 +2,12 @@
 
 use super::epochs::Sources;
 use super::intake::Intake;
+use super::lane::Whose;
 use super::letters;
-use super::report::{Inbox, Report, Resolution};
+use super::report::{Culprit, Inbox, Report, Resolution};
 use crate::core::{Claim, Input, LaneId};
 use crate::decode::{PlanNeed, TopicDecoder};
-use crate::fault::{Code, Fault};
+use crate::fault::Code;
 use crate::kafka::letters::Acknowledged;
 
 impl Intake {
@@ -75,18 +76,18 @@ impl Intake {
             Report::ClaimFailed { partitions, generation, fault } => {
                 self.inputs.push_back(Input::ClaimFailed { partitions, generation, fault });
             }
-            Report::Labelled { lane: id, outcome } => {
+            Report::Labelled { lane: id, table, outcome } => {
                 let lane = &mut self.lanes[id.0 as usize];
                 if outcome.is_ok() {
                     // The record that asked is read again, with a plan that knows the label.
                     lane.need = None;
-                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                    lane.decoders.iter_mut().for_each(|decoder| decoder.forget_plans_of(table));
                 }
                 self.inputs.push_back(Input::Planned { lane: id, outcome });
             }
-            Report::Planned { lane, decoder, need, outcome } => {
+            Report::Planned { lane, whose, need, outcome } => {
                 let outcome =
-                    outcome.map(|resolution| self.planned(lane, decoder, &need, resolution));
+                    outcome.map(|resolution| self.planned(lane, whose, &need, resolution));
                 self.inputs.push_back(Input::Planned { lane, outcome });
             }
             Report::EpochEntered { lane, partition, over, outcome } => {
@@ -104,40 +105,43 @@ impl Intake {
         }
     }
 
-    fn planned(&mut self, lane: LaneId, decoder: usize, need: &PlanNeed, resolution: Resolution) {
+    fn planned(&mut self, lane: LaneId, whose: Whose, need: &PlanNeed, resolution: Resolution) {
         let lane = &mut self.lanes[lane.0 as usize];
         lane.need = None;
+        let Whose { decoder, table: number } = whose;
+        let table = &mut lane.tables[number];
         match resolution {
-            Resolution::Unplanned(why) => lane.unplanned.push((decoder, need.clone(), why)),
-            Resolution::Refused(fault) => lane.decoders[decoder].refuse(need, fault),
-            Resolution::Plan(plan) => lane.decoders[decoder].install(need, plan),
+            Resolution::Unplanned(why) => table.unplanned.push((decoder, need.clone(), why)),
+            Resolution::Refused(fault) => lane.decoders[decoder].put(number, need, Err(fault)),
+            Resolution::Plan(plan) => lane.decoders[decoder].put(number, need, Ok(plan)),
             Resolution::TablePlan { plan, shape, floor, holes, unseen } => {
-                lane.epochs_checked = true;
-                lane.unplanned.clear();
-                lane.nulls.expect(&plan.null_shaped());
-                let changed = lane.arena.shape() != Some(&shape);
+                table.epochs_checked = true;
+                table.unplanned.clear();
+                table.nulls.expect(&plan.null_shaped());
+                let changed = table.arena.shape() != Some(&shape);
                 if changed || unseen {
                     // Plans encode for the columns of one shape, and know which columns other schemas have.
-                    lane.decoders.iter_mut().for_each(TopicDecoder::forget_plans);
+                    lane.decoders.iter_mut().for_each(|decoder| decoder.forget_plans_of(number));
                 }
                 if changed {
-                    lane.arena.set_shape(shape);
+                    table.arena.set_shape(shape);
                 }
-                lane.arena.set_floor(floor);
-                holes.iter().for_each(|(key, version)| lane.holes.open(key, *version));
-                lane.decoders[decoder].install(need, plan);
+                table.arena.set_floor(floor);
+                holes.iter().for_each(|(key, version)| table.holes.open(key, *version));
+                lane.decoders[decoder].put(number, need, Ok(plan));
             }
         }
     }
 
     /// Remembers which records PostgreSQL refuses, so that they are dead-lettered when they are read again.
-    fn condemn(&mut self, lane: LaneId, batch: u64, culprits: Vec<(usize, Fault)>) -> usize {
+    fn condemn(&mut self, lane: LaneId, batch: u64, culprits: Vec<Culprit>) -> usize {
         let lane = &mut self.lanes[lane.0 as usize];
         let Some(sealed) = lane.sealed.as_ref().filter(|sealed| sealed.number == batch) else {
             return 0;
         };
         let mut found = 0;
-        for (row, fault) in culprits {
+        for Culprit { part, row, fault } in culprits {
+            let sealed = part.and_then(|at| sealed.parts.get(at)).map_or(&**sealed, |p| &p.batch);
             let Some(row) = sealed.rows.get(row) else { continue };
             let (range, offset) = match row.needs_base {
                 Some(needs) if fault.code == Code::UnchangedWithoutBase => needs,
@@ -164,8 +168,9 @@ impl Intake {
                 Ok((partition, offset)) => {
                     let Some(pending) = lane.letters.remove(&token) else { continue };
                     lane.letter_bytes = lane.letter_bytes.saturating_sub(pending.record.size());
-                    lane.metrics.dead_lettered(pending.reason.code, 1);
-                    lane.metrics.unguarded(u64::from(pending.unguarded));
+                    let metrics = &lane.tables[pending.table].metrics;
+                    metrics.dead_lettered(pending.reason.code, 1);
+                    metrics.unguarded(u64::from(pending.unguarded));
                     self.inputs.extend(letters::acknowledged(lane, pending, partition, offset));
                 }
                 Err(fault) => self.inputs.push_back(Input::LettersFailed { lane: lane.id, fault }),

@@ -11,6 +11,7 @@ use super::writers::{self, Task};
 use crate::batch::arena::SealedRange;
 use crate::batch::{Applied, OffsetRange};
 use crate::core::{Action, Input, LaneId, PartitionId, Stretch};
+use crate::decode::UNPLACED;
 use crate::kafka::consumer::TopicPartition;
 use crate::kafka::marker::marker;
 use crate::postgres::StartOver;
@@ -53,7 +54,7 @@ impl Intake {
             Action::Drop { lane, batch } => {
                 let lane = &mut self.lanes[lane.0 as usize];
                 if let Some(sealed) = lane.sealed.take_if(|sealed| sealed.number == batch) {
-                    lane.arena.recycle(Arc::into_inner(sealed));
+                    lane.recycle(Arc::into_inner(sealed));
                 }
             }
             Action::Resolve(lane) => self.resolve(lane),
@@ -64,9 +65,11 @@ impl Intake {
             Action::LaneRetried(lane) => {
                 let lane = &mut self.lanes[lane.0 as usize];
                 lane.condemned.clear();
-                lane.holes.clear();
+                for table in &mut lane.tables {
+                    table.holes.clear();
+                    table.unplanned.clear();
+                }
                 lane.need = None;
-                lane.unplanned.clear();
                 lane.refused = None;
                 lane.retried = true;
                 lane.decoders.iter_mut().for_each(crate::decode::TopicDecoder::forget_plans);
@@ -86,6 +89,10 @@ impl Intake {
             partitions.iter().map(|id| self.partitions[id.0 as usize].lane).collect();
         for lane in lanes {
             let lane = &self.lanes[lane];
+            // What records will name is not known yet.
+            if lane.names_tables() {
+                continue;
+            }
             let (shared, writers) = (Arc::clone(&self.shared), Arc::clone(&self.writers));
             let job = writers::prepare(shared, writers, lane.id, lane.table.clone());
             self.tasks.spawn_on(job, &self.runtime);
@@ -148,10 +155,8 @@ impl Intake {
             _ => true,
         });
         let lane = &mut self.lanes[id.0 as usize];
-        lane.arena.discard();
+        lane.discard_gathered();
         lane.open_batch += 1;
-        lane.skips.clear();
-        lane.nulls.discard();
         lane.letters.clear();
         lane.letter_bytes = 0;
         lane.refused = None;
@@ -196,19 +201,11 @@ impl Intake {
         let lane = &mut self.lanes[id.0 as usize];
         debug_assert_eq!(lane.open_batch, batch);
         lane.open_batch = batch + 1;
-        let bytes = lane.arena.held_bytes();
-        if again {
-            lane.arena.read_again();
-        }
-        lane.arena.leave_holes(&lane.holes);
-        let sealed = lane.arena.seal(batch, ranges);
-        lane.sealed_skips = std::mem::take(&mut lane.skips);
-        lane.nulls.seal();
-        lane.sealed_bytes = bytes;
+        let sealed = lane.seal(batch, ranges, again);
         tracing::debug!(
             table = %lane.table,
             batch,
-            rows = sealed.rows.len(),
+            rows = sealed.parts.iter().map(|p| p.batch.rows.len()).sum::<usize>() + sealed.rows.len(),
             partitions = sealed.ranges.len(),
             "batch sealed"
         );
@@ -225,7 +222,7 @@ impl Intake {
             Arc::clone(&self.writers),
             self.reports.clone(),
             id,
-            lane.table.clone(),
+            (lane.table.clone(), !lane.names_tables()),
             Arc::clone(batch),
             task,
         );
@@ -244,24 +241,26 @@ impl Intake {
         match lane.need.clone() {
             // The need was discarded meanwhile; the record will ask again.
             None => return self.input(Input::Planned { lane: id, outcome: Ok(()) }),
-            Some(Need::Plan(decoder, need) | Need::Key(decoder, need)) => {
+            Some(Need::Plan(whose, need) | Need::Key(whose, need)) => {
+                let table = &lane.tables[whose.table];
                 let job = Job {
                     lane: id,
-                    table: lane.table.clone(),
-                    topic: Arc::clone(&lane.topics[decoder]),
-                    overrides: lane.overrides.clone(),
-                    decoder,
+                    table: table.table.clone(),
+                    topic: Arc::clone(&lane.topics[whose.decoder]),
+                    overrides: table.overrides.clone(),
+                    whose,
                     need,
                     for_letter,
-                    epochs_checked: lane.epochs_checked,
+                    epochs_checked: table.epochs_checked,
+                    places: lane.names_tables() && whose.table == UNPLACED,
                 };
                 self.tasks.spawn_on(resolve::resolve(shared, reports, job), &self.runtime);
             }
             Some(Need::Label(missing)) => {
                 let job = LabelJob {
                     lane: id,
-                    table: lane.table.clone(),
-                    topic: Arc::clone(&lane.topics[missing.decoder]),
+                    table: lane.tables[missing.whose.table].table.clone(),
+                    topic: Arc::clone(&lane.topics[missing.whose.decoder]),
                     missing,
                 };
                 self.tasks.spawn_on(resolve::add_label(shared, reports, job), &self.runtime);
@@ -393,28 +392,36 @@ impl Intake {
         let Some(batch) = lane.sealed.as_ref().filter(|sealed| sealed.number == number) else {
             return;
         };
-        let sum = |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
         tracing::debug!(table = %lane.table, batch = number, took_ms = took.as_millis(), "batch committed");
-        let newest = batch.rows.iter().filter_map(|row| row.source_ts).max();
         // Not when it is the last batch from before the stop.
         if std::mem::take(&mut lane.retried) && lane.stopped.take().is_some() {
             tracing::info!(table = %lane.table, "lane goes on");
             self.shared.health.clear_trouble(&lane.name());
         }
-        lane.metrics.applied(sum(|s| s.applied));
-        lane.metrics.superseded(sum(|s| s.superseded));
-        for (rule, records) in lane.sealed_skips.drain() {
-            lane.metrics.skipped(rule, records);
-        }
-        lane.metrics.contradicted(applied.contradicted);
-        lane.metrics.nulls_in_doubt(lane.nulls.settle());
-        suspicions::tell_exchanged(&lane.table, &lane.metrics, batch, &applied.exchanged);
-        lane.metrics.batch(batch.rows.len(), lane.sealed_bytes, took);
-        if let Some(newest) = newest {
-            let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
-            lane.metrics.fresh(unix_ms, now.saturating_sub(then));
+        let batches = lane.by_table(batch).into_iter();
+        let answers = std::iter::once(applied).chain(&applied.parts);
+        let has_rows = !lane.names_tables();
+        for ((number, batch), applied) in batches.zip(answers) {
+            let table = &mut lane.tables[number];
+            let sum =
+                |count: fn(&crate::batch::Settled) -> u64| applied.ranges.iter().map(count).sum();
+            table.metrics.applied(sum(|s| s.applied));
+            table.metrics.superseded(sum(|s| s.superseded));
+            for (rule, records) in table.sealed_skips.drain() {
+                table.metrics.skipped(rule, records);
+            }
+            table.metrics.contradicted(applied.contradicted);
+            table.metrics.nulls_in_doubt(table.nulls.settle());
+            suspicions::tell_exchanged(&table.table, &table.metrics, batch, &applied.exchanged);
+            if has_rows || number != UNPLACED {
+                table.metrics.batch(batch.rows.len(), table.sealed_bytes, took);
+            }
+            if let Some(newest) = batch.rows.iter().filter_map(|row| row.source_ts).max() {
+                let unix_ms = (newest + POSTGRES_EPOCH_US) / 1_000;
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let then = Duration::from_millis(u64::try_from(unix_ms).unwrap_or(0));
+                table.metrics.fresh(unix_ms, now.saturating_sub(then));
+            }
         }
     }
 }

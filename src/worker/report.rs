@@ -1,6 +1,6 @@
 //! What jobs tell the intake thread.
 
-use super::lane::Unplanned;
+use super::lane::{Unplanned, Whose};
 use crate::batch::Applied;
 use crate::batch::Truncate;
 use crate::core::{Generation, LaneId, PartitionId};
@@ -57,6 +57,16 @@ pub(super) enum Resolution {
     Unplanned(Unplanned),
 }
 
+/// A row that PostgreSQL refuses, and why.
+#[derive(Debug)]
+pub(super) struct Culprit {
+    /// Which of the batch's parts it is in, if it has any.
+    pub(super) part: Option<usize>,
+    /// Index of the row.
+    pub(super) row: usize,
+    pub(super) fault: Fault,
+}
+
 /// One report of a job.
 pub(super) enum Report {
     Claimed {
@@ -71,11 +81,12 @@ pub(super) enum Report {
     /// The label that a lane needed is there, or cannot be added.
     Labelled {
         lane: LaneId,
+        table: usize,
         outcome: Result<(), Fault>,
     },
     Planned {
         lane: LaneId,
-        decoder: usize,
+        whose: Whose,
         need: PlanNeed,
         outcome: Result<Resolution, Fault>,
     },
@@ -94,7 +105,7 @@ pub(super) enum Report {
     Isolated {
         lane: LaneId,
         batch: u64,
-        outcome: Result<Vec<(usize, Fault)>, Fault>,
+        outcome: Result<Vec<Culprit>, Fault>,
     },
     /// Something came from Kafka while nothing was there.
     Kafka,

@@ -1,8 +1,9 @@
 //! Finds or makes the plan that a lane needs: what the schema implies for the Silver table is done where that is allowed.
 
-use super::Shared;
-use super::lane::{MissingLabel, Unplanned};
+use super::lane::{MissingLabel, Unplanned, Whose};
 use super::report::{Report, Reports, Resolution};
+use super::table::meeting;
+use super::{Shared, blocking};
 use crate::batch::Truncate;
 use crate::config::{SchemaChanges, Table};
 use crate::core::LaneId;
@@ -12,6 +13,7 @@ use crate::decode::plan::history::{Noticed, RowColumns};
 use crate::decode::schema::Form;
 use crate::fault::{Class, Code, Fault};
 use crate::postgres::Origin;
+use crate::route;
 use crate::silver::{self, Arrival, Assessment, Verdict, refusal};
 use crate::sql::alteration::{Alteration, Effect};
 use crate::sql::ddl;
@@ -25,12 +27,14 @@ pub(super) struct Job {
     pub(super) table: TableName,
     pub(super) topic: Arc<str>,
     pub(super) overrides: Table,
-    pub(super) decoder: usize,
+    pub(super) whose: Whose,
     pub(super) need: PlanNeed,
     /// It is for the key of a dead letter: no table is made for it, and nothing but an outage is waited for.
     pub(super) for_letter: bool,
     /// The epochs of the table's rows have been compared with the registry.
     pub(super) epochs_checked: bool,
+    /// It is for records whose table is not known yet.
+    pub(super) places: bool,
 }
 
 pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
@@ -41,8 +45,8 @@ pub(super) async fn resolve(shared: Arc<Shared>, reports: Reports, job: Job) {
         }
         outcome => outcome,
     };
-    let Job { lane, decoder, need, .. } = job;
-    reports.send(Report::Planned { lane, decoder, need, outcome });
+    let Job { lane, whose, need, .. } = job;
+    reports.send(Report::Planned { lane, whose, need, outcome });
 }
 
 /// A label that an enum type of a Silver table has to get.
@@ -55,7 +59,8 @@ pub(super) struct LabelJob {
 
 pub(super) async fn add_label(shared: Arc<Shared>, reports: Reports, job: LabelJob) {
     let outcome = add_label_to(&shared, &job).await;
-    reports.send(Report::Labelled { lane: job.lane, outcome });
+    let table = job.missing.whose.table;
+    reports.send(Report::Labelled { lane: job.lane, table, outcome });
 }
 
 async fn add_label_to(shared: &Shared, job: &LabelJob) -> Result<(), Fault> {
@@ -89,6 +94,10 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
     if let Form::NotTableData(rule) = schema.form {
         return Ok(Resolution::Plan(Arc::new(Plan::skipping(rule))));
     }
+    if job.places {
+        return Ok(Resolution::Plan(Arc::new(Plan::placing(&schema))));
+    }
+    unmet(shared, job).await?;
     shared.destination.own_table(&shared.config.name, &job.table).await?;
     let arrival = Arrival {
         origin: Origin {
@@ -111,7 +120,14 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                     tracing::warn!(table = %job.table, "{warning}");
                 }
                 let unseen = match row {
-                    Some(row) => remember(shared, &arrival, &row, &noticed).await?,
+                    Some(row) => {
+                        let unseen = remember(shared, &arrival, &row, &noticed).await?;
+                        if unseen {
+                            // Of two lanes that come to a table at once, one sees the other now.
+                            unmet(shared, job).await?;
+                        }
+                        unseen
+                    }
                     None => false,
                 };
                 if !job.epochs_checked {
@@ -148,6 +164,30 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
         Code::PostgresConflict,
         format!("table {} changed while its plan was made", job.table),
     ))
+}
+
+/// Makes sure that no other topic feeds the table, where records name tables and no name of a topic tells.
+async fn unmet(shared: &Shared, job: &Job) -> Result<(), Fault> {
+    let config = &shared.config;
+    let own = route::route(config, &job.topic);
+    let (Some(own), true) = (own, config.routes.iter().any(|r| r.table.contains("${source.")))
+    else {
+        return Ok(());
+    };
+    let facts = Arc::clone(&shared.facts);
+    let topics = blocking(move || facts.topics()).await?;
+    let fed = shared.destination.fed(&config.name).await?;
+    for (topic, _) in topics.iter().filter(|(topic, _)| **topic != *job.topic) {
+        let Some(other) = route::route(config, topic) else { continue };
+        let has_fed = || fed.iter().any(|(by, table)| by == topic && *table == job.table);
+        // Two names of topics that meet are refused where topics are listed.
+        let meets = other.may_feed(&job.table)
+            && (other.tables.is_none() && own.tables.is_some() || has_fed());
+        if meets && !(own.merge_sources && other.merge_sources) {
+            return Err(meeting(&job.table, &job.topic, &format!("topic {topic}")));
+        }
+    }
+    Ok(())
 }
 
 async fn alter(

@@ -2,18 +2,20 @@
 
 use super::Shared;
 use super::epochs;
-use super::lane::{Lane, MissingLabel, Need, Partition, Unplanned};
+use super::lane::{Lane, MissingLabel, Need, Partition, Unplanned, Whose};
 use super::letters::{self, Left, Pending};
+use super::table::meeting;
 use crate::batch::arena::{Folded, Incoming};
 use crate::batch::{Kind, Truncate, contradicted};
 use crate::config::Tripwire;
 use crate::core::{Input, PartitionId};
 use crate::decode::slot::Scratch;
-use crate::decode::{ChangeKind, Decoded, RowBuffer, SkipRule};
+use crate::decode::{ChangeKind, Decoded, RowBuffer, SkipRule, UNPLACED};
 use crate::epoch::Placed;
 use crate::fault::{Class, Code, Fault};
 use crate::kafka::letters::Letters;
 use crate::record::RawRecord;
+use crate::table::TableName;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -67,7 +69,18 @@ impl Taking<'_> {
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
         let decoder = partition.decoder;
-        let decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
+        let mut decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
+        while let Decoded::NewTable(table) = &decoded {
+            if let Err(fault) = self.add_table(at, table) {
+                return self.fail_lane(at, fault);
+            }
+            let lane = &mut self.lanes[self.partitions[at].lane];
+            decoded = lane.decoders[decoder].decode(raw, self.scratch, self.row);
+        }
+        let partition = &mut self.partitions[at];
+        let lane = &mut self.lanes[partition.lane];
+        let number = lane.decoders[decoder].placed();
+        let table = &mut lane.tables[number];
         if let Some(fault) = refusal {
             let is_change = !matches!(decoded, Decoded::Skip(_));
             return self.dead_letter(at, raw, &fault, is_change);
@@ -86,17 +99,18 @@ impl Taking<'_> {
                     }
                     Err(fault) => return self.fail_lane(at, fault),
                 };
-                if lane.has_hole(&change, version, self.row) {
+                if table.has_hole(&change, version, self.row) {
                     let text = format!(
                         "read row for {}: unchanged columns, and an earlier change of the row is a dead letter",
-                        lane.table
+                        table.table
                     );
                     let fault = Fault::poison(Code::UnchangedWithoutBase, text);
                     return self.dead_letter(at, raw, &fault, true);
                 }
                 lane.keyed[decoder] |= raw.key.is_some();
+                table.keyed |= raw.key.is_some();
                 if change.null_in_doubt {
-                    lane.nulls.doubt(&lane.table, raw);
+                    table.nulls.doubt(&table.table, raw);
                 }
                 let kind = match change.kind {
                     ChangeKind::Row if change.has_kept => Kind::Partial,
@@ -106,17 +120,17 @@ impl Taking<'_> {
                     ChangeKind::Truncate => {
                         let truncate =
                             Truncate { version, at: change.deleted_at.unwrap_or_default() };
-                        lane.arena.truncate(slot, truncate);
-                        return self.advance(at, raw.offset);
+                        table.arena.truncate(slot, truncate);
+                        return self.advance(at, number, raw.offset);
                     }
                 };
                 if kind == Kind::Whole
-                    && !lane.holes.is_empty()
-                    && lane.holes.close(&self.row.key, version)
+                    && !table.holes.is_empty()
+                    && table.holes.close(&self.row.key, version)
                 {
-                    lane.arena.close_holes(&self.row.key, version);
+                    table.arena.close_holes(&self.row.key, version);
                 }
-                let folded = lane.arena.fold(Incoming {
+                let folded = table.arena.fold(Incoming {
                     body: &self.row.body,
                     key: &self.row.key,
                     kind,
@@ -132,25 +146,34 @@ impl Taking<'_> {
                     offset: raw.offset,
                 });
                 match folded {
-                    Folded::RedundantTombstone => lane.skips.add(SkipRule::Tombstone),
+                    Folded::RedundantTombstone => table.skips.add(SkipRule::Tombstone),
                     Folded::Contradicted(row) => {
                         if self.shared.config.guard.tripwire == Tripwire::Stop {
-                            let fault = contradicted(&lane.table, &raw.coordinates(), version, row);
+                            let fault =
+                                contradicted(&table.table, &raw.coordinates(), version, row);
                             return self.fail_lane(at, fault);
                         }
-                        lane.metrics.contradicted(1);
+                        table.metrics.contradicted(1);
                     }
                     Folded::Kept | Folded::Superseded => {}
                 }
-                self.advance(at, raw.offset)
+                self.advance(at, number, raw.offset)
             }
             Decoded::Skip(rule) => {
-                lane.skips.add(rule);
-                lane.arena.skip(partition.slot);
-                self.advance(at, raw.offset)
+                table.skips.add(rule);
+                table.arena.skip(partition.slot);
+                self.advance(at, number, raw.offset)
             }
-            Decoded::Poison(fault) if fault.code == Code::KeyMissing && !lane.keyed[decoder] => {
+            Decoded::Poison(fault)
+                if fault.code == Code::KeyMissing
+                    && !(if number == UNPLACED { lane.keyed[decoder] } else { table.keyed }) =>
+            {
                 self.fail_lane(at, keyless(raw))
+            }
+            // Where no record named its table yet, none may: parking them one by one would park the whole topic.
+            Decoded::Poison(fault) if fault.code == Code::TableUnplaced && !lane.keyed[decoder] => {
+                let text = format!("record {}: {}", raw.coordinates(), fault.text);
+                self.fail_lane(at, Fault { class: Class::Blocked, text, ..fault })
             }
             Decoded::Poison(fault) if fault.class == Class::Poison => {
                 self.dead_letter(at, raw, &fault, true)
@@ -158,14 +181,19 @@ impl Taking<'_> {
             // The record is fine, its table is not.
             Decoded::Poison(fault) => match self.row.missing_label.take() {
                 Some((column, label)) => {
-                    self.wait_for(at, Need::Label(MissingLabel { decoder, column, label }))
+                    let whose = Whose { decoder, table: number };
+                    self.wait_for(at, Need::Label(MissingLabel { whose, column, label }))
                 }
                 None => {
                     let text = format!("record {}: {}", raw.coordinates(), fault.text);
                     self.fail_lane(at, Fault { text, ..fault })
                 }
             },
-            Decoded::NeedsPlan(need) => self.wait_for(at, Need::Plan(decoder, need)),
+            Decoded::NeedsPlan(need) => {
+                self.wait_for(at, Need::Plan(Whose { decoder, table: number }, need))
+            }
+            // It was given its place above.
+            Decoded::NewTable(_) => Taken::Refused,
         }
     }
 
@@ -209,12 +237,28 @@ impl Taking<'_> {
         })
     }
 
-    fn advance(&mut self, at: usize, offset: i64) -> Taken {
+    /// Gives a table that a record names its place in the lane, unless another lane feeds it.
+    fn add_table(&mut self, at: usize, table: &TableName) -> Result<(), Fault> {
+        let Partition { lane: own, decoder, topic, .. } = &self.partitions[at];
+        let (group, merges) = (&self.lanes[*own].table, self.lanes[*own].merges);
+        let meets = |lane: &&Lane| lane.table != *group && lane.feeds(table);
+        if let Some(other) = self.lanes.iter().find(|l| meets(l) && !(merges && l.merges)) {
+            let other = other.topics.first().map_or("another topic", |topic| &**topic);
+            return Err(meeting(table, topic, &format!("topic {other}")));
+        }
+        let lane = &mut self.lanes[*own];
+        let number = lane.add_table(table, &self.shared.config);
+        lane.decoders[*decoder].add_table(table.clone(), number);
+        Ok(())
+    }
+
+    fn advance(&mut self, at: usize, table: usize, offset: i64) -> Taken {
         let partition = &mut self.partitions[at];
         partition.next = offset + 1;
         partition.touched = true;
         let lane = &mut self.lanes[partition.lane];
         lane.touched = true;
+        lane.count(table);
         if lane.is_full(&self.shared.config.limits) { Taken::Full } else { Taken::Done }
     }
 
@@ -236,14 +280,18 @@ impl Taking<'_> {
         };
         let partition = &mut self.partitions[at];
         let lane = &mut self.lanes[partition.lane];
+        let number = lane.decoders[partition.decoder].placed();
+        let is_told = number != UNPLACED || !lane.names_tables();
+        let table = &mut lane.tables[number];
         let stage = if fault.sqlstate.is_some() { "write" } else { "decode" };
-        let reason = letters::reason(&self.shared.config.name, lane, fault, stage);
+        let reason =
+            letters::reason(&self.shared.config.name, (&table.table, is_told), fault, stage);
         let record = raw.to_owned_record();
         *self.next_token += 1;
         tracing::warn!(
             target: letters::TARGET,
             code = fault.code.as_str(),
-            table = %lane.table,
+            table = %table.table,
             topic = raw.topic,
             partition = raw.partition,
             offset = raw.offset,
@@ -251,7 +299,7 @@ impl Taking<'_> {
             fault.text
         );
         if let Left::Unguarded(why) = left {
-            letters::tell_unguarded(&lane.table, raw, why);
+            letters::tell_unguarded(&table.table, raw, why);
         }
         self.inputs.push_back(Input::LetterSent(lane.id));
         if let Err(fault) = letters.send(*self.next_token, &record, &reason) {
@@ -259,18 +307,19 @@ impl Taking<'_> {
         }
         let epoch = partition.sources.tracker.highest(raw.offset);
         let pending = Pending {
+            table: number,
             batch: lane.open_batch,
             record,
             reason,
             topic_id: partition.topic_id,
             version: version.map(|version| version.in_epoch(epoch)),
-            hole: letters::open_hole(lane, &self.row.key, left),
+            hole: letters::open_hole(table, &self.row.key, left),
             unguarded: matches!(left, Left::Unguarded(_)),
         };
+        table.arena.dead_letter(partition.slot);
         lane.letter_bytes += pending.record.size();
         lane.letters.insert(*self.next_token, pending);
-        lane.arena.dead_letter(partition.slot);
-        self.advance(at, raw.offset)
+        self.advance(at, number, raw.offset)
     }
 
     /// What a record leaves behind that is dead-lettered (I9); its key is in the row buffer afterwards.
@@ -282,18 +331,22 @@ impl Taking<'_> {
             return Ok(Left::Hole(version.in_epoch(tracker.highest(raw.offset))));
         }
         // Without its value a record is its key alone.
-        let key_alone = RawRecord { value: None, ..*raw };
         let decoder = partition.decoder;
-        match lane.decoders[decoder].decode(&key_alone, self.scratch, self.row) {
+        let number = lane.decoders[decoder].placed();
+        if number == UNPLACED && lane.names_tables() {
+            return Ok(Left::Unguarded("as its table is not known"));
+        }
+        match lane.decoders[decoder].decode_key(raw, number, self.scratch, self.row) {
             Decoded::Change(_) => Ok(Left::HoleReached(tracker.reached(raw.offset))),
             Decoded::Poison(_) | Decoded::Skip(SkipRule::TombstoneWithoutKey) => {
                 Ok(Left::Unguarded("as its key cannot be read"))
             }
-            Decoded::Skip(_) => Ok(Left::Nothing),
+            Decoded::Skip(_) | Decoded::NewTable(_) => Ok(Left::Nothing),
             Decoded::NeedsPlan(need) => {
-                let unplanned = lane.unplanned.iter().find(|u| u.0 == decoder && u.1 == need);
+                let unplanned = &lane.tables[number].unplanned;
+                let unplanned = unplanned.iter().find(|u| u.0 == decoder && u.1 == need);
                 match unplanned.map(|(.., why)| why) {
-                    None => Err(Need::Key(decoder, need)),
+                    None => Err(Need::Key(Whose { decoder, table: number }, need)),
                     Some(Unplanned::NoTable) => Ok(Left::Nothing),
                     Some(Unplanned::NoFit) => {
                         Ok(Left::Unguarded("as the table does not fit the schema of its key"))

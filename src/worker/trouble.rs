@@ -6,6 +6,7 @@
 
 use super::intake::Intake;
 use crate::core::{LaneId, PartitionId};
+use crate::decode::UNPLACED;
 use crate::fault::{Code, Fault};
 use crate::telemetry::metrics;
 use crate::telemetry::names::Target;
@@ -29,7 +30,7 @@ impl Intake {
         lane.stopped = Some(metrics::lane_stopped(&lane.table, fault.code));
         if !again {
             if fault.code == Code::OrderContradicted {
-                lane.metrics.contradicted(1);
+                lane.tables[UNPLACED].metrics.contradicted(1);
             }
             tracing::error!(
                 code = fault.code.as_str(),

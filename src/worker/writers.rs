@@ -8,7 +8,7 @@
 //!   own work, and a worker with a second connection to spare can write a second lane with it (`writers` of a table).
 
 use super::Shared;
-use super::report::{Report, Reports};
+use super::report::{Culprit, Report, Reports};
 use crate::batch::Batch;
 use crate::core::LaneId;
 use crate::fault::Fault;
@@ -91,12 +91,27 @@ pub(super) async fn prepare(
     }
 }
 
+/// Finds the rows that PostgreSQL refuses, table by table.
+async fn isolate(
+    writer: &mut Writer,
+    pipeline: &str,
+    batch: &Batch,
+) -> Result<Vec<Culprit>, Fault> {
+    let mut culprits = Vec::new();
+    let parts = batch.parts.iter().enumerate().map(|(at, part)| (Some(at), &part.batch));
+    for (part, batch) in std::iter::once((None, batch)).chain(parts) {
+        let found = writer.isolate(pipeline, batch).await?;
+        culprits.extend(found.into_iter().map(|(row, fault)| Culprit { part, row, fault }));
+    }
+    Ok(culprits)
+}
+
 pub(super) async fn perform(
     shared: Arc<Shared>,
     writers: Arc<Writers>,
     reports: Reports,
     lane: LaneId,
-    table: TableName,
+    (table, is_one): (TableName, bool),
     batch: Arc<Batch>,
     task: Task,
 ) {
@@ -117,12 +132,12 @@ pub(super) async fn perform(
             Report::Isolated { lane, batch: number, outcome: Err(fault) }
         }
         (Ok(mut writer), Task::Write) => {
-            let outcome = writer.write(pipeline, Some(&table), &batch).await;
+            let outcome = writer.write(pipeline, is_one.then_some(&table), &batch).await;
             writers.give_back(lane, writer);
             Report::Written { lane, batch: number, took: started.elapsed(), outcome }
         }
         (Ok(mut writer), Task::Isolate) => {
-            let outcome: Result<_, Fault> = writer.isolate(pipeline, &batch).await;
+            let outcome = isolate(&mut writer, pipeline, &batch).await;
             writers.give_back(lane, writer);
             Report::Isolated { lane, batch: number, outcome }
         }

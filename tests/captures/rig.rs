@@ -261,6 +261,7 @@ impl Reader {
                     }
                 }
                 Decoded::Skip(_) => break What::Skip,
+                Decoded::NewTable(_) => unreachable!("the decoder has one table"),
                 Decoded::Poison(fault) => match fault.class {
                     Class::Poison if fault.code == Code::KeyMissing && !self.keyed => {
                         return Err(fault);

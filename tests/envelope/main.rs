@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod fanout;
+mod fanout_captures;
+mod fanout_shop;
 mod made;
 mod mariadb;
 mod maxwell;

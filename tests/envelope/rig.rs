@@ -6,7 +6,7 @@ use silversink::demo::ground_truth;
 use silversink::demo::registry::DemoRegistry;
 use silversink::demo::throwaway::ThrowawayPostgres;
 use silversink::fault::{Code, Fault};
-use silversink::kafka::{MockBroker, Producer};
+use silversink::kafka::{MockBroker, Producer, TopicPartition, move_group};
 use silversink::postgres::readback::{PrintedRow, Readback};
 use silversink::record::OwnedRecord;
 use silversink::table::{Bookkeeping, TableName};
@@ -51,13 +51,26 @@ impl Rig {
     }
 
     pub fn produce(&self, records: &[OwnedRecord]) {
-        let kafka = config::Kafka {
+        let mut kafka = self.kafka("loader");
+        // The mock keeps 5 MiB of each partition.
+        kafka.properties.insert("compression.codec".to_owned(), "zstd".to_owned().into());
+        Producer::open(&kafka).unwrap().load(records).unwrap();
+    }
+
+    /// Moves the group back to an offset in every partition of a topic, as `kafka-consumer-groups` would.
+    pub fn rewind(&self, topic: &str, partitions: i32, offset: i64) {
+        let starts: Vec<_> =
+            (0..partitions).map(|number| (TopicPartition::new(topic, number), offset)).collect();
+        move_group(&self.kafka("shop"), &starts).unwrap();
+    }
+
+    fn kafka(&self, group: &str) -> config::Kafka {
+        config::Kafka {
             bootstrap_servers: self.broker.bootstrap().to_owned(),
-            group_id: "loader".to_owned(),
+            group_id: group.to_owned(),
             instance_id: None,
             properties: BTreeMap::new(),
-        };
-        Producer::open(&kafka).unwrap().load(records).unwrap();
+        }
     }
 
     fn work<T>(&self, work: impl Future<Output = T>) -> T {

@@ -14,8 +14,10 @@ mod workload;
 
 use path::Path;
 use records::{Encoding, records};
+use silversink::config::load;
 use silversink::decode::ChangeKind;
 use silversink::record::OwnedRecord;
+use silversink::route::{self, Template};
 
 #[global_allocator]
 static ALLOCATOR: spent::Counting = spent::Counting;
@@ -48,9 +50,12 @@ fn in_one_partition(mut records: Vec<OwnedRecord>) -> Vec<OwnedRecord> {
 
 /// Allocations of one batch of these records.
 fn allocations(records: &[OwnedRecord]) -> u64 {
-    let mut path = Path::new().unwrap();
+    allocations_on(&mut Path::new().unwrap(), records)
+}
+
+fn allocations_on(path: &mut Path, records: &[OwnedRecord]) -> u64 {
     for _ in 0..WARM {
-        take(&mut path, records);
+        take(path, records);
         let batch = path.seal().unwrap();
         // The worker gives a batch back when it is written, while the next one gathers.
         let change = path.decode(&records[0].as_raw()).unwrap();
@@ -58,8 +63,40 @@ fn allocations(records: &[OwnedRecord]) -> u64 {
         path.arena.recycle(Some(batch));
     }
     let before = spent::allocations();
-    take(&mut path, records);
+    take(path, records);
     spent::allocations() - before
+}
+
+/// How records of this route name their tables.
+fn template() -> Template {
+    let text = "name = \"x\"\n[kafka]\nbootstrap_servers = \"h:1\"\n[postgres]\nurl = \"postgresql://h/d\"\n\
+        [[route]]\ntopics = \"t\"\ntable = \"silver.${source.table}\"\n";
+    let config = load::parse(text, "x", &|_| None).unwrap();
+    route::route(&config, "t").unwrap().tables.unwrap()
+}
+
+/// The same records as if every third were of another table.
+fn of_two_tables(encoding: Encoding) -> Vec<OwnedRecord> {
+    let mut records = in_one_partition(records(encoding, EVENTS).unwrap());
+    for record in records.iter_mut().step_by(3) {
+        for half in [&mut record.key, &mut record.value].into_iter().flatten() {
+            for at in 0..half.len().saturating_sub(5) {
+                if &half[at..at + 6] == b"orders" {
+                    half[at + 5] = b'z';
+                }
+            }
+        }
+    }
+    records
+}
+
+#[test]
+fn nothing_is_allocated_per_record_of_a_topic_of_many_tables() {
+    for encoding in Encoding::ALL {
+        let mut path = Path::of_many(template()).unwrap();
+        assert_eq!(allocations_on(&mut path, &of_two_tables(encoding)), 0, "{}", encoding.name());
+        assert_eq!(path.tables, 2, "{}", encoding.name());
+    }
 }
 
 fn take(path: &mut Path, records: &[OwnedRecord]) {

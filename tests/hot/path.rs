@@ -6,11 +6,14 @@ use anyhow::{Context, bail};
 use silversink::batch::arena::{Arena, Folded, Incoming, SealedRange};
 use silversink::batch::{Batch, Kind, OffsetRange};
 use silversink::config::{Format, Table};
-use silversink::decode::plan::{self, SchemaText};
+use silversink::decode::plan::{self, Plan, SchemaText};
 use silversink::decode::slot::Scratch;
-use silversink::decode::{Change, ChangeKind, Decoded, RowBuffer, SchemaId, TopicDecoder};
+use silversink::decode::{
+    Change, ChangeKind, Decoded, RowBuffer, SchemaId, TopicDecoder, UNPLACED,
+};
 use silversink::epoch::{Placed, Signal, Tracker};
 use silversink::record::RawRecord;
+use silversink::route;
 use silversink::table::TableShape;
 use std::sync::Arc;
 
@@ -24,6 +27,9 @@ pub struct Path {
     pub row: RowBuffer,
     pub arena: Arena,
     sealed: u64,
+    many: bool,
+    /// Tables that records have named.
+    pub tables: usize,
 }
 
 impl Path {
@@ -40,7 +46,16 @@ impl Path {
             row: RowBuffer::default(),
             arena,
             sealed: 0,
+            many: false,
+            tables: 0,
         })
+    }
+
+    /// The same for a topic whose records name their tables, every one of this shape.
+    #[allow(dead_code, reason = "the benchmark has topics of one table")]
+    pub fn of_many(template: route::Template) -> anyhow::Result<Self> {
+        let path = Self::new()?;
+        Ok(Self { decoder: path.decoder.with_tables(Some(template)), many: true, ..path })
     }
 
     /// Decodes one record; its columns are in `row`.
@@ -48,15 +63,24 @@ impl Path {
         loop {
             match self.decoder.decode(raw, &mut self.scratch, &mut self.row) {
                 Decoded::Change(change) => return Ok(change),
+                Decoded::NewTable(table) => {
+                    self.tables += 1;
+                    self.decoder.add_table(table, self.tables);
+                }
                 Decoded::NeedsPlan(need) => {
+                    let table = self.decoder.placed();
                     let schema = plan::describe(
                         text(&need.key, &self.schemas),
                         text(&need.value, &self.schemas),
                     )?;
+                    if self.many && table == UNPLACED {
+                        self.decoder.install(&need, Arc::new(Plan::placing(&schema)));
+                        continue;
+                    }
                     let overrides = self.decoder.overrides();
                     let plan = plan::compile(&schema, Arc::clone(&self.shape), overrides);
                     let plan = plan.map_err(|mismatches| anyhow::anyhow!("{mismatches:?}"))?;
-                    self.decoder.install(&need, Arc::new(plan));
+                    self.decoder.put(table, &need, Ok(Arc::new(plan)));
                 }
                 other => bail!("{}: {other:?}", raw.coordinates()),
             }

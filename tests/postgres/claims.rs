@@ -157,6 +157,7 @@ fn skipping(ranges: Vec<OffsetRange>) -> Batch {
         again: false,
         closed: vec![],
         suspects: Default::default(),
+        parts: vec![],
     }
 }
 

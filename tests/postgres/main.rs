@@ -14,6 +14,7 @@ mod rows;
 mod server;
 mod tables;
 mod toast;
+mod together;
 mod truncates;
 mod wide;
 mod write;

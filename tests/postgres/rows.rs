@@ -107,6 +107,7 @@ pub fn batch(shape: &Arc<TableShape>, rows: Vec<R>, ranges: Vec<OffsetRange>) ->
         again: false,
         closed: vec![],
         suspects: Default::default(),
+        parts: vec![],
     };
     let end = |v: &Vec<u8>| u32::try_from(v.len()).unwrap();
     for row in rows {

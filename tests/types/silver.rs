@@ -206,6 +206,7 @@ impl Silver {
             again: false,
             closed: vec![],
             suspects: Default::default(),
+            parts: vec![],
         };
         let end = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         for (row, decoded) in rows.iter().zip(decoded) {

@@ -16,6 +16,7 @@ use crate::decode::slot::{Scratch, Slot};
 use crate::fault::{Code, Fault};
 use serde::de::{DeserializeSeed, Deserializer, Visitor};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,9 @@ pub struct Walk<'a, 'r> {
     pub row: &'a mut [Slot<'r>],
     /// Where escaped texts go.
     pub scratch: &'a mut Scratch,
-    /// The first field that is no known column and not null.
-    pub unknown: Option<String>,
+    /// The first field that is no known column and not null: where its name stands in [`Scratch::text`], so that nothing is
+    /// allocated for it.
+    pub unknown: Option<Range<usize>>,
 }
 
 /// The fault of bytes that are no JSON of the expected form. The error's own text may quote values, so it is not used.
@@ -113,7 +115,7 @@ impl<'r> Walk<'_, 'r> {
                     *place = slot;
                 }
             }
-            None => self.unknown = Some(DOCUMENT.to_owned()),
+            None => self.is_unknown(DOCUMENT),
         }
         Ok(true)
     }
@@ -184,6 +186,12 @@ impl<'r> Walk<'_, 'r> {
         Ok(())
     }
 
+    fn is_unknown(&mut self, name: &str) {
+        let from = self.scratch.text.len();
+        self.scratch.text.push_str(name);
+        self.unknown = Some(from..self.scratch.text.len());
+    }
+
     fn column(
         &mut self,
         role: Role,
@@ -211,7 +219,7 @@ impl<'r> Walk<'_, 'r> {
                 let value = scanner.raw()?;
                 let metadata = role == Role::Flattened && name.starts_with("__");
                 if !metadata && value != "null" && self.unknown.is_none() {
-                    self.unknown = Some(name.to_owned());
+                    self.is_unknown(name);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod capture;
 mod facts;
+mod fanout;
 mod json_rules;
 mod oracle;
 mod prefixes;

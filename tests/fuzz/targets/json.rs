@@ -64,6 +64,7 @@ fn decode(
     }
     match &decoded {
         Decoded::NeedsPlan(need) => panic!("asked twice for {need:?}"),
+        Decoded::NewTable(_) => unreachable!("the decoder has one table"),
         Decoded::Poison(fault) => assert!(matches!(fault.class, Class::Poison | Class::Blocked)),
         Decoded::Change(_) | Decoded::Skip(_) => {}
     }

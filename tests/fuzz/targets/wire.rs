@@ -69,6 +69,7 @@ pub fn check(data: &[u8]) {
     // Twice: the first record may have turned the decoder to headers.
     for _ in 0..2 {
         match decoder.decode(&record, &mut Scratch::default(), &mut RowBuffer::default()) {
+            Decoded::NewTable(_) => unreachable!("the decoder has one table"),
             Decoded::Poison(fault) => assert_eq!(fault.class, Class::Poison),
             Decoded::Skip(_) | Decoded::NeedsPlan(_) => {}
             Decoded::Change(change) => panic!("a change without a plan: {change:?}"),
