@@ -8,12 +8,15 @@
 //! - So a topic that mixes both forms is read rightly, unless a bare datum starts with a zero byte, happens to name two
 //!   schemas that have a plan together, and follows them to its last byte.
 
+use super::avro::Memo;
+use super::facts::Block;
 use super::identify::{Half, Id, PlanNeed, Texts};
 use super::identity::Identity;
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
+use super::json::template::Templates;
 use super::json::walk::Role;
-use super::plan::{Plan, Target};
+use super::plan::{Plan, Target, ValuePlan};
 use super::registry_id::{PayloadId, in_headers};
 use super::row::RowBuffer;
 use super::skip::SkipRule;
@@ -27,7 +30,7 @@ use crate::config::{self, Position};
 use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
-use crate::version::Version;
+use crate::version::{Version, VersionParts};
 use std::sync::Arc;
 
 /// What a record asks of its table.
@@ -75,6 +78,26 @@ pub struct Change {
     pub null_in_doubt: bool,
 }
 
+impl Default for Change {
+    fn default() -> Self {
+        Self {
+            kind: ChangeKind::Row,
+            version: Version::new(VersionParts::default()),
+            deleted_at: None,
+            source_ts: None,
+            own_time: false,
+            has_kept: false,
+            needs_base: false,
+            source: SourceNames::UNKNOWN,
+            sighting: None,
+            moved: false,
+            created: false,
+            left: false,
+            null_in_doubt: false,
+        }
+    }
+}
+
 impl Change {
     /// What it tells of how many rows its key has; `row` is what it was decoded into.
     #[must_use]
@@ -98,6 +121,13 @@ pub enum Decoded {
     NeedsPlan(PlanNeed),
     /// The record cannot be decoded. The fault's class may also be blocked: then the table lacks something.
     Poison(Fault),
+}
+
+/// As [`Decoded`], the change itself left out.
+pub(super) enum Verdict {
+    Change,
+    Skip(SkipRule),
+    NeedsPlan(PlanNeed),
 }
 
 /// Decoder of one topic.
@@ -126,6 +156,9 @@ struct Entry {
     key: Id,
     value: Id,
     plan: Result<Arc<Plan>, Fault>,
+    /// What its last change had in common with the one before.
+    memo: Memo,
+    templates: Templates,
 }
 
 impl TopicDecoder {
@@ -200,7 +233,13 @@ impl TopicDecoder {
     fn put(&mut self, need: &PlanNeed, plan: Result<Arc<Plan>, Fault>) {
         let (key, value) = (self.texts.inside(&need.key), self.texts.inside(&need.value));
         self.plans.retain(|e| e.key != key || e.value != value);
-        self.plans.push(Entry { key, value, plan });
+        self.plans.push(Entry {
+            key,
+            value,
+            plan,
+            memo: Memo::default(),
+            templates: Templates::default(),
+        });
     }
 
     /// Decodes one record. `scratch` and `row` are cleared first; `row` is filled for every kind but `Truncate`.
@@ -230,8 +269,12 @@ impl TopicDecoder {
     ) -> Decoded {
         scratch.clear();
         row.clear();
-        match self.try_decode(record, scratch, row) {
-            Ok(decoded) => decoded,
+        // Written where it stays: handed up by value it was copied three times.
+        let mut change = Change::default();
+        match self.try_decode(record, scratch, row, &mut change) {
+            Ok(Verdict::Change) => Decoded::Change(change),
+            Ok(Verdict::Skip(rule)) => Decoded::Skip(rule),
+            Ok(Verdict::NeedsPlan(need)) => Decoded::NeedsPlan(need),
             Err(fault) => Decoded::Poison(fault),
         }
     }
@@ -241,7 +284,8 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         if self.texts.is_full() {
             self.texts = Texts::default();
             self.plans.clear();
@@ -250,7 +294,7 @@ impl TopicDecoder {
         let value = self.half(Part::Value, record)?;
         // A delete that came before it has its own row.
         if self.overrides.append && value.id == Id::None {
-            return Ok(Decoded::Skip(SkipRule::Tombstone));
+            return Ok(Verdict::Skip(SkipRule::Tombstone));
         }
         if key.id == Id::None && value.id == Id::None {
             return Err(Fault::poison(
@@ -266,29 +310,32 @@ impl TopicDecoder {
             role = match recognise(value.body, (key.id != Id::None).then_some(key.body))? {
                 Recognised::Envelope => Role::Envelope,
                 Recognised::Row => Role::Flattened,
-                Recognised::NotTableData(rule) => return Ok(Decoded::Skip(rule)),
+                Recognised::NotTableData(rule) => return Ok(Verdict::Skip(rule)),
             };
         }
-        let Some(plan) = self.plan(key.id, value.id)? else {
+        let Some(index) = self.plan(key.id, value.id)? else {
             // What is no row must not wait for a table.
             if is_maxwell && value.id != Id::None {
                 if let Some(rule) = maxwell::skipped(value.body)? {
-                    return Ok(Decoded::Skip(rule));
+                    return Ok(Verdict::Skip(rule));
                 }
             } else if role == Role::Envelope && is_signal(value.body) {
-                return Ok(Decoded::Skip(SkipRule::Signal));
+                return Ok(Verdict::Skip(SkipRule::Signal));
             }
             return self.need(key.id, value.id);
         };
+        let Some(Entry { plan: Ok(plan), memo, templates, .. }) = self.plans.get(index) else {
+            return self.need(key.id, value.id);
+        };
         let table = match &plan.target {
-            Target::Skip(rule) => return Ok(Decoded::Skip(*rule)),
+            Target::Skip(rule) => return Ok(Verdict::Skip(*rule)),
             Target::Table(table) => table,
         };
         let mut key_slots = recycle(&mut self.key_slots);
         let mut row_slots = recycle(&mut self.row_slots);
         row_slots.resize(table.fields, Slot::Absent);
         let mut walking = Walking {
-            plan: &plan,
+            plan,
             table,
             record,
             key,
@@ -300,11 +347,27 @@ impl TopicDecoder {
             sources: &mut self.sources,
             identity: &mut self.identity,
             source_names: &mut self.source_names,
+            memo,
+            block: Block::Unknown,
+            templates,
+            missed: false,
         };
-        let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
+        let verdict = walking.decode(&mut key_slots, &mut row_slots, row, change);
+        let (block, missed, role) = (walking.block, walking.missed, walking.role);
         self.key_slots = recycle(&mut key_slots);
         self.row_slots = recycle(&mut row_slots);
-        decoded
+        if let Ok(Verdict::Change) = verdict {
+            match block {
+                Block::New { from_end, length } => self.learn(index, value.body, from_end, length),
+                _ if missed => self.learn_texts(index, value.body, role),
+                _ => {
+                    if let Some(entry) = self.plans.get_mut(index) {
+                        entry.templates.followed();
+                    }
+                }
+            }
+        }
+        verdict
     }
 
     fn half<'r>(&mut self, part: Part, record: &RawRecord<'r>) -> Result<Half<'r>, Fault> {
@@ -316,15 +379,22 @@ impl TopicDecoder {
             && let Some(body) = bytes
             && let Some(id) = in_headers(part, record.headers)
         {
-            return Ok(Half { id: Id::Avro(id?), body });
+            return Ok(Half { id: self.texts.registered(id?), body });
+        }
+        if let Some(bytes) = bytes
+            && let Some(half) = self.texts.again(part, bytes)
+        {
+            return Ok(half);
         }
         let framed = wire::frame(part, bytes, self.format, self.payload_id)?;
-        self.texts.identify(part, framed)
+        let half = self.texts.identify(part, framed)?;
+        self.texts.note(part, bytes.unwrap_or_default(), half);
+        Ok(half)
     }
 
     /// The plan for these schemas. A record without a value needs only its key read and a truncate only its value, so any
     /// plan that knows that half will do.
-    fn plan(&mut self, key: Id, value: Id) -> Result<Option<Arc<Plan>>, Fault> {
+    fn plan(&mut self, key: Id, value: Id) -> Result<Option<usize>, Fault> {
         let exact = |e: &Entry| e.key == key && e.value == value;
         let found = if self.plans.get(self.last).is_some_and(exact) {
             Some(self.last)
@@ -334,19 +404,49 @@ impl TopicDecoder {
         if let Some(index) = found {
             self.last = index;
             return match self.plans.get(index).map(|e| &e.plan) {
-                Some(Ok(plan)) => Ok(Some(Arc::clone(plan))),
+                Some(Ok(_)) => Ok(Some(index)),
                 Some(Err(fault)) => Err(fault.clone()),
                 None => Ok(None),
             };
         }
-        let half = |e: &&Entry| {
-            (value == Id::None && e.key == key) || (key == Id::None && e.value == value)
+        let half = |e: &Entry| {
+            e.plan.is_ok()
+                && ((value == Id::None && e.key == key) || (key == Id::None && e.value == value))
         };
-        Ok(self.plans.iter().filter(half).find_map(|e| e.plan.as_ref().ok()).map(Arc::clone))
+        Ok(self.plans.iter().position(half))
     }
 
-    fn need(&self, key: Id, value: Id) -> Result<Decoded, Fault> {
-        Ok(Decoded::NeedsPlan(PlanNeed {
+    /// Remembers the source block of a change.
+    #[cold]
+    fn learn(&mut self, index: usize, datum: &[u8], from_end: usize, length: usize) {
+        let at = datum.len().saturating_sub(from_end);
+        if let Some(Entry { plan: Ok(plan), memo, .. }) = self.plans.get_mut(index)
+            && let ValuePlan::Avro { datum: walk, .. } = &plan.value
+            && let (Some(source), Some(block)) = (walk.source(), datum.get(at..at + length))
+        {
+            source.learn(block, memo);
+        }
+    }
+
+    /// Remembers the texts between the values of a change in JSON.
+    #[cold]
+    fn learn_texts(&mut self, index: usize, json: &[u8], role: Role) {
+        if let Some(Entry { plan: Ok(plan), templates, .. }) = self.plans.get_mut(index)
+            && let Ok(text) = std::str::from_utf8(json)
+        {
+            match &plan.value {
+                ValuePlan::Json { names, flattened } => {
+                    let role = if *flattened { Role::Flattened } else { Role::Envelope };
+                    templates.learn(text, role, names);
+                }
+                ValuePlan::Untyped { names } => templates.learn(text, role, names),
+                ValuePlan::Avro { .. } | ValuePlan::None => {}
+            }
+        }
+    }
+
+    fn need(&self, key: Id, value: Id) -> Result<Verdict, Fault> {
+        Ok(Verdict::NeedsPlan(PlanNeed {
             key: self.texts.outside(key)?,
             value: self.texts.outside(value)?,
         }))

@@ -1,12 +1,13 @@
 //! One record on its way through its plan: value, envelope, key, row.
 
-use super::avro::Sink;
+use super::avro::{Memo, Sink};
 use super::envelope::{self, Op};
-use super::facts::{Fact, Facts, Image};
+use super::facts::{Block, Fact, Facts, Image};
 use super::identify::{Half, Id};
 use super::identity::{self, Identity};
 use super::json::maxwell::{self, Type};
 use super::json::scan::{self, Scanner};
+use super::json::template::Templates;
 use super::json::walk::{Role, Walk};
 use super::oldkey;
 use super::plan::{KeyPlan, Plan, TablePlan, ValuePlan};
@@ -15,7 +16,7 @@ use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::{self, Sources};
-use super::topic::{Change, ChangeKind, Decoded};
+use super::topic::{Change, ChangeKind, Verdict};
 use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
@@ -39,6 +40,13 @@ pub(super) struct Walking<'a, 'r> {
     pub topic_id: [u8; 16],
     /// The names of the topic's sources so far.
     pub source_names: &'a mut SourceNames,
+    /// The source block of the record before.
+    pub memo: &'r Memo,
+    /// The source block of this record.
+    pub block: Block,
+    /// The texts of the JSON record before, and whether this one has others.
+    pub templates: &'r Templates,
+    pub missed: bool,
     /// The source tables of the topic so far.
     pub sources: &'a mut Sources,
     /// What the topic's updates have told of its table's replica identity.
@@ -55,10 +63,11 @@ impl<'r> Walking<'_, 'r> {
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         let mut facts = Facts::default();
         if self.value.id == Id::None || !self.read_value(&mut facts, row_slots)? {
-            return self.tombstone(key_slots, row_slots, row);
+            return self.tombstone(key_slots, row_slots, row, change);
         }
         let flattened = match &self.plan.value {
             ValuePlan::Avro { flattened, .. } | ValuePlan::Json { flattened, .. } => *flattened,
@@ -67,7 +76,7 @@ impl<'r> Walking<'_, 'r> {
         let op = if self.role == Role::Maxwell {
             match self.maxwell_type(&facts)? {
                 Type::Row(op) => op,
-                Type::Skip(rule) => return Ok(Decoded::Skip(rule)),
+                Type::Skip(rule) => return Ok(Verdict::Skip(rule)),
             }
         } else if flattened {
             envelope::flattened_op(&facts, self.scratch)?
@@ -75,7 +84,7 @@ impl<'r> Walking<'_, 'r> {
             envelope::envelope_op(&facts, self.scratch)?
         };
         if op == Op::Message {
-            return Ok(Decoded::Skip(SkipRule::Message));
+            return Ok(Verdict::Skip(SkipRule::Message));
         }
         let ordered = envelope::ordered(
             &facts,
@@ -86,7 +95,9 @@ impl<'r> Walking<'_, 'r> {
             self.scratch,
         )?;
         let version = ordered.version;
-        if !self.sources.shared && !self.table.tells_source {
+        self.block = facts.block;
+        // The record before was checked.
+        if self.block != Block::Same && !self.sources.shared && !self.table.tells_source {
             self.sources.check(&facts, &self.table.shape.table, self.scratch)?;
         }
         let own_time = envelope::source_time(&facts, self.scratch)?;
@@ -97,24 +108,14 @@ impl<'r> Walking<'_, 'r> {
             None => envelope::delivery_time(&facts, self.record.timestamp_ms, self.scratch)?,
         };
         let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
-        let mut change = Change {
-            kind: ChangeKind::Row,
-            version,
-            deleted_at: None,
-            source_ts,
-            own_time: own_time.is_some(),
-            has_kept: false,
-            needs_base: false,
-            source,
-            sighting,
-            moved: false,
-            created: false,
-            left: false,
-            null_in_doubt: false,
-        };
+        change.version = version;
+        change.source_ts = source_ts;
+        change.own_time = own_time.is_some();
+        change.source = source;
+        change.sighting = sighting;
         if !self.table.append.is_empty() {
             self.append(&facts, op, flattened, key_slots, row_slots, row)?;
-            return Ok(Decoded::Change(change));
+            return Ok(Verdict::Change);
         }
         if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
             change.null_in_doubt = self.check_identity(&facts, op, key_slots, row_slots)?;
@@ -137,7 +138,7 @@ impl<'r> Walking<'_, 'r> {
                     ));
                 }
                 (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at);
-                return Ok(Decoded::Change(change));
+                return Ok(Verdict::Change);
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at);
@@ -163,7 +164,7 @@ impl<'r> Walking<'_, 'r> {
                 }
             }
         }
-        Ok(Decoded::Change(change))
+        Ok(Verdict::Change)
     }
 
     /// Whether a delete is half of a change of the key; its row goes where it can be compared with another.
@@ -272,7 +273,8 @@ impl<'r> Walking<'_, 'r> {
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         row_slots.fill(Slot::Absent);
         self.read_key(key_slots, row_slots)?;
         match row
@@ -280,26 +282,16 @@ impl<'r> Walking<'_, 'r> {
         {
             // The configured key is in no tombstone; the delete before it has marked the row.
             Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
-                return Ok(Decoded::Skip(SkipRule::TombstoneWithoutKey));
+                return Ok(Verdict::Skip(SkipRule::TombstoneWithoutKey));
             }
             result => result?,
         }
         row.put_stub(self.table);
-        Ok(Decoded::Change(Change {
-            kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.record.offset)?,
-            deleted_at: self.kafka_time().or(Some(0)),
-            source_ts: self.kafka_time(),
-            own_time: false,
-            has_kept: false,
-            needs_base: false,
-            source: SourceNames::UNKNOWN,
-            sighting: None,
-            moved: false,
-            created: false,
-            left: false,
-            null_in_doubt: false,
-        }))
+        change.kind = ChangeKind::Tombstone;
+        change.version = envelope::offset_version(self.record.offset)?;
+        change.deleted_at = self.kafka_time().or(Some(0));
+        change.source_ts = self.kafka_time();
+        Ok(Verdict::Change)
     }
 
     /// Walks the key; without one only a configured key can still be found in the row.
@@ -318,7 +310,10 @@ impl<'r> Walking<'_, 'r> {
             KeyPlan::None => return Err(disagree("key")),
             KeyPlan::Avro(group, fields) => {
                 slots.resize(*fields, Slot::Absent);
-                group.read_all(self.key.body, &mut Sink { facts: &mut facts, row: slots })?
+                group.read_all(
+                    self.key.body,
+                    &mut Sink { facts: &mut facts, row: slots, memo: None },
+                )?
             }
             KeyPlan::Json { names } => {
                 slots.resize(names.len(), Slot::Absent);
@@ -332,13 +327,7 @@ impl<'r> Walking<'_, 'r> {
                 if names.len() == 1 && !self.key.body.starts_with(b"{") {
                     return self.read_bare_key(slots);
                 }
-                let mut walk = Walk {
-                    names,
-                    facts: &mut facts,
-                    row: slots,
-                    scratch: self.scratch,
-                    unknown: None,
-                };
+                let mut walk = Walk::new(names, &mut facts, slots, self.scratch);
                 let present = walk.read(self.key.body, role)?;
                 if let Some(name) = walk.unknown
                     && !self.key_is_in_row()
@@ -416,17 +405,25 @@ impl<'r> Walking<'_, 'r> {
 
     /// Walks the value; `false` means that it is null after all.
     fn read_value(&mut self, facts: &mut Facts<'r>, row: &mut [Slot<'r>]) -> Result<bool, Fault> {
+        if let ValuePlan::Avro { datum, .. } = &self.plan.value {
+            let memo = Some(self.memo);
+            return datum.read_all(self.value.body, &mut Sink { facts, row, memo });
+        }
+        self.read_json(facts, row)
+    }
+
+    /// Apart, so that Avro does not carry its room on the stack.
+    #[inline(never)]
+    fn read_json(&mut self, facts: &mut Facts<'r>, row: &mut [Slot<'r>]) -> Result<bool, Fault> {
         let json_role = |flattened| if flattened { Role::Flattened } else { Role::Envelope };
         let (names, role, typed) = match &self.plan.value {
-            ValuePlan::None => return Err(disagree("value")),
-            ValuePlan::Avro { datum, .. } => {
-                return datum.read_all(self.value.body, &mut Sink { facts, row });
-            }
+            ValuePlan::None | ValuePlan::Avro { .. } => return Err(disagree("value")),
             ValuePlan::Json { .. } if self.role == Role::Maxwell => return Err(disagree("value")),
             ValuePlan::Json { names, flattened } => (names, json_role(*flattened), true),
             ValuePlan::Untyped { names } => (names, self.role, false),
         };
-        let mut walk = Walk { names, facts, row, scratch: self.scratch, unknown: None };
+        let mut walk = Walk::new(names, facts, row, self.scratch);
+        walk.templates = Some(self.templates);
         let mut present = walk.read(self.value.body, role)?;
         if !typed && role == Role::Envelope && !walk.facts.has(Fact::Op) {
             // A row whose first column is called `before`.
@@ -434,6 +431,7 @@ impl<'r> Walking<'_, 'r> {
             present = walk.read(self.value.body, Role::Flattened)?;
             self.role = Role::Flattened;
         }
+        self.missed = walk.missed;
         match walk.unknown {
             Some(_) if typed => Err(disagree("value")),
             Some(name) => Err(Fault::blocked(
@@ -455,11 +453,10 @@ impl<'r> Walking<'_, 'r> {
         let mut facts = Facts::default();
         let read = match &self.plan.value {
             ValuePlan::Avro { before: Some(group), .. } => {
-                group.read_prefix(bytes, &mut Sink { facts: &mut facts, row })
+                group.read_prefix(bytes, &mut Sink { facts: &mut facts, row, memo: None })
             }
             ValuePlan::Json { names, .. } | ValuePlan::Untyped { names } => {
-                Walk { names, facts: &mut facts, row, scratch: self.scratch, unknown: None }
-                    .read(bytes, Role::Row)
+                Walk::new(names, &mut facts, row, self.scratch).read(bytes, Role::Row)
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };

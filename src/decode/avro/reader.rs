@@ -66,6 +66,18 @@ impl<'r> Reader<'r> {
         Ok(taken)
     }
 
+    /// Takes these very bytes; `false` when others come, which stay.
+    #[inline]
+    pub fn take_same(&mut self, same: &[u8]) -> bool {
+        match self.rest.split_at_checked(same.len()) {
+            Some((taken, rest)) if taken == same => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
         let (chunk, rest) =
