@@ -108,7 +108,7 @@ impl<'r> Reader<'r> {
     ///
     /// # Errors
     /// [`Broken`] at the end of the input or when the number does not fit 64 bits.
-    #[inline]
+    #[inline(never)]
     pub fn long(&mut self) -> Result<i64, Broken> {
         if let [first, rest @ ..] = self.rest
             && *first < 0x80
