@@ -3,16 +3,21 @@
 //! # Decisions
 //! - A slot is written where it stays. Handed up as a value it was copied in pieces that the processor had to wait for (its
 //!   stores were narrower than the loads): more than half of the samples in `Group::read`.
+//! - A reader that stays in registers (everything inlined, a copy of it for what is not) took as long, in instructions and in
+//!   time.
 
 mod field;
 pub mod nested;
 pub mod reader;
+mod source;
 
 use super::facts::{Fact, Facts, Image};
 use super::slot::Slot;
 use crate::fault::Fault;
-use field::Field;
 use reader::{Broken, Reader};
+
+pub use field::Field;
+pub use source::{Memo, Source};
 
 /// A type as the walker needs it: names resolved, semantics gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +70,7 @@ pub enum Step {
     /// An after image that is one text: a column of the row.
     Document(Node, usize),
     /// Debezium's `source` block.
-    Source(Group),
+    Source(Source),
 }
 
 /// A nested record that may be null, walked step by step.
@@ -83,9 +88,20 @@ pub struct Sink<'a, 'r> {
     pub facts: &'a mut Facts<'r>,
     /// One slot per column of the record schema.
     pub row: &'a mut [Slot<'r>],
+    /// The source block of the record before.
+    pub memo: Option<&'r Memo>,
 }
 
 impl Group {
+    /// The walk of its `source` block.
+    #[must_use]
+    pub fn source(&self) -> Option<&Source> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Source(source) => Some(source),
+            _ => None,
+        })
+    }
+
     /// Walks a whole datum; `false` means it is null.
     ///
     /// # Errors
@@ -145,9 +161,7 @@ impl Step {
                     *place = slot;
                 }
             }
-            Self::Source(group) => {
-                group.read(reader, sink)?;
-            }
+            Self::Source(source) => source.read(reader, sink.facts, sink.memo)?,
         }
         Ok(())
     }

@@ -96,8 +96,16 @@ fn offset_parts(offset: i64) -> Result<VersionParts, Fault> {
 pub struct Ordered {
     /// In source epoch 0.
     pub version: Version,
+    /// The version's change position.
+    pub change_position: u64,
     /// The connector's commit position, which may be null; the outer `None` where the record does not tell it at all.
     pub commit: Option<Option<u128>>,
+}
+
+impl Ordered {
+    fn of(parts: VersionParts, commit: Option<Option<u128>>) -> Self {
+        Self { version: Version::new(parts), change_position: parts.change_position, commit }
+    }
 }
 
 /// The version of a change (design: version guard).
@@ -114,13 +122,14 @@ pub fn ordered(
     scratch: &Scratch,
 ) -> Result<Ordered, Fault> {
     let unplaced = offset_parts(offset)?;
-    let by_offset = || Ordered { version: Version::new(unplaced), commit: None };
+    let by_offset =
+        || Ordered { version: Version::new(unplaced), change_position: 0, commit: None };
     let mut parts = unplaced;
     if position == Position::Binlog {
         parts.phase = u8::from(op != Op::Read);
         binlog(facts, flattened, &mut parts, scratch)?;
         let commit = Some(Some(parts.commit_position));
-        return Ok(Ordered { version: Version::new(parts), commit });
+        return Ok(Ordered::of(parts, commit));
     }
     // A flattened record has a position only together with its op: without op the phase is unknown.
     if flattened && facts.text(Fact::Op, scratch)?.is_none() {
@@ -160,7 +169,7 @@ pub fn ordered(
         }
         _ => return Ok(by_offset()),
     };
-    Ok(Ordered { version: Version::new(parts), commit })
+    Ok(Ordered::of(parts, commit))
 }
 
 fn postgres(
@@ -236,7 +245,7 @@ pub fn sighting(
         read: op == Op::Read,
         incremental: facts.is_incremental(scratch)? || untold,
         commit_position,
-        change_position: ordered.version.parts().change_position,
+        change_position: ordered.change_position,
         source_ts,
     }))
 }

@@ -75,6 +75,23 @@ impl Fact {
         })
     }
 
+    /// Whether a field of the `source` block is the same in record after record: it names the source, not the change.
+    #[must_use]
+    pub fn repeats(name: &str) -> bool {
+        match Self::of_source(name) {
+            Some(fact) => matches!(
+                fact,
+                Self::Connector
+                    | Self::Snapshot
+                    | Self::SourceName
+                    | Self::Database
+                    | Self::Schema
+                    | Self::Table
+            ),
+            None => name == "version",
+        }
+    }
+
     /// By name at the top of the envelope.
     #[must_use]
     pub fn of_envelope(name: &str) -> Option<Self> {
@@ -127,6 +144,24 @@ pub struct Facts<'r> {
     pub before: Image<'r>,
     /// Whether there is an after image.
     pub after: bool,
+    /// The `source` block.
+    pub block: Block,
+}
+
+/// Whether the fields of the `source` block that repeat are those of the record before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// Not known.
+    Unknown,
+    /// They are.
+    Same,
+    /// They are not, or nothing is known of that record.
+    New {
+        /// Where it starts: so many bytes before the end of the datum.
+        from_end: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
 }
 
 /// Where the before image is.
@@ -140,7 +175,12 @@ pub enum Image<'r> {
 
 impl Default for Facts<'_> {
     fn default() -> Self {
-        Self { slots: [Slot::Absent; FACTS], before: Image::Missing, after: false }
+        Self {
+            slots: [Slot::Absent; FACTS],
+            before: Image::Missing,
+            after: false,
+            block: Block::Unknown,
+        }
     }
 }
 

@@ -7,11 +7,13 @@
 //!   without schema is walked by the table's columns, so it is walked again where the record before was of another table.
 //! - Plans are per table beside the schemas: two tables of equal columns may share both schema ids.
 //! - The first plan for two schemas is one for no table ([`Plan::placing`]): it tells what is no table data, and walks.
+//! - Nothing is compared with the record before, which often is one of another table.
 //! - A null value names no table. The delete before it has done its work, so it is skipped by a rule of its own; where
 //!   compaction took that delete away, the row stays.
 
+use super::change::{Change, Verdict};
 use super::envelope::{self, Op};
-use super::facts::{Fact, Facts};
+use super::facts::{Block, Fact, Facts};
 use super::identify::{Half, Id};
 use super::json::maxwell::{self, Type};
 use super::json::recognise::is_signal;
@@ -21,7 +23,7 @@ use super::plan::{Plan, Target, ValuePlan};
 use super::row::RowBuffer;
 use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
-use super::topic::{Decoded, Entry, TopicDecoder};
+use super::topic::{Entry, TopicDecoder};
 use super::value::{Walked, walk_value};
 use super::walking::Walking;
 use crate::fault::Fault;
@@ -45,28 +47,29 @@ impl TopicDecoder {
         (key_slots, row_slots): (&mut Vec<Slot<'r>>, &mut Vec<Slot<'r>>),
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         let (key, value) = (apart.key.id, apart.value.id);
         let Some(walker) = self.walker(key, value)? else { return self.need(key, value) };
         if let Target::Skip(rule) = &walker.target {
-            return Ok(Decoded::Skip(*rule));
+            return Ok(Verdict::Skip(*rule));
         }
         let mut facts = Facts::default();
         let mut walked = self.walk(apart, &walker, &mut facts, row_slots, scratch)?;
         if !walked.present {
-            return Ok(Decoded::Skip(SkipRule::TombstoneWithoutTable));
+            return Ok(Verdict::Skip(SkipRule::TombstoneWithoutTable));
         }
         if let Some(rule) = without_row(&facts, &walker, walked.role, scratch)? {
-            return Ok(Decoded::Skip(rule));
+            return Ok(Verdict::Skip(rule));
         }
         let Some(places) = &mut self.places else { return self.need(key, value) };
         let at = match places.find(&facts, scratch)? {
             Place::Known(at) => at,
             // The signal table gets no place: it is known by its rows where it has no schema.
             Place::New(_) if walked.role == Role::Envelope && is_signal(apart.value.body) => {
-                return Ok(Decoded::Skip(SkipRule::Signal));
+                return Ok(Verdict::Skip(SkipRule::Signal));
             }
-            Place::New(table) => return Ok(Decoded::NewTable(table)),
+            Place::New(table) => return Ok(Verdict::NewTable(table)),
         };
         let Some(placed) = places.at(at) else { return self.need(key, value) };
         self.placed = placed.number;
@@ -99,9 +102,12 @@ impl TopicDecoder {
             sources: &mut placed.sources,
             identity: &mut placed.identity,
             source_names: &mut self.source_names,
+            before: None,
+            block: Block::Unknown,
+            missed: false,
         };
         walking.judge_unknown(walked.unknown)?;
-        walking.decode_walked(&facts, key_slots, row_slots, row)
+        walking.decode_walked(&facts, key_slots, row_slots, row, change)
     }
 
     /// Walks a value through a plan, which need not be that of its table.
@@ -119,7 +125,7 @@ impl TopicDecoder {
         };
         row_slots.clear();
         row_slots.resize(fields, Slot::Absent);
-        walk_value(&plan.value, apart.value.body, apart.role, facts, row_slots, scratch)
+        walk_value(&plan.value, apart.value.body, apart.role, None, facts, row_slots, scratch)
     }
 
     /// A plan that walks values of these schemas: the last one, else any; the error where records of them are refused

@@ -9,6 +9,8 @@ use std::sync::Arc;
 /// Schema texts that are remembered for each table of a topic before everything is forgotten: a table has a handful, a
 /// hostile topic has no end.
 const MAX_TEXTS: usize = 256;
+/// The same for keys in the registry, which are smaller.
+const MAX_REGISTERED: usize = 4096;
 
 /// The schema that a key or a value was written with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,11 +47,11 @@ pub struct PlanNeed {
     pub value: SchemaId,
 }
 
-/// A [`SchemaId`] inside one decoder: the text is a number.
+/// A [`SchemaId`] inside one decoder: a text or a key in the registry is a number, so that it is a word to copy and compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Id {
     None,
-    Avro(RegistryId),
+    Avro(usize),
     Json(usize),
     Schemaless,
 }
@@ -61,12 +63,26 @@ pub(super) struct Half<'r> {
     pub body: &'r [u8],
 }
 
-/// The schema texts that a decoder has seen.
+fn forgotten() -> Fault {
+    Fault::poison(Code::SchemaUnusable, "find schema: it was forgotten")
+}
+
+/// The schemas that a decoder has seen.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     known: Vec<Arc<str>>,
+    registered: Vec<RegistryId>,
+    key_frame: Option<Frame>,
+    value_frame: Option<Frame>,
     key: Prefixes,
     value: Prefixes,
+}
+
+/// The frame of the last record, if it is of the common length, and the schema it names.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    bytes: [u8; 5],
+    id: Id,
 }
 
 /// What stood before payloads, for each text once.
@@ -113,7 +129,32 @@ impl Prefixes {
 impl Texts {
     /// Whether there are so many texts that it is time to forget them (and the plans that go with them).
     pub fn is_full(&self, tables: usize) -> bool {
-        self.known.len() >= MAX_TEXTS * tables.max(1)
+        let tables = tables.max(1);
+        self.known.len() >= MAX_TEXTS * tables || self.registered.len() >= MAX_REGISTERED * tables
+    }
+
+    /// The schema of a key or a value that starts as that of the record before: no frame is read twice.
+    #[inline]
+    pub fn again<'r>(&self, part: Part, bytes: &'r [u8]) -> Option<Half<'r>> {
+        let frame = match part {
+            Part::Key => self.key_frame,
+            Part::Value => self.value_frame,
+        }?;
+        let (start, body) = bytes.split_first_chunk()?;
+        (*start == frame.bytes).then_some(Half { id: frame.id, body })
+    }
+
+    /// Notes how an Avro key or value starts.
+    pub fn note<'r>(&mut self, part: Part, bytes: &[u8], half: Half<'r>) {
+        if let (Id::Avro(_), Some((start, body))) = (half.id, bytes.split_first_chunk())
+            && body.len() == half.body.len()
+        {
+            let frame = Some(Frame { bytes: *start, id: half.id });
+            match part {
+                Part::Key => self.key_frame = frame,
+                Part::Value => self.value_frame = frame,
+            }
+        }
     }
 
     /// Finds the schema of a key or a value.
@@ -124,7 +165,7 @@ impl Texts {
     pub fn identify<'r>(&mut self, part: Part, framed: Framed<'r>) -> Result<Half<'r>, Fault> {
         let half = match framed {
             Framed::Nothing => return Ok(Half { id: Id::None, body: &[] }),
-            Framed::Avro { id, body } => return Ok(Half { id: Id::Avro(id), body }),
+            Framed::Avro { id, body } => return Ok(Half { id: self.registered(id), body }),
             Framed::Json(json) => self.json(part, json)?,
         };
         Ok(if half.body == b"null" { Half { id: Id::None, body: &[] } } else { half })
@@ -162,16 +203,22 @@ impl Texts {
         })
     }
 
+    /// A key in the registry as a number.
+    pub fn registered(&mut self, id: RegistryId) -> Id {
+        Id::Avro(self.registered.iter().position(|known| *known == id).unwrap_or_else(|| {
+            self.registered.push(id);
+            self.registered.len() - 1
+        }))
+    }
+
     /// The id by which the outside knows a schema.
     pub fn outside(&self, id: Id) -> Result<SchemaId, Fault> {
         Ok(match id {
             Id::None => SchemaId::None,
-            Id::Avro(id) => SchemaId::Avro(id),
+            Id::Avro(id) => SchemaId::Avro(*self.registered.get(id).ok_or_else(forgotten)?),
             Id::Schemaless => SchemaId::Schemaless,
             Id::Json(text) => {
-                SchemaId::ConnectJson(Arc::clone(self.known.get(text).ok_or_else(|| {
-                    Fault::poison(Code::SchemaUnusable, "find schema text: it was forgotten")
-                })?))
+                SchemaId::ConnectJson(Arc::clone(self.known.get(text).ok_or_else(forgotten)?))
             }
         })
     }
@@ -180,7 +227,7 @@ impl Texts {
     pub fn inside(&mut self, id: &SchemaId) -> Id {
         match id {
             SchemaId::None => Id::None,
-            SchemaId::Avro(id) => Id::Avro(*id),
+            SchemaId::Avro(id) => self.registered(*id),
             SchemaId::Schemaless => Id::Schemaless,
             SchemaId::ConnectJson(text) => Id::Json(self.number(text)),
         }

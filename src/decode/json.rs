@@ -5,5 +5,6 @@ pub mod nested;
 pub mod recognise;
 pub mod scan;
 pub mod split;
+pub mod template;
 pub mod token;
 pub mod walk;

@@ -6,6 +6,7 @@
 //! each slot as a PostgreSQL binary field, [`row`] gathers the fields.
 
 pub mod avro;
+mod change;
 pub mod convert;
 pub mod envelope;
 pub mod facts;
@@ -34,9 +35,10 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Change, ChangeKind, Decoded};
 pub use identify::{PlanNeed, SchemaId};
 pub use places::UNPLACED;
 pub use registry_id::{PayloadId, RegistryId};
 pub use row::RowBuffer;
 pub use skip::SkipRule;
-pub use topic::{Change, ChangeKind, Decoded, TopicDecoder};
+pub use topic::TopicDecoder;

@@ -48,8 +48,7 @@ pub(super) fn read(
     }
     let mut slots = vec![Slot::Absent; names.len()];
     let mut facts = Facts::default();
-    let mut walk =
-        Walk { names: &names, facts: &mut facts, row: &mut slots, scratch, unknown: None };
+    let mut walk = Walk::new(&names, &mut facts, &mut slots, scratch);
     let present = walk.read(text, Role::Row).map_err(|_| unreadable())?;
     if !present || walk.unknown.is_some() {
         return Err(unreadable());

@@ -25,35 +25,49 @@ fn token<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn entry(bytes: &[u8]) -> Option<(Option<u64>, &[u8])> {
-    if let Some(rest) = token(bytes, b"null") {
-        return Some((None, rest));
-    }
-    let digits = token(bytes, b"\"")?;
-    let length = digits.iter().position(|b| *b == b'"')?;
-    let (digits, rest) = digits.split_at_checked(length)?;
-    Some((Some(decimal(digits)?), rest.get(1..)?))
+    let bytes = bytes.trim_ascii_start();
+    let Some(digits) = bytes.strip_prefix(b"\"") else {
+        return Some((None, bytes.strip_prefix(b"null")?));
+    };
+    let (number, rest) = leading(digits)?;
+    Some((Some(number), rest.strip_prefix(b"\"")?))
 }
 
 /// An unsigned decimal without sign or space; `None` when it is empty, has another character or does not fit.
 #[must_use]
 pub fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    leading(digits).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+}
+
+/// The decimal at the start, and what follows it.
+#[inline]
+fn leading(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut value, mut rest) = (0_u64, bytes);
+    if let Some((chunk, behind)) = rest.split_first_chunk()
+        && let Some(eight) = eight_digits(*chunk)
+    {
+        (value, rest) = (eight, behind);
+    }
+    while let Some((digit @ b'0'..=b'9', behind)) = rest.split_first() {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = behind;
+    }
+    (rest.len() < bytes.len()).then_some((value, rest))
+}
+
+/// Eight digits at once; `None` when one is none.
+#[inline]
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    const EACH: u64 = u64::MAX / 255;
+    // A digit leaves 0 to 9 of its byte; of what leaves more, adding 0x76 reaches bit 7.
+    let digits = u64::from_le_bytes(text) ^ (EACH * 0x30);
+    if (digits | digits.wrapping_add(EACH * 0x76)) & (EACH * 0x80) != 0 {
         return None;
     }
-    // Nineteen digits fit in any case.
-    let (first, rest) = digits.split_at(digits.len().min(19));
-    let mut value = 0_u64;
-    for byte in first {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
-    }
-    rest.iter().try_fold(value, |n, b| {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        n.checked_mul(10)?.checked_add(digit)
-    })
+    // Neighbours are joined: to 2 digits in 8 bits, 4 in 16, 8 in 32.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// `commit_lsn` of SQL Server (10 bytes) and Db2 (10 or 16 bytes, by version) as one integer: hex digits with colons behind
@@ -157,6 +171,11 @@ mod tests {
             let entry = |n: Option<u64>| n.map_or("null".to_owned(), |n| format!("\"{n}\""));
             let text = format!("[{},{}]", entry(commit), entry(change));
             prop_assert_eq!(parse(&text), Some(Sequence { commit, change }));
+        }
+
+        #[test]
+        fn a_decimal_is_digits_that_fit(text in "[0-9]{0,22}[0-9/:x]?[0-9]{0,10}") {
+            prop_assert_eq!(decimal(text.as_bytes()), text.parse().ok());
         }
 
         #[test]

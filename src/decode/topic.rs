@@ -8,103 +8,33 @@
 //! - So a topic that mixes both forms is read rightly, unless a bare datum starts with a zero byte, happens to name two
 //!   schemas that have a plan together, and follows them to its last byte.
 
+use super::avro::Memo;
+use super::change::{Change, Decoded, Verdict};
+use super::facts::Block;
 use super::fanout::Apart;
 use super::identify::{Half, Id, PlanNeed, Texts};
 use super::identity::Identity;
 use super::json::maxwell;
 use super::json::recognise::{Recognised, is_signal, recognise};
+use super::json::template::Templates;
 use super::json::walk::Role;
 use super::places::{Places, UNPLACED};
-use super::plan::{Plan, Target};
+use super::plan::{Plan, Target, ValuePlan};
 use super::registry_id::{PayloadId, in_headers};
 use super::row::RowBuffer;
 use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::Sources;
+use super::value::Before;
 use super::walking::Walking;
 use super::wire::{self, Part};
-use crate::batch::exchange::Told;
 use crate::config::{self, Position};
-use crate::epoch::Sighting;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
 use crate::route::Template;
 use crate::table::TableName;
-use crate::version::Version;
 use std::sync::Arc;
-
-/// What a record asks of its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// A row; some of its columns may be kept.
-    Row,
-    /// A delete with its own position.
-    Delete,
-    /// A null value.
-    Tombstone,
-    /// The whole table was emptied.
-    Truncate,
-}
-
-/// One change; its columns are in the [`RowBuffer`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// What to do.
-    pub kind: ChangeKind,
-    /// The guard, in source epoch 0.
-    pub version: Version,
-    /// Microseconds since 2000-01-01, for deletes, tombstones and truncates.
-    pub deleted_at: Option<i64>,
-    /// When the change happened at the source, microseconds since 2000-01-01.
-    pub source_ts: Option<i64>,
-    /// `source_ts` is the source's own time, not the next best.
-    pub own_time: bool,
-    /// Some column keeps the target's value (`Row` only).
-    pub has_kept: bool,
-    /// Of those, some column was a placeholder, so a base row must exist (I9).
-    pub needs_base: bool,
-    /// Its source, by the number that [`TopicDecoder::source`] names until the next record is decoded.
-    pub source: u16,
-    /// What it tells of its source's positions.
-    pub sighting: Option<Sighting>,
-    /// The base is the row of another key: [`RowBuffer::old_key`].
-    pub moved: bool,
-    /// A row came to the key: op `c`.
-    pub created: bool,
-    /// A row went from the key to another: [`RowBuffer::image`].
-    pub left: bool,
-    /// An update with a NULL that may stand for an unchanged value: the column's type has no placeholder, and the source's
-    /// replica identity is not full.
-    pub null_in_doubt: bool,
-}
-
-impl Change {
-    /// What it tells of how many rows its key has; `row` is what it was decoded into.
-    #[must_use]
-    pub fn told<'a>(&self, row: &'a RowBuffer) -> Told<'a> {
-        match (self.created, self.left) {
-            (true, _) => Told::Created,
-            (false, true) => Told::Left { image: &row.image, lacks: &row.lacks },
-            (false, false) => Told::Nothing,
-        }
-    }
-}
-
-/// What became of a record.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decoded {
-    /// A change.
-    Change(Change),
-    /// Nothing for a table; the rule that says so.
-    Skip(SkipRule),
-    /// A plan is missing: install one, or refuse, and decode the record again.
-    NeedsPlan(PlanNeed),
-    /// It names a table that has no number yet: give it one ([`TopicDecoder::add_table`]) and decode the record again.
-    NewTable(TableName),
-    /// The record cannot be decoded. The fault's class may also be blocked: then the table lacks something.
-    Poison(Fault),
-}
 
 /// Decoder of one topic.
 #[derive(Debug)]
@@ -138,6 +68,9 @@ pub(super) struct Entry {
     pub key: Id,
     pub value: Id,
     pub plan: Result<Arc<Plan>, Fault>,
+    /// What its last change had in common with the one before.
+    memo: Memo,
+    templates: Templates,
 }
 
 impl TopicDecoder {
@@ -232,7 +165,8 @@ impl TopicDecoder {
     pub fn put(&mut self, table: usize, need: &PlanNeed, plan: Result<Arc<Plan>, Fault>) {
         let (key, value) = (self.texts.inside(&need.key), self.texts.inside(&need.value));
         self.plans.retain(|e| e.table != table || e.key != key || e.value != value);
-        self.plans.push(Entry { table, key, value, plan });
+        let (memo, templates) = (Memo::default(), Templates::default());
+        self.plans.push(Entry { table, key, value, plan, memo, templates });
     }
 
     /// Forgets every plan and refusal: tables may have changed.
@@ -301,8 +235,13 @@ impl TopicDecoder {
     ) -> Decoded {
         scratch.clear();
         row.clear();
-        match self.try_decode(record, scratch, row) {
-            Ok(decoded) => decoded,
+        // Written where it stays: handed up by value it was copied three times.
+        let mut change = Change::default();
+        match self.try_decode(record, scratch, row, &mut change) {
+            Ok(Verdict::Change) => Decoded::Change(change),
+            Ok(Verdict::Skip(rule)) => Decoded::Skip(rule),
+            Ok(Verdict::NeedsPlan(need)) => Decoded::NeedsPlan(need),
+            Ok(Verdict::NewTable(table)) => Decoded::NewTable(table),
             Err(fault) => Decoded::Poison(fault),
         }
     }
@@ -312,7 +251,8 @@ impl TopicDecoder {
         record: &RawRecord<'r>,
         scratch: &mut Scratch,
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         if self.texts.is_full(self.places.as_ref().map_or(1, Places::len)) {
             self.texts = Texts::default();
             self.plans.clear();
@@ -321,7 +261,7 @@ impl TopicDecoder {
         let value = self.half(Part::Value, record)?;
         // A delete that came before it has its own row.
         if self.overrides.append && value.id == Id::None {
-            return Ok(Decoded::Skip(SkipRule::Tombstone));
+            return Ok(Verdict::Skip(SkipRule::Tombstone));
         }
         if key.id == Id::None && value.id == Id::None {
             return Err(Fault::poison(
@@ -337,39 +277,43 @@ impl TopicDecoder {
             role = match recognise(value.body, (key.id != Id::None).then_some(key.body))? {
                 Recognised::Envelope => Role::Envelope,
                 Recognised::Row => Role::Flattened,
-                Recognised::NotTableData(rule) => return Ok(Decoded::Skip(rule)),
+                Recognised::NotTableData(rule) => return Ok(Verdict::Skip(rule)),
             };
         }
         if self.places.is_some() && (value.id != Id::None || self.placed == UNPLACED) {
             if value.id == Id::None {
-                return Ok(Decoded::Skip(SkipRule::TombstoneWithoutTable));
+                return Ok(Verdict::Skip(SkipRule::TombstoneWithoutTable));
             }
             let apart = Apart { record, key, value, role };
             let mut slots = (recycle(&mut self.key_slots), recycle(&mut self.row_slots));
-            let decoded = self.decode_placed(&apart, (&mut slots.0, &mut slots.1), scratch, row);
+            let decoded =
+                self.decode_placed(&apart, (&mut slots.0, &mut slots.1), scratch, row, change);
             (self.key_slots, self.row_slots) = (recycle(&mut slots.0), recycle(&mut slots.1));
             return decoded;
         }
-        let Some(plan) = self.plan(key.id, value.id)? else {
+        let Some(index) = self.plan(key.id, value.id)? else {
             // What is no row must not wait for a table.
             if is_maxwell && value.id != Id::None {
                 if let Some(rule) = maxwell::skipped(value.body)? {
-                    return Ok(Decoded::Skip(rule));
+                    return Ok(Verdict::Skip(rule));
                 }
             } else if role == Role::Envelope && is_signal(value.body) {
-                return Ok(Decoded::Skip(SkipRule::Signal));
+                return Ok(Verdict::Skip(SkipRule::Signal));
             }
             return self.need(key.id, value.id);
         };
+        let Some(Entry { plan: Ok(plan), memo, templates, .. }) = self.plans.get(index) else {
+            return self.need(key.id, value.id);
+        };
         let table = match &plan.target {
-            Target::Skip(rule) => return Ok(Decoded::Skip(*rule)),
+            Target::Skip(rule) => return Ok(Verdict::Skip(*rule)),
             Target::Table(table) => table,
         };
         let mut key_slots = recycle(&mut self.key_slots);
         let mut row_slots = recycle(&mut self.row_slots);
         row_slots.resize(table.fields, Slot::Absent);
         let mut walking = Walking {
-            plan: &plan,
+            plan,
             table,
             record,
             key,
@@ -381,11 +325,26 @@ impl TopicDecoder {
             sources: &mut self.sources,
             identity: &mut self.identity,
             source_names: &mut self.source_names,
+            before: Some(Before { memo, templates }),
+            block: Block::Unknown,
+            missed: false,
         };
-        let decoded = walking.decode(&mut key_slots, &mut row_slots, row);
+        let verdict = walking.decode(&mut key_slots, &mut row_slots, row, change);
+        let (block, missed, role) = (walking.block, walking.missed, walking.role);
         self.key_slots = recycle(&mut key_slots);
         self.row_slots = recycle(&mut row_slots);
-        decoded
+        if let Ok(Verdict::Change) = verdict {
+            match block {
+                Block::New { from_end, length } => self.learn(index, value.body, from_end, length),
+                _ if missed => self.learn_texts(index, value.body, role),
+                _ => {
+                    if let Some(entry) = self.plans.get_mut(index) {
+                        entry.templates.followed();
+                    }
+                }
+            }
+        }
+        verdict
     }
 
     fn half<'r>(&mut self, part: Part, record: &RawRecord<'r>) -> Result<Half<'r>, Fault> {
@@ -397,15 +356,22 @@ impl TopicDecoder {
             && let Some(body) = bytes
             && let Some(id) = in_headers(part, record.headers)
         {
-            return Ok(Half { id: Id::Avro(id?), body });
+            return Ok(Half { id: self.texts.registered(id?), body });
+        }
+        if let Some(bytes) = bytes
+            && let Some(half) = self.texts.again(part, bytes)
+        {
+            return Ok(half);
         }
         let framed = wire::frame(part, bytes, self.format, self.payload_id)?;
-        self.texts.identify(part, framed)
+        let half = self.texts.identify(part, framed)?;
+        self.texts.note(part, bytes.unwrap_or_default(), half);
+        Ok(half)
     }
 
     /// The plan for these schemas. A record without a value needs only its key read and a truncate only its value, so any
     /// plan that knows that half will do.
-    fn plan(&mut self, key: Id, value: Id) -> Result<Option<Arc<Plan>>, Fault> {
+    fn plan(&mut self, key: Id, value: Id) -> Result<Option<usize>, Fault> {
         let table = self.placed;
         let exact = |e: &Entry| e.key == key && e.value == value && e.table == table;
         let found = if self.plans.get(self.last).is_some_and(exact) {
@@ -416,20 +382,50 @@ impl TopicDecoder {
         if let Some(index) = found {
             self.last = index;
             return match self.plans.get(index).map(|e| &e.plan) {
-                Some(Ok(plan)) => Ok(Some(Arc::clone(plan))),
+                Some(Ok(_)) => Ok(Some(index)),
                 Some(Err(fault)) => Err(fault.clone()),
                 None => Ok(None),
             };
         }
-        let half = |e: &&Entry| {
+        let half = |e: &Entry| {
             e.table == table
+                && e.plan.is_ok()
                 && ((value == Id::None && e.key == key) || (key == Id::None && e.value == value))
         };
-        Ok(self.plans.iter().filter(half).find_map(|e| e.plan.as_ref().ok()).map(Arc::clone))
+        Ok(self.plans.iter().position(half))
     }
 
-    pub(super) fn need(&self, key: Id, value: Id) -> Result<Decoded, Fault> {
-        Ok(Decoded::NeedsPlan(PlanNeed {
+    /// Remembers the source block of a change.
+    #[cold]
+    fn learn(&mut self, index: usize, datum: &[u8], from_end: usize, length: usize) {
+        let at = datum.len().saturating_sub(from_end);
+        if let Some(Entry { plan: Ok(plan), memo, .. }) = self.plans.get_mut(index)
+            && let ValuePlan::Avro { datum: walk, .. } = &plan.value
+            && let (Some(source), Some(block)) = (walk.source(), datum.get(at..at + length))
+        {
+            source.learn(block, memo);
+        }
+    }
+
+    /// Remembers the texts between the values of a change in JSON.
+    #[cold]
+    fn learn_texts(&mut self, index: usize, json: &[u8], role: Role) {
+        if let Some(Entry { plan: Ok(plan), templates, .. }) = self.plans.get_mut(index)
+            && let Ok(text) = std::str::from_utf8(json)
+        {
+            match &plan.value {
+                ValuePlan::Json { names, flattened } => {
+                    let role = if *flattened { Role::Flattened } else { Role::Envelope };
+                    templates.learn(text, role, names);
+                }
+                ValuePlan::Untyped { names } => templates.learn(text, role, names),
+                ValuePlan::Avro { .. } | ValuePlan::None => {}
+            }
+        }
+    }
+
+    pub(super) fn need(&self, key: Id, value: Id) -> Result<Verdict, Fault> {
+        Ok(Verdict::NeedsPlan(PlanNeed {
             key: self.texts.outside(key)?,
             value: self.texts.outside(value)?,
         }))

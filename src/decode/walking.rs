@@ -1,8 +1,9 @@
 //! One record on its way through its plan: value, envelope, key, row.
 
 use super::avro::Sink;
+use super::change::{Change, ChangeKind, Verdict};
 use super::envelope::{self, Op};
-use super::facts::{Fact, Facts, Image};
+use super::facts::{Block, Fact, Facts, Image};
 use super::identify::{Half, Id};
 use super::identity::{self, Identity};
 use super::json::maxwell::{self, Type};
@@ -15,8 +16,7 @@ use super::skip::SkipRule;
 use super::slot::{Scratch, Slot};
 use super::source_names::SourceNames;
 use super::sources::{self, Sources};
-use super::topic::{Change, ChangeKind, Decoded};
-use super::value::{disagree, walk_value};
+use super::value::{Before, disagree, walk_value};
 use crate::config::Position;
 use crate::fault::{Code, Fault};
 use crate::record::RawRecord;
@@ -41,6 +41,12 @@ pub(super) struct Walking<'a, 'r> {
     pub topic_id: [u8; 16],
     /// The names of the topic's sources so far.
     pub source_names: &'a mut SourceNames,
+    /// What the record before leaves to compare with, where there is one to compare with.
+    pub before: Option<Before<'r>>,
+    /// The source block of this record.
+    pub block: Block,
+    /// It is JSON whose texts are not those of the record before.
+    pub missed: bool,
     /// The source tables of the topic so far.
     pub sources: &'a mut Sources,
     /// What the topic's updates have told of its table's replica identity.
@@ -57,12 +63,13 @@ impl<'r> Walking<'_, 'r> {
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         let mut facts = Facts::default();
         if self.value.id == Id::None || !self.read_value(&mut facts, row_slots)? {
-            return self.tombstone(key_slots, row_slots, row);
+            return self.tombstone(key_slots, row_slots, row, change);
         }
-        self.decode_walked(&facts, key_slots, row_slots, row)
+        self.decode_walked(&facts, key_slots, row_slots, row, change)
     }
 
     /// The rest, behind the walk through the value.
@@ -75,12 +82,13 @@ impl<'r> Walking<'_, 'r> {
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         let flattened = self.plan.value.is_flattened(self.role);
         let op = if self.role == Role::Maxwell {
             match self.maxwell_type(facts)? {
                 Type::Row(op) => op,
-                Type::Skip(rule) => return Ok(Decoded::Skip(rule)),
+                Type::Skip(rule) => return Ok(Verdict::Skip(rule)),
             }
         } else if flattened {
             envelope::flattened_op(facts, self.scratch)?
@@ -88,7 +96,7 @@ impl<'r> Walking<'_, 'r> {
             envelope::envelope_op(facts, self.scratch)?
         };
         if op == Op::Message {
-            return Ok(Decoded::Skip(SkipRule::Message));
+            return Ok(Verdict::Skip(SkipRule::Message));
         }
         let ordered = envelope::ordered(
             facts,
@@ -99,7 +107,9 @@ impl<'r> Walking<'_, 'r> {
             self.scratch,
         )?;
         let version = ordered.version;
-        if !self.sources.shared && !self.table.tells_source {
+        self.block = facts.block;
+        // The record before was checked.
+        if self.block != Block::Same && !self.sources.shared && !self.table.tells_source {
             self.sources.check(facts, &self.table.shape.table, self.scratch)?;
         }
         let own_time = envelope::source_time(facts, self.scratch)?;
@@ -110,24 +120,14 @@ impl<'r> Walking<'_, 'r> {
             None => envelope::delivery_time(facts, self.record.timestamp_ms, self.scratch)?,
         };
         let deleted_at = source_ts.or_else(|| self.kafka_time()).or(Some(0));
-        let mut change = Change {
-            kind: ChangeKind::Row,
-            version,
-            deleted_at: None,
-            source_ts,
-            own_time: own_time.is_some(),
-            has_kept: false,
-            needs_base: false,
-            source,
-            sighting,
-            moved: false,
-            created: false,
-            left: false,
-            null_in_doubt: false,
-        };
+        change.version = version;
+        change.source_ts = source_ts;
+        change.own_time = own_time.is_some();
+        change.source = source;
+        change.sighting = sighting;
         if !self.table.append.is_empty() {
             self.append(facts, op, flattened, key_slots, row_slots, row)?;
-            return Ok(Decoded::Change(change));
+            return Ok(Verdict::Change);
         }
         if !flattened && facts.text(Fact::Connector, self.scratch)? == Some("postgresql") {
             change.null_in_doubt = self.check_identity(facts, op, key_slots, row_slots)?;
@@ -150,7 +150,7 @@ impl<'r> Walking<'_, 'r> {
                     ));
                 }
                 (change.kind, change.deleted_at) = (ChangeKind::Truncate, deleted_at);
-                return Ok(Decoded::Change(change));
+                return Ok(Verdict::Change);
             }
             Op::Delete => {
                 (change.kind, change.deleted_at) = (ChangeKind::Delete, deleted_at);
@@ -176,7 +176,7 @@ impl<'r> Walking<'_, 'r> {
                 }
             }
         }
-        Ok(Decoded::Change(change))
+        Ok(Verdict::Change)
     }
 
     /// Whether a delete is half of a change of the key; its row goes where it can be compared with another.
@@ -285,7 +285,8 @@ impl<'r> Walking<'_, 'r> {
         key_slots: &mut Vec<Slot<'r>>,
         row_slots: &mut [Slot<'r>],
         row: &mut RowBuffer,
-    ) -> Result<Decoded, Fault> {
+        change: &mut Change,
+    ) -> Result<Verdict, Fault> {
         row_slots.fill(Slot::Absent);
         self.read_key(key_slots, row_slots)?;
         match row
@@ -293,26 +294,16 @@ impl<'r> Walking<'_, 'r> {
         {
             // The configured key is in no tombstone; the delete before it has marked the row.
             Err(fault) if fault.code == Code::KeyMissing && self.key_is_in_row() => {
-                return Ok(Decoded::Skip(SkipRule::TombstoneWithoutKey));
+                return Ok(Verdict::Skip(SkipRule::TombstoneWithoutKey));
             }
             result => result?,
         }
         row.put_stub(self.table);
-        Ok(Decoded::Change(Change {
-            kind: ChangeKind::Tombstone,
-            version: envelope::offset_version(self.record.offset)?,
-            deleted_at: self.kafka_time().or(Some(0)),
-            source_ts: self.kafka_time(),
-            own_time: false,
-            has_kept: false,
-            needs_base: false,
-            source: SourceNames::UNKNOWN,
-            sighting: None,
-            moved: false,
-            created: false,
-            left: false,
-            null_in_doubt: false,
-        }))
+        change.kind = ChangeKind::Tombstone;
+        change.version = envelope::offset_version(self.record.offset)?;
+        change.deleted_at = self.kafka_time().or(Some(0));
+        change.source_ts = self.kafka_time();
+        Ok(Verdict::Change)
     }
 
     /// Walks the key; without one only a configured key can still be found in the row.
@@ -331,7 +322,10 @@ impl<'r> Walking<'_, 'r> {
             KeyPlan::None => return Err(disagree("key")),
             KeyPlan::Avro(group, fields) => {
                 slots.resize(*fields, Slot::Absent);
-                group.read_all(self.key.body, &mut Sink { facts: &mut facts, row: slots })?
+                group.read_all(
+                    self.key.body,
+                    &mut Sink { facts: &mut facts, row: slots, memo: None },
+                )?
             }
             KeyPlan::Json { names } => {
                 slots.resize(names.len(), Slot::Absent);
@@ -345,13 +339,7 @@ impl<'r> Walking<'_, 'r> {
                 if names.len() == 1 && !self.key.body.starts_with(b"{") {
                     return self.read_bare_key(slots);
                 }
-                let mut walk = Walk {
-                    names,
-                    facts: &mut facts,
-                    row: slots,
-                    scratch: self.scratch,
-                    unknown: None,
-                };
+                let mut walk = Walk::new(names, &mut facts, slots, self.scratch);
                 let present = walk.read(self.key.body, role)?;
                 if let Some(name) = walk.unknown
                     && !self.key_is_in_row()
@@ -430,9 +418,10 @@ impl<'r> Walking<'_, 'r> {
 
     /// Walks the value; `false` means that it is null after all.
     fn read_value(&mut self, facts: &mut Facts<'r>, row: &mut [Slot<'r>]) -> Result<bool, Fault> {
+        let (body, role) = (self.value.body, self.role);
         let walked =
-            walk_value(&self.plan.value, self.value.body, self.role, facts, row, self.scratch)?;
-        self.role = walked.role;
+            walk_value(&self.plan.value, body, role, self.before, facts, row, self.scratch)?;
+        (self.role, self.missed) = (walked.role, walked.missed);
         self.judge_unknown(walked.unknown)?;
         Ok(walked.present)
     }
@@ -461,11 +450,10 @@ impl<'r> Walking<'_, 'r> {
         let mut facts = Facts::default();
         let read = match &self.plan.value {
             ValuePlan::Avro { before: Some(group), .. } => {
-                group.read_prefix(bytes, &mut Sink { facts: &mut facts, row })
+                group.read_prefix(bytes, &mut Sink { facts: &mut facts, row, memo: None })
             }
             ValuePlan::Json { names, .. } | ValuePlan::Untyped { names } => {
-                Walk { names, facts: &mut facts, row, scratch: self.scratch, unknown: None }
-                    .read(bytes, Role::Row)
+                Walk::new(names, &mut facts, row, self.scratch).read(bytes, Role::Row)
             }
             ValuePlan::Avro { before: None, .. } | ValuePlan::None => Ok(false),
         };

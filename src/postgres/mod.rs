@@ -17,6 +17,7 @@ mod copy;
 mod epochs;
 mod exchange;
 mod isolate;
+mod letters;
 mod load;
 mod params;
 mod raise;

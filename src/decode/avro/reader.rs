@@ -66,6 +66,18 @@ impl<'r> Reader<'r> {
         Ok(taken)
     }
 
+    /// Takes these very bytes; `false` when others come, which stay.
+    #[inline]
+    pub fn take_same(&mut self, same: &[u8]) -> bool {
+        match self.rest.split_at_checked(same.len()) {
+            Some((taken, rest)) if taken == same => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
         let (chunk, rest) =
@@ -96,7 +108,7 @@ impl<'r> Reader<'r> {
     ///
     /// # Errors
     /// [`Broken`] at the end of the input or when the number does not fit 64 bits.
-    #[inline]
+    #[inline(never)]
     pub fn long(&mut self) -> Result<i64, Broken> {
         if let [first, rest @ ..] = self.rest
             && *first < 0x80

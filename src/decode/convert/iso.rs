@@ -73,23 +73,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// Digits after a point as microseconds; finer ones must be zero.
+    #[inline]
     fn fraction(&mut self) -> Option<i64> {
-        let mut micros = 0i64;
-        let mut unit = 100_000i64;
-        let mut any = false;
-        while let Some((digit, rest)) = self.rest.split_first() {
-            if !digit.is_ascii_digit() {
-                break;
-            }
-            if unit == 0 && *digit != b'0' {
+        const UNITS: [i64; 7] = [1_000_000, 100_000, 10_000, 1000, 100, 10, 1];
+        let (mut value, mut count) = (0_i64, 0_usize);
+        while let Some((digit @ b'0'..=b'9', rest)) = self.rest.split_first() {
+            if count < 6 {
+                value = value * 10 + i64::from(digit - b'0');
+            } else if *digit != b'0' {
                 return None;
             }
-            micros += i64::from(digit - b'0') * unit;
-            unit /= 10;
-            any = true;
+            count += 1;
             self.rest = rest;
         }
-        any.then_some(micros)
+        (count > 0).then_some(value * UNITS[count.min(6)])
     }
 
     /// `2026-02-28`, `-4712-11-24`, `+294276-12-31`: days since 1970 in the proleptic calendar, year 0 being 1 BC.
@@ -127,6 +124,12 @@ impl<'a> Cursor<'a> {
                 fraction = self.fraction()?;
             }
         }
+        self.clock_of(hour, minute, second, fraction)
+    }
+
+    /// Checks what was read of a clock, and reads the offset behind it.
+    #[inline]
+    fn clock_of(&mut self, hour: i64, minute: i64, second: i64, fraction: i64) -> Option<Clock> {
         if hour > 24 || minute > 59 || second > 59 {
             return None;
         }
@@ -165,11 +168,37 @@ impl<'a> Cursor<'a> {
     /// `2026-02-28T12:34:56.789Z`: days since 1970 and the clock.
     #[inline]
     pub fn date_time(&mut self) -> Option<(i64, Clock)> {
+        if let Some(read) = self.four_digit_year() {
+            return Some(read);
+        }
         let days = self.date()?;
         if !self.take(b'T') && !self.take(b' ') {
             return None;
         }
         Some((days, self.clock()?))
+    }
+
+    /// The form that nearly every text has, in one piece; `None` for any other, and then nothing of it is taken.
+    #[inline]
+    fn four_digit_year(&mut self) -> Option<(i64, Clock)> {
+        let (date, rest) = self.rest.split_first_chunk::<8>()?;
+        let (&[tens, ones, b'T' | b' '], rest) = rest.split_first_chunk::<3>()? else {
+            return None;
+        };
+        let (clock, rest) = rest.split_first_chunk::<8>()?;
+        let [century, _, year, _, _, month, ..] = pairs(*date, *b"0000-00-")?;
+        let [hour, _, _, minute, _, _, second, _] = pairs(*clock, *b"00:00:00")?;
+        if !(tens.is_ascii_digit() && ones.is_ascii_digit()) {
+            return None;
+        }
+        let day = (tens - b'0') * 10 + (ones - b'0');
+        let days = days_of(i64::from(century) * 100 + i64::from(year), month, day)?;
+        let mut behind = Cursor { rest };
+        let fraction = if behind.take(b'.') { behind.fraction()? } else { 0 };
+        let [hour, minute, second] = [hour, minute, second].map(i64::from);
+        let clock = behind.clock_of(hour, minute, second, fraction)?;
+        *self = behind;
+        Some((days, clock))
     }
 
     /// `P1Y2M3DT4H5M6.78S`, each part with a sign of its own.
@@ -228,27 +257,37 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Eight characters of a form where `0` stands for any digit: at each digit, that and the next one as a number.
+#[inline]
+fn pairs(text: [u8; 8], form: [u8; 8]) -> Option<[u8; 8]> {
+    // A digit leaves 0 to 9 of its byte, any other character that is as in the form leaves 0. What is more reaches bit 7.
+    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(form);
+    let room = form.map(|byte| if byte == b'0' { 0x80 - 10 } else { 0x80 - 1 });
+    let beyond = digits | digits.wrapping_add(u64::from_le_bytes(room));
+    if beyond & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    Some((digits * 10 + (digits >> 8)).to_le_bytes())
+}
+
 /// Days since 1970-01-01 of a proleptic Gregorian date (Howard Hinnant, "chrono-compatible low-level date algorithms").
 #[inline]
 pub fn days_of(year: i64, month: u8, day: u8) -> Option<i64> {
-    let leap = year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
         _ => return None,
     };
     if day == 0 || day > last {
         return None;
     }
-    let (month, day) = (i64::from(month), i64::from(day));
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let era = shifted.div_euclid(400);
-    let year_of_era = shifted.rem_euclid(400);
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
+    // Years begin in March, so that the odd day is the last one.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let day_of_year = (153 * i64::from(month) + 2) / 5 + i64::from(day) - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    Some(year * 365 + leap_days + day_of_year - 719_468)
 }
 
 #[cfg(test)]
@@ -309,6 +348,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_common_form_is_read_as_piece_by_piece(
+            text in "[0-9]{3,5}-[0-3][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,6}0{0,3}[0-9]?)?(Z|[+-][01][0-9]:[0-5][0-9])?",
+            at: prop::sample::Index,
+            other in "[0-9:. TZx-]",
+            changed: bool,
+        ) {
+            let mut text = text;
+            if changed {
+                let at = at.index(text.len());
+                text.replace_range(at..=at, &other);
+            }
+            let piece_by_piece = |cursor: &mut Cursor<'_>| {
+                let days = cursor.date()?;
+                (cursor.take(b'T') || cursor.take(b' ')).then_some(())?;
+                Some((days, cursor.clock()?))
+            };
+            let (mut whole, mut pieces) = (Cursor::new(&text), Cursor::new(&text));
+            let read = whole.date_time();
+            prop_assert_eq!(read, piece_by_piece(&mut pieces));
+            if read.is_some() {
+                prop_assert_eq!(whole.rest, pieces.rest);
+            }
+        }
+
         #[test]
         fn days_follow_the_calendar(year in -4712i16..=9999, month in 1i8..=12, day in 1i8..=31) {
             let expected = jiff::civil::Date::new(year, month, day).ok().map(|date| {

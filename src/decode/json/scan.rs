@@ -152,7 +152,32 @@ impl<'r> Scanner<'r> {
         Ok(self.since(start))
     }
 
-    fn since(&self, start: usize) -> &'r str {
+    /// How far the text is read, in bytes.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to where it was.
+    pub fn back_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Takes this very text; `false` when another comes, which stays.
+    #[inline]
+    pub fn take_same(&mut self, same: &str) -> bool {
+        let taken = self
+            .text
+            .as_bytes()
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(same.as_bytes()));
+        self.at += if taken { same.len() } else { 0 };
+        taken
+    }
+
+    /// The text from there up to here.
+    #[must_use]
+    pub fn since(&self, start: usize) -> &'r str {
         // Both ends are at ASCII, so they are ends of characters.
         self.text.get(start..self.at).unwrap_or_default()
     }

@@ -10,7 +10,8 @@
 
 use super::maxwell;
 use super::scan::{self, Broken, OTHER_FORM, Scanner, TWICE};
-use crate::decode::facts::{Fact, Facts, Image};
+use super::template::{Template, Templates, What};
+use crate::decode::facts::{Block, Fact, Facts, Image};
 use crate::decode::schema::describe::DOCUMENT;
 use crate::decode::slot::{Scratch, Slot};
 use crate::fault::{Code, Fault};
@@ -50,6 +51,30 @@ pub struct Walk<'a, 'r> {
     /// The first field that is no known column and not null: where its name stands in [`Scratch::text`], so that nothing is
     /// allocated for it.
     pub unknown: Option<Range<usize>>,
+    /// The texts between the values of the record before.
+    pub templates: Option<&'r Templates>,
+    /// This record has others.
+    pub missed: bool,
+}
+
+/// What a field is for where fields are followed by a template; `None` where it cannot be.
+pub fn what_of(role: Role, name: &str, names: &[Box<str>]) -> Option<What> {
+    let column = || names.iter().position(|column| **column == *name).map(What::Column);
+    match role {
+        Role::Image => column(),
+        Role::Flattened => match Fact::of_flattened(name) {
+            Some(fact) => Some(What::Fact(fact)),
+            None => column(),
+        },
+        Role::Source => Some(Fact::of_source(name).map_or(What::Skip, What::Fact)),
+        Role::Envelope => Some(match name {
+            "before" => What::Before,
+            "after" => What::After,
+            "source" => What::Source,
+            _ => Fact::of_envelope(name).map_or(What::Skip, What::Fact),
+        }),
+        Role::Row | Role::Maxwell | Role::MaxwellKey => None,
+    }
 }
 
 /// The fault of bytes that are no JSON of the expected form. The error's own text may quote values, so it is not used.
@@ -70,7 +95,17 @@ pub fn undecodable(error: &serde_json::Error) -> Fault {
     )
 }
 
-impl<'r> Walk<'_, 'r> {
+impl<'a, 'r> Walk<'a, 'r> {
+    /// A walk that knows nothing of the record before.
+    pub fn new(
+        names: &'a [Box<str>],
+        facts: &'a mut Facts<'r>,
+        row: &'a mut [Slot<'r>],
+        scratch: &'a mut Scratch,
+    ) -> Self {
+        Self { names, facts, row, scratch, unknown: None, templates: None, missed: false }
+    }
+
     /// Walks a payload; `false` means it is `null`.
     ///
     /// # Errors
@@ -100,10 +135,88 @@ impl<'r> Walk<'_, 'r> {
         }
         let mut progress = Progress::default();
         let mut first = true;
+        if let Some(templates) = self.templates {
+            if let Some(template) = templates.of(role)
+                && self.follow(template, &mut progress, &mut first, scanner)?
+            {
+                return Ok(true);
+            }
+            self.missed = true;
+        }
         while let Some(name) = scanner.name(&mut first)? {
             self.field(role, &name, &mut progress, scanner)?;
         }
         Ok(true)
+    }
+
+    /// Reads the values of an object between the texts of a template; `false` from where on others stand.
+    fn follow(
+        &mut self,
+        template: &'r Template,
+        progress: &mut Progress,
+        first: &mut bool,
+        scanner: &mut Scanner<'r>,
+    ) -> Result<bool, Broken> {
+        let mut from = 0;
+        for step in &template.steps {
+            if !scanner.take_same(template.text.get(from..step.end).unwrap_or_default()) {
+                return Ok(false);
+            }
+            (from, *first) = (step.end, false);
+            for (fact, place) in template.constants.get(step.constants.clone()).unwrap_or_default()
+            {
+                let text = place.as_ref().and_then(|place| template.text.get(place.clone()));
+                *self.facts.place(*fact) = text.map_or(Slot::Null, Slot::Text);
+            }
+            match step.what {
+                What::Column(index) => {
+                    progress.next = index + 1;
+                    let slot = scanner.slot(self.scratch)?;
+                    if let Some(place) = self.row.get_mut(index) {
+                        *place = slot;
+                    }
+                }
+                What::Fact(fact) => *self.facts.place(fact) = scanner.slot(self.scratch)?,
+                What::Skip => scanner.skip()?,
+                What::Before => self.before(progress, scanner)?,
+                What::After => self.after(progress, scanner)?,
+                What::Source => self.source(progress, scanner)?,
+                What::End => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn before(&mut self, progress: &mut Progress, scanner: &mut Scanner<'r>) -> Result<(), Broken> {
+        once(&mut progress.before)?;
+        scanner.peek()?;
+        let start = scanner.at();
+        if !self.templates.is_some_and(|templates| skip_image(templates, scanner)) {
+            scanner.back_to(start);
+            scanner.skip()?;
+        }
+        let before = scanner.since(start);
+        self.facts.before =
+            if before == "null" { Image::Missing } else { Image::At(before.as_bytes()) };
+        Ok(())
+    }
+
+    fn after(&mut self, progress: &mut Progress, scanner: &mut Scanner<'r>) -> Result<(), Broken> {
+        once(&mut progress.after)?;
+        self.row.fill(Slot::Absent);
+        self.facts.after = self.object(Role::Image, scanner)?;
+        Ok(())
+    }
+
+    fn source(&mut self, progress: &mut Progress, scanner: &mut Scanner<'r>) -> Result<(), Broken> {
+        once(&mut progress.source)?;
+        let missed = std::mem::replace(&mut self.missed, false);
+        self.object(Role::Source, scanner)?;
+        if self.templates.is_some() && !self.missed && self.facts.has(Fact::Connector) {
+            self.facts.block = Block::Same;
+        }
+        self.missed |= missed;
+        Ok(())
     }
 
     /// An image that is one text: the only column that can hold it is the one for documents.
@@ -154,27 +267,9 @@ impl<'r> Walk<'_, 'r> {
                 _ => maxwell::fact_of(name),
             },
             Role::Envelope => match name {
-                "before" => {
-                    once(&mut progress.before)?;
-                    let before = scanner.raw()?;
-                    self.facts.before = if before == "null" {
-                        Image::Missing
-                    } else {
-                        Image::At(before.as_bytes())
-                    };
-                    return Ok(());
-                }
-                "after" => {
-                    once(&mut progress.after)?;
-                    self.row.fill(Slot::Absent);
-                    self.facts.after = self.object(Role::Image, scanner)?;
-                    return Ok(());
-                }
-                "source" => {
-                    once(&mut progress.source)?;
-                    self.object(Role::Source, scanner)?;
-                    return Ok(());
-                }
+                "before" => return self.before(progress, scanner),
+                "after" => return self.after(progress, scanner),
+                "source" => return self.source(progress, scanner),
                 _ => Fact::of_envelope(name),
             },
         };
@@ -235,6 +330,25 @@ struct Progress {
     before: bool,
     after: bool,
     source: bool,
+}
+
+/// Skips an image whose texts are those of the one before; `false` where it has others, or is no image.
+fn skip_image(templates: &Templates, scanner: &mut Scanner<'_>) -> bool {
+    let Some(template) = templates.of(Role::Image) else { return false };
+    let mut from = 0;
+    for step in &template.steps {
+        if !scanner.take_same(template.text.get(from..step.end).unwrap_or_default()) {
+            return false;
+        }
+        from = step.end;
+        if step.what == What::End {
+            return true;
+        }
+        if scanner.skip().is_err() {
+            return false;
+        }
+    }
+    false
 }
 
 fn once(seen: &mut bool) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 use super::avro_text::{self, AvroType, Kind};
 use super::connect_text::{self, ConnectSchema};
 use super::{Field, FieldType, Form, Semantic, Wire};
-use crate::decode::avro::{Group, Node, Step};
+use crate::decode::avro::{Group, Node, Source, Step};
 use crate::decode::facts::Fact;
 use crate::decode::skip::SkipRule;
 use crate::fault::{Code, Fault};
@@ -263,9 +263,7 @@ fn of_avro(schema: &AvroType) -> Result<RecordSchema, Fault> {
                             .then(|| Group { null, steps: after.steps.clone() });
                         Step::Before(ty.node().into())
                     }
-                    ("source", Some((source, null))) => {
-                        Step::Source(facts(source, null, &Fact::of_source))
-                    }
+                    ("source", Some((source, null))) => Step::Source(source_block(source, null)),
                     (name, _) => Fact::of_envelope(name).map_or_else(
                         || Step::Skip(ty.node().into()),
                         |fact| Step::Fact(ty.node().into(), fact),
@@ -298,7 +296,7 @@ fn of_documents(
 ) -> RecordSchema {
     let step = |(name, field): &(String, AvroType)| match (name.as_str(), record(field)) {
         ("after", _) => Step::Document(field.node(), 0),
-        ("source", Some((source, null))) => Step::Source(facts(source, null, &Fact::of_source)),
+        ("source", Some((source, null))) => Step::Source(source_block(source, null)),
         (name, _) => Fact::of_envelope(name).map_or_else(
             || Step::Skip(field.node().into()),
             |fact| Step::Fact(field.node().into(), fact),
@@ -324,16 +322,9 @@ fn record(ty: &AvroType) -> Option<(&AvroFields, Option<usize>)> {
     }
 }
 
-fn facts(
-    fields: &AvroFields,
-    null: Option<usize>,
-    fact_of: &dyn Fn(&str) -> Option<Fact>,
-) -> Group {
-    let step = |(name, ty): &(String, AvroType)| match fact_of(name) {
-        Some(fact) => Step::Fact(ty.node().into(), fact),
-        None => Step::Skip(ty.node().into()),
-    };
-    Group { null, steps: fields.iter().map(step).collect() }
+fn source_block(fields: &AvroFields, null: Option<usize>) -> Source {
+    let fields = fields.iter();
+    Source::new(null, fields.map(|(name, ty)| (&**name, ty.node().into(), Fact::of_source(name))))
 }
 
 #[derive(Default)]

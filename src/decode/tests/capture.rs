@@ -179,6 +179,11 @@ impl Worker {
         }
     }
 
+    /// Key and columns of the record that was decoded last.
+    pub fn row(&self) -> (&[u8], &[u8], &crate::batch::ColumnSet) {
+        (&self.row.key, &self.row.body, &self.row.kept)
+    }
+
     fn provide(&mut self, need: &PlanNeed) {
         self.plans += 1;
         let text = |id: &'_ SchemaId| match id {

@@ -17,8 +17,7 @@ fn told(facts: &Facts<'_>, scratch: &Scratch) -> Told {
 fn json(text: &str, role: Role) -> Told {
     let (mut facts, mut scratch) = (Facts::default(), Scratch::default());
     let names: [Box<str>; 1] = ["id".into()];
-    let (facts_, mut row) = (&mut facts, [Slot::Absent]);
-    Walk { names: &names, facts: facts_, row: &mut row, scratch: &mut scratch, unknown: None }
+    Walk::new(&names, &mut facts, &mut [Slot::Absent], &mut scratch)
         .read(text.as_bytes(), role)
         .unwrap();
     told(&facts, &scratch)
@@ -35,7 +34,11 @@ fn avro(schema: &str, datum: &[u8]) -> Told {
     let schema = describe(SchemaText::None, SchemaText::Avro(schema)).unwrap();
     let ValueWalk::Avro(walk) = &schema.value_walk else { panic!("no Avro walk") };
     let (mut facts, mut row) = (Facts::default(), vec![Slot::Absent; schema.row.len()]);
-    assert!(walk.datum.read_all(datum, &mut Sink { facts: &mut facts, row: &mut row }).unwrap());
+    assert!(
+        walk.datum
+            .read_all(datum, &mut Sink { facts: &mut facts, row: &mut row, memo: None })
+            .unwrap()
+    );
     told(&facts, &Scratch::default())
 }
 

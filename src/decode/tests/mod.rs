@@ -7,6 +7,7 @@ mod json_rules;
 mod oracle;
 mod prefixes;
 mod random_schemas;
+mod repeats;
 mod rules;
 mod schema_ids;
 mod shop;

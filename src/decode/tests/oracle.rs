@@ -125,7 +125,7 @@ proptest! {
         let ValueWalk::Avro(walk) = &schema.value_walk else { panic!("no avro") };
         let mut slots = vec![Slot::Absent; schema.row.len()];
         let mut facts = Facts::default();
-        let present = walk.datum.read_all(&datum, &mut Sink { facts: &mut facts, row: &mut slots });
+        let present = walk.datum.read_all(&datum, &mut Sink { facts: &mut facts, row: &mut slots, memo: None });
         prop_assert_eq!(present, Ok(true));
         prop_assert_eq!(&slots[..3], &[Slot::Bool(row.scalars.0), Slot::Int(row.scalars.1.into()), Slot::Int(row.scalars.2)]);
         prop_assert_eq!(&slots[3..5], &[Slot::Float(row.scalars.3), Slot::Double(row.scalars.4)]);

@@ -41,7 +41,7 @@ impl Readers {
         let by_node = self.node.skip(&mut reader).and_then(|()| reader.finish()).is_ok();
         let by_rows = self.rows.as_ref().is_some_and(|(walk, columns)| {
             let mut row = vec![Slot::Absent; *columns];
-            let sink = &mut Sink { facts: &mut Facts::default(), row: &mut row };
+            let sink = &mut Sink { facts: &mut Facts::default(), row: &mut row, memo: None };
             walk.datum.read_all(datum, sink).is_ok()
         });
         usize::from(by_node) + usize::from(by_rows)

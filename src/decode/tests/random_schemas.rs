@@ -328,7 +328,7 @@ proptest! {
         };
         let ValueWalk::Avro(walk) = &schema.value_walk else { panic!("no avro") };
         let mut row = vec![Slot::Absent; schema.row.len()];
-        let sink = &mut Sink { facts: &mut Facts::default(), row: &mut row };
+        let sink = &mut Sink { facts: &mut Facts::default(), row: &mut row, memo: None };
         prop_assert_eq!(walk.datum.read_all(&datum, sink), Ok(true));
         let Ty::Record(types, _) = &ty else { panic!("no record") };
         let columns = types.iter().zip(&row).zip(&walk.nodes).enumerate();

@@ -37,7 +37,11 @@ pub fn check(data: &[u8]) {
 fn accepts(walk: &AvroWalk, columns: usize, datum: &[u8]) -> bool {
     let mut row = vec![Slot::Absent; columns];
     let mut facts = Facts::default();
-    if walk.datum.read_all(datum, &mut Sink { facts: &mut facts, row: &mut row }).is_err() {
+    if walk
+        .datum
+        .read_all(datum, &mut Sink { facts: &mut facts, row: &mut row, memo: None })
+        .is_err()
+    {
         return false;
     }
     for (slot, node) in row.iter().zip(&walk.nodes) {
