@@ -1,7 +1,7 @@
 //! One run of the release binary as a process of its own, watched from outside.
 
 use crate::bench::Limits;
-use crate::destination::Destination;
+use crate::destination::{Destination, EARLIER};
 use crate::process;
 use crate::result::Measured;
 use crate::workload::Spec;
@@ -160,8 +160,9 @@ async fn look(destination: &Destination) -> anyhow::Result<Look> {
         .client
         .query_one(
             "SELECT count(next_offset), coalesce(sum(next_offset), 0)::bigint, \
-               coalesce(extract(epoch FROM clock_timestamp() - min(claimed_at)), 0)::float8 FROM silversink.position",
-            &[],
+               coalesce(extract(epoch FROM clock_timestamp() - min(claimed_at)), 0)::float8 FROM silversink.position \
+             WHERE topic <> $1",
+            &[&EARLIER],
         )
         .await?;
     Ok(Look { claimed: row.try_get(0)?, settled: row.try_get(1)?, seconds: row.try_get(2)? })

@@ -32,7 +32,7 @@ const FETCH_WAIT: usize = 2;
 /// `linger.ms` of the producer at many events per second. The mock broker answers a fetch with one of the producer's batches
 /// per partition, where Kafka gives all there are: batches of one or two records would make the broker the limit. What a
 /// record waits for this counts as latency.
-const BUSY_LINGER: &str = "5";
+const BUSY_LINGER: &str = "20";
 
 const FULL: &str = "silversink, four tables of 100,000 rows";
 

@@ -2,7 +2,7 @@
 
 use super::mixed;
 use crate::bench::{Bench, Limits, own_process};
-use crate::destination::Writer;
+use crate::destination::{EARLIER, Writer};
 use crate::product::Worker;
 use crate::result::{Bar, Measured, Results, Verdict};
 use crate::workload::{Format, Spec};
@@ -31,7 +31,8 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     mixed::measure_product(bench, Format::Avro, BATCH).await?;
     let spec = bench.mixed(Format::Avro);
     applied(bench, &spec).await?;
-    bench.destination.client.batch_execute("DELETE FROM silversink.position").await?;
+    let forget = "DELETE FROM silversink.position WHERE topic <> $1";
+    bench.destination.client.execute(forget, &[&EARLIER]).await?;
     let start = bench.destination.wal_end().await?;
     let measured = bench.read_again(std::slice::from_ref(&spec), Limits::one_writer(BATCH)).await?;
     let wal = bench.destination.wal_since(&start).await?;
