@@ -7,5 +7,6 @@ mod forms;
 mod holes;
 mod kill;
 mod logs;
+mod ready;
 mod rig;
 mod schema_ids;
