@@ -132,28 +132,9 @@ impl Writer {
             self.rollback(doing).await?;
             return Ok(None);
         }
-        let none: (i64, Option<&[u8]>, Option<i64>, Option<bool>) = (0, None, None, None);
-        let params: [&(dyn ToSql + Sync); 16] = [
-            &pipeline,
-            &ranges.topics,
-            &ranges.topic_ids,
-            &ranges.partitions,
-            &ranges.epochs,
-            &ranges.from,
-            &ranges.next,
-            &ranges.changes,
-            &ranges.folded,
-            &ranges.skipped,
-            &ranges.letters,
-            &none.0,
-            &none.1,
-            &none.2,
-            &ranges.lineages,
-            &none.3,
-        ];
         let ending = async {
             let (settled, committed) = futures::join!(
-                self.client.query_one(&settle, &params),
+                self.settle(pipeline, &settle, (ranges, &ranges.from), batch, None),
                 self.client.batch_execute("COMMIT")
             );
             let settled = settled?;

@@ -90,7 +90,7 @@ fn without_nul(text: &str) -> Cow<'_, str> {
 }
 
 /// A count as PostgreSQL's `bigint`.
-pub(super) fn count(n: u64) -> Result<i64, Fault> {
+fn count(n: u64) -> Result<i64, Fault> {
     i64::try_from(n)
         .map_err(|_| Fault::new(Class::Fatal, Code::Internal, "a count of a batch exceeds 2^63"))
 }

@@ -14,7 +14,6 @@ use super::stages::{Stage, variant};
 use super::truncate::TIMED_OUT;
 use super::writer::{Writer, contradiction, explain, internal, read_counts, send};
 use crate::batch::{Applied, Batch, Part, Truncate};
-use crate::config::Tripwire;
 use crate::fault::Fault;
 use crate::sql::merge::Variant;
 use crate::sql::settle;
@@ -23,8 +22,7 @@ use crate::table::TableName;
 use bytes::Bytes;
 use std::pin::pin;
 use std::task::Poll;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{CopyInSink, Error, Row, Statement};
+use tokio_postgres::{CopyInSink, Error, Statement};
 
 /// What went wrong in a transaction that was rolled back: in which part, if in one.
 struct Failed {
@@ -272,11 +270,11 @@ impl Writer {
                 let stage = self.staging(call).map(|(stage, _)| stage);
                 self.supersede_again(stage, &call.part.batch)
             });
-            let head = self.settle_part(pipeline, positions, (&ranges, &ranges.from), batch, None);
+            let head = self.settle(pipeline, positions, (&ranges, &ranges.from), batch, None);
             let tables = calls.iter().zip(&of_parts).map(|(call, ranges)| {
                 // The positions are where they are to be by now.
                 let ranges = (ranges, &ranges.next);
-                self.settle_part(pipeline, &call.settle, ranges, &call.part.batch, call.truncate)
+                self.settle(pipeline, &call.settle, ranges, &call.part.batch, call.truncate)
             });
             let commit = self.client.batch_execute("COMMIT");
             futures::join!(
@@ -326,41 +324,6 @@ impl Writer {
             self.keep_holes(table, batch)
         );
         letters.and(holes)
-    }
-
-    /// One call of a settle function; `from` is where it is to find the positions.
-    async fn settle_part(
-        &self,
-        pipeline: &str,
-        settle: &Statement,
-        (ranges, from): (&Ranges<'_>, &Vec<i64>),
-        batch: &Batch,
-        truncate: Option<&Truncate>,
-    ) -> Result<Row, Error> {
-        let offered = i64::try_from(batch.rows.len()).unwrap_or(i64::MAX);
-        let version = truncate.map(|t| *t.version.as_bytes());
-        let version = version.as_ref().map(<[u8; 37]>::as_slice);
-        let at = truncate.map(|t| t.at);
-        let strict = batch.tripwire.map(|tripwire| tripwire == Tripwire::Stop);
-        let params: [&(dyn ToSql + Sync); 16] = [
-            &pipeline,
-            &ranges.topics,
-            &ranges.topic_ids,
-            &ranges.partitions,
-            &ranges.epochs,
-            from,
-            &ranges.next,
-            &ranges.changes,
-            &ranges.folded,
-            &ranges.skipped,
-            &ranges.letters,
-            &offered,
-            &version,
-            &at,
-            &ranges.lineages,
-            &strict,
-        ];
-        self.client.query_one(settle, &params).await
     }
 
     /// What an error means, told of the part that met it. The outer error means that the transaction's end is unknown.

@@ -2,7 +2,7 @@
 
 use super::connect::{Connection, Target};
 use super::copy::Frames;
-use super::params::{Letters, Ranges, count};
+use super::params::{Letters, Ranges};
 use super::stages::{Stage, variant};
 use super::{Limits, session, sqlstate, truncate};
 use crate::batch::{Applied, Batch, Settled, Truncate};
@@ -258,12 +258,7 @@ impl Writer {
             None => None,
         };
         let begins = sink.is_none();
-        let offered = count(batch.rows.len() as u64)?;
-        let version = truncate.map(|t| *t.version.as_bytes());
-        let version = version.as_ref().map(<[u8; 37]>::as_slice);
-        let at = truncate.map(|t| t.at);
         let letters = Letters::of(&batch.letters);
-        let strict = batch.tripwire.map(|tripwire| tripwire == Tripwire::Stop);
 
         let flight = async {
             let begin =
@@ -287,25 +282,7 @@ impl Writer {
                 );
                 again.and(letters).and(holes)
             };
-            let params: [&(dyn ToSql + Sync); 16] = [
-                &pipeline,
-                &ranges.topics,
-                &ranges.topic_ids,
-                &ranges.partitions,
-                &ranges.epochs,
-                &ranges.from,
-                &ranges.next,
-                &ranges.changes,
-                &ranges.folded,
-                &ranges.skipped,
-                &ranges.letters,
-                &offered,
-                &version,
-                &at,
-                &ranges.lineages,
-                &strict,
-            ];
-            let settled = self.client.query_one(&settle, &params);
+            let settled = self.settle(pipeline, &settle, (ranges, &ranges.from), batch, truncate);
             let commit = self.client.batch_execute("COMMIT");
             futures::join!(begin, staged.as_mut(), letters, settled, commit)
         };
@@ -313,11 +290,47 @@ impl Writer {
         let settled = first_error([begun.err(), staged.err(), lettered.err()], settled);
         match settled.and_then(|row| committed.map(|()| row)) {
             Ok(row) => {
-                Ok(read_counts(&row, strict.is_some()).map_err(|e| sqlstate::fault(doing, &e)))
+                Ok(read_counts(&row, batch.tripwire.is_some())
+                    .map_err(|e| sqlstate::fault(doing, &e)))
             }
             Err(error) if error.as_db_error().is_none() => Err(explain(&error)),
             Err(error) => Ok(Err(explain(&error))),
         }
+    }
+
+    /// One call of a settle function; `from` is where it is to find the positions.
+    pub(super) async fn settle(
+        &self,
+        pipeline: &str,
+        settle: &Statement,
+        (ranges, from): (&Ranges<'_>, &Vec<i64>),
+        batch: &Batch,
+        truncate: Option<&Truncate>,
+    ) -> Result<Row, Error> {
+        let offered = i64::try_from(batch.rows.len()).unwrap_or(i64::MAX);
+        let version = truncate.map(|t| *t.version.as_bytes());
+        let version = version.as_ref().map(<[u8; 37]>::as_slice);
+        let at = truncate.map(|t| t.at);
+        let strict = batch.tripwire.map(|tripwire| tripwire == Tripwire::Stop);
+        let params: [&(dyn ToSql + Sync); 16] = [
+            &pipeline,
+            &ranges.topics,
+            &ranges.topic_ids,
+            &ranges.partitions,
+            &ranges.epochs,
+            from,
+            &ranges.next,
+            &ranges.changes,
+            &ranges.folded,
+            &ranges.skipped,
+            &ranges.letters,
+            &offered,
+            &version,
+            &at,
+            &ranges.lineages,
+            &strict,
+        ];
+        self.client.query_one(settle, &params).await
     }
 
     /// Supersedes what rows behind it, of an earlier epoch, have in them already.
