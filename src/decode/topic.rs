@@ -337,6 +337,7 @@ impl TopicDecoder {
             match block {
                 Block::New { from_end, length } => self.learn(index, value.body, from_end, length),
                 _ if missed => self.learn_texts(index, value.body, role),
+                _ if value.id == Id::None => {}
                 _ => {
                     if let Some(entry) = self.plans.get_mut(index) {
                         entry.templates.followed();
@@ -410,15 +411,13 @@ impl TopicDecoder {
     /// Remembers the texts between the values of a change in JSON.
     #[cold]
     fn learn_texts(&mut self, index: usize, json: &[u8], role: Role) {
-        if let Some(Entry { plan: Ok(plan), templates, .. }) = self.plans.get_mut(index)
-            && let Ok(text) = std::str::from_utf8(json)
-        {
+        if let Some(Entry { plan: Ok(plan), templates, .. }) = self.plans.get_mut(index) {
             match &plan.value {
                 ValuePlan::Json { names, flattened } => {
                     let role = if *flattened { Role::Flattened } else { Role::Envelope };
-                    templates.learn(text, role, names);
+                    templates.learn(json, role, names);
                 }
-                ValuePlan::Untyped { names } => templates.learn(text, role, names),
+                ValuePlan::Untyped { names } => templates.learn(json, role, names),
                 ValuePlan::Avro { .. } | ValuePlan::None => {}
             }
         }

@@ -11,7 +11,8 @@ use crate::decode::convert::{Staging, staging};
 use crate::table::TableShape;
 use postgres_protocol::escape::escape_literal;
 
-/// SQLSTATE raised when the table has a truncate floor, or other columns than the shape says, or not all may be inserted.
+/// SQLSTATE raised when the table has a truncate floor, other columns or another key than the shape says, or may not be inserted
+/// into.
 pub const NOT_LOADABLE: &str = "SS006";
 
 /// Whether each column takes its value as it stands in a batch.
@@ -35,8 +36,8 @@ pub fn name(number: u32) -> String {
 /// `CREATE FUNCTION` of what comes before the rows. It takes the locks of [`super::settle`] in the same order, and answers
 /// the transaction's time in microseconds since 2000. Parameters: those of [`super::settle::create`] up to `$7`.
 ///
-/// COPY trusts its reader's idea of the columns where MERGE converts or refuses: they are compared with the catalogue, under
-/// a lock that keeps them as they are.
+/// COPY trusts its reader's idea of the columns where MERGE converts or refuses, and the key's index to refuse a row that is
+/// there: both are compared with the catalogue, under a lock that keeps them as they are.
 #[must_use]
 pub fn create(shape: &TableShape, number: u32) -> String {
     let table = ident::table(&shape.table);
@@ -48,6 +49,10 @@ pub fn create(shape: &TableShape, number: u32) -> String {
         .collect();
     let names: Vec<String> = columns.iter().map(|(name, _)| escape_literal(name)).collect();
     let types: Vec<String> = columns.iter().map(|(_, oid)| oid.to_string()).collect();
+    let mut key: Vec<&str> =
+        shape.key.iter().filter_map(|&at| Some(shape.columns.get(at)?.name.as_str())).collect();
+    key.sort_unstable();
+    let key: Vec<String> = key.into_iter().map(escape_literal).collect();
     let body = format!(
         "
 #variable_conflict use_column
@@ -57,9 +62,14 @@ BEGIN
 {FENCE}
   PERFORM {shared};
   LOCK TABLE {table} IN ROW EXCLUSIVE MODE;
-  IF {floor} OR NOT pg_catalog.has_table_privilege({literal}, 'INSERT') OR (SELECT pg_catalog.count(*) FROM unnest(ARRAY[{names}], ARRAY[{types}]) AS c(name, ty)
+  IF {floor} OR NOT pg_catalog.has_table_privilege({literal}, 'INSERT')
+    OR (SELECT pg_catalog.count(*) FROM unnest(ARRAY[{names}], ARRAY[{types}]) AS c(name, ty)
       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = {literal}::pg_catalog.regclass AND NOT a.attisdropped
-        AND a.attname = c.name AND a.atttypid = c.ty::pg_catalog.oid) <> {count} THEN
+        AND a.attgenerated = '' AND a.attname = c.name AND a.atttypid = c.ty::pg_catalog.oid) <> {count}
+    OR NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = {literal}::pg_catalog.regclass
+      AND i.indisprimary AND i.indisvalid AND i.indimmediate
+      AND ARRAY[{key}] = (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\")
+        FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey))) THEN
     RAISE EXCEPTION USING ERRCODE = '{NOT_LOADABLE}', MESSAGE = 'silversink: the table takes no load';
   END IF;
   RETURN (extract(epoch FROM pg_catalog.now() - '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) * 1000000)::int8;
@@ -69,6 +79,7 @@ END",
         literal = escape_literal(&table),
         names = names.join(", "),
         types = types.join(", "),
+        key = key.join(", "),
         count = columns.len(),
     );
     format!(

@@ -119,6 +119,11 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                 for warning in warnings {
                     tracing::warn!(table = %job.table, "{warning}");
                 }
+                // Before the schema is remembered: it would count as one whose records have been applied.
+                if !job.epochs_checked {
+                    let names = &shared.config.schema.bookkeeping;
+                    shared.destination.check_epochs(&shared.config.name, &job.table, names).await?;
+                }
                 let unseen = match row {
                     Some(row) => {
                         let unseen = remember(shared, &arrival, &row, &noticed).await?;
@@ -130,10 +135,6 @@ async fn resolve_one(shared: &Shared, job: &Job) -> Result<Resolution, Fault> {
                     }
                     None => false,
                 };
-                if !job.epochs_checked {
-                    let names = &shared.config.schema.bookkeeping;
-                    shared.destination.check_epochs(&shared.config.name, &job.table, names).await?;
-                }
                 let floor = shared.destination.truncate_floor(&job.table).await?;
                 let floor = floor.map(|(version, at)| Truncate { version, at });
                 let holes = shared.destination.holes(&job.table).await?;

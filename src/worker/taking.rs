@@ -82,6 +82,13 @@ impl Taking<'_> {
         let number = lane.decoders[decoder].placed();
         let table = &mut lane.tables[number];
         if let Some(fault) = refusal {
+            if number == UNPLACED
+                && lane.names_tables()
+                && let Decoded::NeedsPlan(need) = decoded
+            {
+                // Its letter needs its table.
+                return self.wait_for(at, Need::Plan(Whose { decoder, table: number }, need));
+            }
             let is_change = !matches!(decoded, Decoded::Skip(_));
             return self.dead_letter(at, raw, &fault, is_change);
         }
@@ -335,6 +342,10 @@ impl Taking<'_> {
         let number = lane.decoders[decoder].placed();
         if number == UNPLACED && lane.names_tables() {
             return Ok(Left::Unguarded("as its table is not known"));
+        }
+        if lane.tables[number].overrides.append {
+            // Each of its rows has a key of its own.
+            return Ok(Left::Nothing);
         }
         match lane.decoders[decoder].decode_key(raw, number, self.scratch, self.row) {
             Decoded::Change(_) => Ok(Left::HoleReached(tracker.reached(raw.offset))),

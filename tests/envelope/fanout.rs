@@ -300,3 +300,36 @@ fn overrides_of_a_named_table_hold_and_other_forms_name_theirs_too() {
     assert!(fault.text.contains("silver.b") && fault.text.contains(" z"), "{fault}");
     assert_eq!(rig.list("a.x, b.y", "silver.a, silver.b"), "3 2");
 }
+
+#[test]
+fn a_dead_letter_of_an_append_table_leaves_no_hole() {
+    let records = [
+        of(TOPIC, "a", "c", (1, "a1"), 10),
+        of(TOPIC, "b", "c", (1, "b1"), 20),
+        // PostgreSQL cannot store it.
+        of(TOPIC, "b", "c", (2, "b\u{0}2"), 30),
+        of(TOPIC, "b", "u", (1, "b3"), 40),
+    ];
+    let rig = Rig::new(&records, &format!("{ROUTE}[table.\"silver.b\"]\nappend = true\n"));
+    rig.run().unwrap();
+    assert_eq!(rig.list("\"offset\", table_name", "silversink.dead_letter"), "2 b");
+    assert_eq!(rig.list("count(*)", "silversink.hole"), "0");
+    assert_eq!(rig.list("name", "silver.b"), "b1, b3");
+}
+
+#[test]
+fn a_record_that_is_refused_before_its_table_is_known_leaves_its_hole_there() {
+    let config = format!("{ROUTE}[limits]\nrecord_bytes = \"8KiB\"\n");
+    let rig = Rig::new(&[of(TOPIC, "a", "c", (1, "a1"), 10)], &config);
+    rig.run().unwrap();
+    // The first record that the next worker meets.
+    rig.produce(&[
+        of(TOPIC, "a", "u", (1, "x".repeat(20_000).as_str()), 20),
+        of(TOPIC, "a", "c", (2, "a2"), 30),
+    ]);
+    rig.run().unwrap();
+    assert_eq!(rows(&rig, "a"), "1 a1, 2 a2");
+    let parked = "\"offset\", code, table_name";
+    assert_eq!(rig.list(parked, "silversink.dead_letter"), "1 record_too_large a");
+    assert_eq!(rig.list("table_name", "silversink.hole"), "a");
+}

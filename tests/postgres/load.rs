@@ -5,6 +5,7 @@ use crate::server::{Database, database};
 use bytes::Bytes;
 use futures::SinkExt;
 use silversink::fault::Class;
+use silversink::postgres::Destination;
 use silversink::table::{Bookkeeping, TableName};
 use std::pin::pin;
 use std::sync::Arc;
@@ -208,4 +209,40 @@ async fn a_claim_ends_a_load_that_stands_still() {
     assert_eq!(db.value(copying).await, "1");
     claim(&lane.destination, 1).await;
     assert_eq!(db.value(copying).await, "0");
+}
+
+/// Without its index nothing would refuse a row that is there.
+#[tokio::test]
+async fn a_table_that_lost_its_key_since_is_not_loaded() {
+    for change in [
+        "ALTER TABLE s.orders DROP CONSTRAINT orders_pkey",
+        "ALTER TABLE s.orders DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (id, _version)",
+    ] {
+        let (db, mut lane) = lane().await;
+        db.sql(change).await;
+        assert_eq!(lane.counts(rows(0, 5)).await, (1_000, 0));
+        assert_eq!(lane.counts(rows(0, 6)).await, (1_000, 0));
+        assert_eq!(db.value("SELECT count(*) FROM s.orders").await, "1000", "{change}");
+        assert_eq!(db.value(WAYS).await, "SELECT SELECT", "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_stage_is_made_once_though_the_table_is_locked() {
+    let db = database().await;
+    db.sql(TABLE).await;
+    let mut config = db.config();
+    config.lock_timeout = std::time::Duration::from_millis(50);
+    let destination = Destination::connect(&config, 1, "silversink test").await.unwrap();
+    destination.ensure_bookkeeping().await.unwrap();
+    let table = TableName::new("s", "orders");
+    let described = destination.describe(&table, &Bookkeeping::default()).await.unwrap().unwrap();
+    let mut writer = destination.writer().await.unwrap();
+    let stranger = db.client().await;
+    stranger.batch_execute("BEGIN; LOCK TABLE s.orders").await.unwrap();
+    let shape = Arc::new(described.shape);
+    writer.prepare(&shape).await.unwrap();
+    writer.prepare(&shape).await.unwrap();
+    let stages = "SELECT count(*) FROM pg_class WHERE relname LIKE 'silversink\\_stage\\_%'";
+    assert_eq!(db.value(stages).await, "1");
 }

@@ -94,10 +94,11 @@ impl Templates {
     }
 
     /// Learns from a record that was read without fault. `names` are the row's columns.
-    pub fn learn(&mut self, text: &str, role: Role, names: &[Box<str>]) {
+    pub fn learn(&mut self, json: &[u8], role: Role, names: &[Box<str>]) {
         if self.tries == 0 || !matches!(role, Role::Envelope | Role::Flattened) {
             return;
         }
+        let Ok(text) = std::str::from_utf8(json) else { return };
         self.tries -= 1;
         self.role = role;
         let outer = self.object(role, &mut Scanner::new(text), names);
@@ -146,6 +147,9 @@ impl Templates {
                 continue;
             }
             template.text.push_str(scanner.since(from));
+            // A schema may give two columns one name; only the walk by names tells that apart.
+            usable &= !matches!(what, What::Column(_))
+                || template.steps.iter().all(|step| step.what != what);
             let constants = known..template.constants.len();
             known = constants.end;
             template.steps.push(Step { end: template.text.len(), what, constants });
