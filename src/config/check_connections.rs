@@ -154,7 +154,6 @@ pub fn check_postgres(raw: Option<&Located<RawPostgres>>, problems: &mut Problem
         statement_timeout: duration(raw.statement_timeout.as_ref(), 300, problems),
         lock_timeout: duration(raw.lock_timeout.as_ref(), 10, problems),
         connect_timeout: duration(raw.connect_timeout.as_ref(), 10, problems),
-        asynchronous_commit: raw.asynchronous_commit.unwrap_or(false),
     }
 }
 

@@ -138,8 +138,6 @@ pub struct Postgres {
     pub lock_timeout: Duration,
     /// Time to wait for a connection.
     pub connect_timeout: Duration,
-    /// A batch's COMMIT is not waited for until it is on disk.
-    pub asynchronous_commit: bool,
 }
 
 /// `[dlq]`.

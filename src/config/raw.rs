@@ -127,9 +127,6 @@ pub struct RawPostgres {
     pub lock_timeout: Option<Located<DurationText>>,
     /// Time to wait for a connection. Default "10s".
     pub connect_timeout: Option<Located<DurationText>>,
-    /// Does not wait until a batch's COMMIT is on disk. What a crash of the server loses then is read again from Kafka, as
-    /// long as Kafka has it; readers may see rows that are gone for a while after. Default false.
-    pub asynchronous_commit: Option<bool>,
 }
 
 /// `[dlq]`.

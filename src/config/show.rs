@@ -45,7 +45,6 @@ pub fn effective(config: &Config) -> RawConfig {
             connect_timeout: Some(Located::nowhere(DurationText::of(
                 config.postgres.connect_timeout,
             ))),
-            asynchronous_commit: Some(config.postgres.asynchronous_commit),
         })),
         dlq: config.dlq.as_ref().map(|dlq| {
             Located::nowhere(RawDlq {

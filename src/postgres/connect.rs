@@ -321,7 +321,6 @@ mod tests {
             statement_timeout: Duration::from_secs(1),
             lock_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
-            asynchronous_commit: false,
         };
         Target::parse(&cfg, "silversink test")
     }

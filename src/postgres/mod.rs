@@ -53,7 +53,6 @@ pub struct Destination {
     pool: deadpool_postgres::Pool,
     target: connect::Target,
     limits: Limits,
-    asynchronous_commit: bool,
 }
 
 /// Time limits of a session and of the client's own waits.
@@ -104,7 +103,7 @@ impl Destination {
         let target = connect::Target::parse(cfg, application_name)?;
         target.probe(limits).await?;
         let pool = target.pool(limits, cfg.connect_timeout, writers)?;
-        Ok(Self { pool, target, limits, asynchronous_commit: cfg.asynchronous_commit })
+        Ok(Self { pool, target, limits })
     }
 
     /// A connection for one lane's transactions, for its lifetime.
@@ -112,11 +111,7 @@ impl Destination {
     /// # Errors
     /// Transient when the server cannot be reached or refuses the login (it did not at start).
     pub async fn writer(&self) -> Result<Writer, Fault> {
-        let writer = Writer::open(&self.target, self.limits).await?;
-        if self.asynchronous_commit {
-            writer.commit_asynchronously().await?;
-        }
-        Ok(writer)
+        Writer::open(&self.target, self.limits).await
     }
 
     async fn client(&self) -> Result<deadpool_postgres::Client, Fault> {

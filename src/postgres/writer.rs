@@ -92,12 +92,6 @@ impl Writer {
         })
     }
 
-    pub(super) async fn commit_asynchronously(&self) -> Result<(), Fault> {
-        let doing = "opening a writer's session";
-        let set = self.client.batch_execute(session::ASYNCHRONOUS_COMMIT);
-        self.limits.wait(doing, set).await?.map_err(|e| sqlstate::fault(doing, &e))
-    }
-
     /// True when the connection is gone, or when a transaction was cut off so that its state is unknown.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -21,19 +21,13 @@ pub struct Options {
     pub runs: usize,
     /// A row's number or name.
     pub only: Option<String>,
-    /// The product's batches commit asynchronously.
-    pub asynchronous: bool,
 }
 
 impl Options {
     pub fn read(arguments: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { events: 400_000, runs: 5, only: None, asynchronous: false };
+        let mut options = Self { events: 400_000, runs: 5, only: None };
         let mut words = arguments.iter().filter(|word| *word != "--bench");
         while let Some(word) = words.next() {
-            if word == "--asynchronous" {
-                options.asynchronous = true;
-                continue;
-            }
             let value = words.next().with_context(|| format!("{word} wants a value"))?;
             match word.as_str() {
                 "--events" => options.events = value.parse()?,
@@ -204,7 +198,6 @@ impl Bench {
             group: group.to_owned(),
             specs,
             limits,
-            asynchronous: self.options.asynchronous,
         }
     }
 

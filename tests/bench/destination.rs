@@ -139,7 +139,6 @@ impl Destination {
             statement_timeout: WAIT,
             lock_timeout: WAIT,
             connect_timeout: WAIT,
-            asynchronous_commit: false,
         };
         let product = silversink::postgres::Destination::connect(&config, 1, "bench").await?;
         product.ensure_bookkeeping().await?;

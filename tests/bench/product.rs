@@ -25,8 +25,6 @@ pub struct Setup<'s> {
     /// The topics; all of one kind.
     pub specs: &'s [Spec],
     pub limits: Limits,
-    /// Batches commit asynchronously.
-    pub asynchronous: bool,
 }
 
 /// A running worker; ended on every path out of a run.
@@ -196,12 +194,11 @@ fn toml(destination: &Destination, setup: &Setup<'_>, port: u16) -> anyhow::Resu
     write!(
         text,
         "bootstrap_servers = \"{}\"\ngroup_id = \"{}\"\n[registry]\nurl = \"{}\"\n\
-         [postgres]\nasynchronous_commit = {}\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[log]\nlevel = \"warn\"\n\
+         [postgres]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[log]\nlevel = \"warn\"\n\
          [[route]]\ntopics = '^bench\\.{}\\.(?<table>orders_({}))$'\ntable = \"silver.${{table}}\"\n",
         setup.bootstrap,
         setup.group,
         setup.registry,
-        setup.asynchronous,
         destination.url(),
         first.kind,
         tables.join("|")

@@ -6,7 +6,6 @@
 #                     default), 12 growth; number or name
 #   --runs N          rounds, each with one run of each kind (5)
 #   --events N        records of a topic (400000)
-#   --asynchronous    the product's batches commit asynchronously
 set -eu
 cd "$(dirname "$0")/../.."
 exec cargo bench --locked --quiet --bench load -- "$@"

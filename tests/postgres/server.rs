@@ -204,7 +204,6 @@ pub fn config_for(url: &str) -> config::Postgres {
         statement_timeout: Duration::from_secs(30),
         lock_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(5),
-        asynchronous_commit: false,
     }
 }
 
