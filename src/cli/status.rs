@@ -80,7 +80,7 @@ pub async fn command(arguments: Arguments) -> anyhow::Result<Exit> {
     // A pipeline that never ran has no bookkeeping tables: it has no positions, and that is no failure.
     let positions = known(destination.positions(&config.name).await)?;
     let letters = known(destination.dead_letters_by_code(&config.name).await)?;
-    let fed = known(destination.fed(&config.name).await)?;
+    let fed = destination.fed(&config.name).await?;
     let asked = config.clone();
     let mut topics: BTreeSet<String> = positions.iter().map(|row| row.topic.clone()).collect();
     let kafka = tokio::task::spawn_blocking(move || ask_kafka(&asked, &mut topics)).await?;

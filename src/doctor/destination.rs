@@ -17,8 +17,10 @@ pub(super) async fn check(config: &Config, topics: &[String], findings: &mut Vec
     };
     findings
         .push(Finding::fine("postgres", "the destination answers and is PostgreSQL 15 or newer"));
-    // A pipeline that never ran has no bookkeeping tables.
-    let fed = destination.fed(&config.name).await.unwrap_or_default();
+    let fed = destination.fed(&config.name).await.unwrap_or_else(|fault| {
+        findings.push(Finding::broken("table", &fault));
+        Vec::new()
+    });
     let mut tables = BTreeSet::new();
     for (topic, routed) in topics.iter().filter_map(|t| Some((t, route::route(config, t)?))) {
         let Some(template) = routed.tables else {

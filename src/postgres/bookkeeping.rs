@@ -5,7 +5,7 @@ use crate::fault::{Class, Code, Fault};
 use crate::sql::{ddl, ledger};
 use crate::table::TableName;
 use crate::version::Version;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 impl Destination {
     /// Makes the schema `silversink` complete. Safe when several workers start together: an advisory lock orders them.
@@ -79,15 +79,21 @@ impl Destination {
         ))
     }
 
-    /// Topics and the tables that their schemas have fed so far.
+    /// Topics and the tables that their schemas have fed so far; none where no worker ran yet.
     ///
     /// # Errors
-    /// Transient when the server is away; SQLSTATE `42P01` or `3F000` where no worker of the pipeline ran yet.
+    /// Transient when the server is away.
     pub async fn fed(&self, pipeline: &str) -> Result<Vec<(String, TableName)>, Fault> {
         let doing = "reading which topics feed which tables";
         let client = self.client().await?;
-        let rows =
-            self.ask(doing, client.query_typed(ledger::FED, &[(&pipeline, Type::TEXT)])).await?;
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&pipeline, Type::TEXT)];
+        let rows = match self.ask(doing, client.query_typed(ledger::FED, &params)).await {
+            // There is no bookkeeping.
+            Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P01" | "3F000")) => {
+                Vec::new()
+            }
+            rows => rows?,
+        };
         let read = |row: &tokio_postgres::Row| {
             let name = TableName::new(row.try_get::<_, &str>(1)?, row.try_get::<_, &str>(2)?);
             Ok((row.try_get(0)?, name))

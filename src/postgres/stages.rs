@@ -1,4 +1,4 @@
-//! The session objects of a writer: per table shape a stage, its COPY statements and its settle functions.
+//! The session objects of a writer: per table shape a stage, its COPY statements, its settle functions and its loads.
 
 use super::load::Load;
 use super::sqlstate;

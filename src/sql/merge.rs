@@ -170,7 +170,6 @@ fn contradicts(names: &Names) -> String {
     )
 }
 
-/// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset.
 /// A bare tombstone knows its place in the partition only: it marks a live row that came from an earlier offset. A row does
 /// not tell its partition, so after a change of the partition count the comparison means nothing; it is kept all the same,
 /// because a column for every row would be paid by everyone, and the tombstone is the key's last word nearly always.

@@ -333,3 +333,18 @@ fn a_record_that_is_refused_before_its_table_is_known_leaves_its_hole_there() {
     assert_eq!(rig.list(parked, "silversink.dead_letter"), "1 record_too_large a");
     assert_eq!(rig.list("table_name", "silversink.hole"), "a");
 }
+
+/// A sample would find the row in one case of ten.
+#[test]
+fn every_row_of_a_table_is_compared_with_the_registry_when_a_record_names_it_first() {
+    let rig = Rig::new(&[of(TOPIC, "a", "c", (1, "a1"), 10)], ROUTE);
+    rig.run().unwrap();
+    rig.execute(
+        "CREATE TABLE silver.b (id int PRIMARY KEY, name text, _version bytea NOT NULL, _deleted_at timestamptz,
+           _source_ts timestamptz, _applied_at timestamptz);
+         INSERT INTO silver.b SELECT id, 'b', decode(repeat('00', 3) || CASE id WHEN 150000 THEN '05' ELSE '00' END
+           || repeat('00', 33), 'hex') FROM generate_series(1, 300000) AS id",
+    );
+    rig.produce(&[of(TOPIC, "b", "c", (0, "b0"), 20)]);
+    rig.stops(Code::SourceEpochBehind);
+}

@@ -51,8 +51,8 @@ pub struct Memo {
     /// The texts of the facts in them.
     texts: String,
     facts: Vec<(Fact, Option<Range<usize>>)>,
-    /// A fact among them is no text: nothing of this schema is remembered.
-    is_none: bool,
+    /// A fact among them is no text: nothing of this schema is remembered any more.
+    given_up: bool,
 }
 
 impl Source {
@@ -101,7 +101,7 @@ impl Source {
         for part in &self.parts {
             part.same.iter().chain(&part.other).try_for_each(|item| item.read(reader, facts))?;
         }
-        if memo.is_some_and(|memo| !memo.is_none) {
+        if memo.is_some_and(|memo| !memo.given_up) {
             facts.block = Block::New { from_end: block.len(), length: reader.since(block).len() };
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Source {
         memo.forget();
         if self.try_learn(block, memo).is_none() {
             memo.forget();
-            memo.is_none = true;
+            memo.given_up = true;
         }
     }
 

@@ -141,3 +141,46 @@ fn most_json_records_have_the_texts_of_the_one_before() {
     }
     assert!(followed * 100 > values.len() * 95, "{followed} of {}", values.len());
 }
+
+/// A schema of JSON may give two columns one name; their order tells them apart.
+#[test]
+fn columns_of_one_name_are_no_template() {
+    let names: Vec<Box<str>> = ["id", "a", "a"].map(Into::into).into();
+    let value = br#"{"before":null,"after":{"id":1,"a":2,"a":3},"op":"c"}"#;
+    let mut templates = Templates::default();
+    let read = |templates: &Templates| {
+        let (mut facts, mut scratch) = (Facts::default(), Scratch::default());
+        let mut row = vec![Slot::Absent; names.len()];
+        let mut walk = Walk::new(&names, &mut facts, &mut row, &mut scratch);
+        walk.templates = Some(templates);
+        assert!(walk.read(value, Role::Envelope).unwrap());
+        format!("{row:?}")
+    };
+    let cold = read(&templates);
+    templates.learn(value, Role::Envelope, &names);
+    assert_eq!(read(&templates), cold);
+}
+
+/// A source block in which a field that repeats is no text is read anew each time, but no longer learnt.
+#[test]
+fn a_source_without_texts_is_given_up() {
+    let text = r#"{"type":"record","name":"Envelope","fields":[
+        {"name":"before","type":["null",{"type":"record","name":"Value","fields":[{"name":"id","type":"int"}]}]},
+        {"name":"after","type":["null","Value"]},
+        {"name":"source","type":{"type":"record","name":"Source","fields":[
+            {"name":"connector","type":"string"},{"name":"snapshot","type":"boolean"}]}},
+        {"name":"op","type":"string"}]}"#;
+    let schema = describe(SchemaText::None, SchemaText::Avro(text)).unwrap();
+    let ValueWalk::Avro(walk) = &schema.value_walk else { panic!("no Avro walk") };
+    let value = [0, 2, 2, 2, b'p', 1, 2, b'c'];
+    let read = |memo: &Memo| {
+        let (mut facts, mut row) = (Facts::default(), vec![Slot::Absent; schema.row.len()]);
+        let sink = &mut Sink { facts: &mut facts, row: &mut row, memo: Some(memo) };
+        assert!(walk.datum.read_all(&value, sink).unwrap());
+        facts.block
+    };
+    let mut memo = Memo::default();
+    assert_eq!(read(&memo), Block::New { from_end: 5, length: 3 });
+    walk.datum.source().unwrap().learn(&value[3..6], &mut memo);
+    assert_eq!(read(&memo), Block::Unknown);
+}
