@@ -7,6 +7,7 @@
 //! first and seeking later would make librdkafka look up the group offset, raise a reset error where there is none, and
 //! fetch records that nobody asked for.
 
+mod feed;
 mod fetching;
 
 use super::client::{self, Context};
@@ -15,6 +16,7 @@ pub use super::event::{Event, Message, TopicPartition};
 use super::native::{self, Entry, Polled, Queue, Wake};
 use crate::config;
 use crate::fault::{Class, Code, Fault};
+use feed::{Fed, Feed};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
@@ -55,27 +57,6 @@ struct Client {
     queue: Queue,
     consumer: BaseConsumer<Context>,
     wake: Wake,
-}
-
-/// Partitions that are polled together, each with its queue.
-#[derive(Default)]
-struct Feed {
-    queues: Vec<(TopicPartition, Queue)>,
-    /// The one that gave the last record: fetches come in runs.
-    at: usize,
-}
-
-impl Feed {
-    fn poll(&mut self) -> Option<Polled> {
-        for _ in 0..self.queues.len() {
-            let (_, queue) = self.queues.get(self.at)?;
-            if let polled @ Some(_) = queue.poll(Duration::ZERO) {
-                return polled;
-            }
-            self.at = (self.at + 1) % self.queues.len();
-        }
-        None
-    }
 }
 
 /// Member of the consumer group. [`Send`], but used by one thread.
@@ -261,6 +242,7 @@ impl Consumer {
                 started.add_partition(&partition.topic, partition.partition);
             }
         }
+        self.each_fed(partitions, Fed::begin_anew);
         // An empty list still answers for partitions that were never started.
         self.client()
             .incremental_unassign(&started)
@@ -325,6 +307,7 @@ impl Consumer {
                 Some(holding) => *holding = Holding::Leaving,
             }
         }
+        self.each_fed(&partitions, |fed| fed.fetched.forget());
         if self.client().assignment_lost() {
             Event::Lost(partitions)
         } else {

@@ -110,6 +110,42 @@ fn a_partition_keeps_its_feed_however_often_it_is_moved_paused_or_given_back() {
     assert_eq!(read(&consumer, 0, 10)[&0], (40..50).collect::<Vec<_>>());
 }
 
+/// Records were taken out of the queue already, and librdkafka takes them for polled.
+#[test]
+fn a_pause_between_two_records_loses_and_repeats_nothing() {
+    let broker = MockBroker::start(&[("t", 4)]).unwrap();
+    [0, 2].into_iter().for_each(|partition| fill(&broker, partition, 0..100));
+    let (consumer, _woken) = open(&broker);
+    consumer.start(&[(tp(0), 0)]).unwrap();
+    assert_eq!(read(&consumer, 0, 5)[&0], (0..5).collect::<Vec<_>>());
+    consumer.pause(&[tp(0)]).unwrap();
+    consumer.start(&[(tp(2), 0)]).unwrap();
+
+    // Another partition of the feed goes on alone.
+    assert_eq!(read(&consumer, 0, 100), BTreeMap::from([(2, (0..100).collect())]));
+    consumer.resume(&[tp(0)]).unwrap();
+
+    assert_eq!(read(&consumer, 0, 95), BTreeMap::from([(0, (5..100).collect())]));
+}
+
+#[test]
+fn what_was_taken_of_a_partition_that_is_moved_or_given_up_is_not_polled() {
+    let broker = MockBroker::start(&[("t", 4)]).unwrap();
+    [0, 2].into_iter().for_each(|partition| fill(&broker, partition, 0..100));
+    let (consumer, _woken) = open(&broker);
+    consumer.start(&[(tp(0), 0)]).unwrap();
+    read(&consumer, 0, 5);
+    consumer.seek(&[(tp(0), 2)]).unwrap();
+    assert_eq!(read(&consumer, 0, 3)[&0], [2, 3, 4]);
+    consumer.seek(&[(tp(0), 90)]).unwrap();
+    assert_eq!(read(&consumer, 0, 3)[&0], [90, 91, 92]);
+
+    consumer.unassign(&[tp(0)]).unwrap();
+    consumer.start(&[(tp(2), 50)]).unwrap();
+
+    assert_eq!(read(&consumer, 0, 50), BTreeMap::from([(2, (50..100).collect())]));
+}
+
 #[test]
 fn a_record_that_comes_to_an_empty_feed_wakes() {
     let broker = MockBroker::start(&[("t", 4)]).unwrap();

@@ -1,11 +1,15 @@
-//! The calls of librdkafka that rdkafka does not wrap; every `unsafe` of the Kafka adapter is in this file.
+//! The calls of librdkafka that rdkafka does not wrap; every `unsafe` of the Kafka adapter is here and in [`message`].
 //!
 //! rdkafka's own poll loses the partition of a consumer error and runs rebalances in a callback. Polling the queue
 //! ourselves gives each event with its partition, in one order, without allocation per record.
 
-#![allow(unsafe_code, reason = "the one file that calls librdkafka itself")]
+#![allow(unsafe_code, reason = "the one place that calls librdkafka itself")]
+
+mod message;
 
 use super::event::TopicPartition;
+use message::bytes;
+pub(super) use message::{Fetched, NativeMessage};
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
@@ -98,7 +102,7 @@ impl Queue {
                 sys::RD_KAFKA_EVENT_FETCH => {
                     let message = NonNull::new(sys::rd_kafka_event_message_next(raw).cast_mut());
                     match message {
-                        Some(message) => NativeMessage { message, _event: event }.or_error(),
+                        Some(message) => NativeMessage::of_event(message, event).or_error(),
                         None => Polled::Other,
                     }
                 }
@@ -186,93 +190,6 @@ impl Drop for NativeEvent {
         // SAFETY: the event was given to us and is destroyed once.
         unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
     }
-}
-
-/// A record in librdkafka's fetch buffer; given back on drop.
-pub(super) struct NativeMessage {
-    message: NonNull<sys::rd_kafka_message_t>,
-    _event: NativeEvent,
-}
-
-impl NativeMessage {
-    fn or_error(self) -> Polled {
-        let Some(code) = failure(self.raw().err) else { return Polled::Message(self) };
-        let at = TopicPartition { topic: Arc::from(self.topic()), partition: self.raw().partition };
-        // SAFETY: the message is alive; the text is copied.
-        let reason = unsafe { text(sys::rd_kafka_message_errstr(self.message.as_ptr())) };
-        Polled::Error { code, fatal: false, reason, at: Some((at, self.raw().offset)) }
-    }
-
-    fn raw(&self) -> &sys::rd_kafka_message_t {
-        // SAFETY: the message belongs to the event, which lives as long as `self`; nobody writes to these fields.
-        unsafe { self.message.as_ref() }
-    }
-
-    pub(super) fn topic(&self) -> &str {
-        if self.raw().rkt.is_null() {
-            return "";
-        }
-        // SAFETY: the message holds a reference to its topic, whose name is a C string. Kafka allows only ASCII in it.
-        unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.raw().rkt)) }
-            .to_str()
-            .unwrap_or_default()
-    }
-
-    pub(super) fn partition(&self) -> i32 {
-        self.raw().partition
-    }
-
-    pub(super) fn offset(&self) -> i64 {
-        self.raw().offset
-    }
-
-    pub(super) fn timestamp_ms(&self) -> Option<i64> {
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive, `kind` is ours.
-        let ms = unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
-        (ms >= 0).then_some(ms)
-    }
-
-    pub(super) fn key(&self) -> Option<&[u8]> {
-        // SAFETY: key and length belong together and live as long as the message.
-        unsafe { bytes(self.raw().key, self.raw().key_len) }
-    }
-
-    pub(super) fn value(&self) -> Option<&[u8]> {
-        // SAFETY: as above.
-        unsafe { bytes(self.raw().payload, self.raw().len) }
-    }
-
-    /// The header at `index`; `None` past the last.
-    pub(super) fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
-        let mut headers = ptr::null_mut();
-        let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the message is alive; librdkafka parses the headers once and keeps them with the message, so that
-        // name and value live as long as it. Each pointer is read only after the call said that it set it.
-        unsafe {
-            if failure(sys::rd_kafka_message_headers(self.message.as_ptr(), &raw mut headers))
-                .is_some()
-                || failure(sys::rd_kafka_header_get_all(
-                    headers,
-                    index,
-                    &raw mut name,
-                    &raw mut value,
-                    &raw mut len,
-                ))
-                .is_some()
-            {
-                return None;
-            }
-            Some((CStr::from_ptr(name).to_str().unwrap_or_default(), bytes(value, len)))
-        }
-    }
-}
-
-/// # Safety
-/// A non-null `data` points to `len` bytes that live for `'b`.
-unsafe fn bytes<'b>(data: *const c_void, len: usize) -> Option<&'b [u8]> {
-    // SAFETY: the caller's promise.
-    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), len) })
 }
 
 /// # Safety

@@ -122,7 +122,8 @@ fn product(bootstrap: &str, events: usize, pass: usize) -> anyhow::Result<Run> {
         instance_id: None,
         properties: BTreeMap::new(),
     };
-    let consumer = Consumer::open(&kafka, "hot")?;
+    let partitions = usize::try_from(PARTITIONS)?;
+    let consumer = Consumer::open_fed(&kafka, "hot", partitions, || {})?;
     let topic = workload::topic(0);
     consumer.subscribe(std::slice::from_ref(&topic))?;
     let mut path = Path::new()?;
@@ -131,7 +132,8 @@ fn product(bootstrap: &str, events: usize, pass: usize) -> anyhow::Result<Run> {
     // The batch that the worker would be writing.
     let mut written = None;
     while taken < events {
-        match consumer.poll(if taken == 0 { WAIT } else { Duration::ZERO }) {
+        let event = if begun.is_some() { consumer.poll_feed(0) } else { consumer.poll(WAIT) };
+        match event {
             Event::Record(message) => {
                 let raw = message.raw();
                 let change = path.decode(&raw)?;
@@ -141,10 +143,17 @@ fn product(bootstrap: &str, events: usize, pass: usize) -> anyhow::Result<Run> {
             Event::Assigned(partitions) => {
                 begun = Some(Begun::now());
                 consumer.assign_paused(&partitions)?;
+                partitions.iter().for_each(|partition| consumer.feed(partition, 0));
                 let from = |partition: TopicPartition| (partition, 0);
                 consumer.start(&partitions.into_iter().map(from).collect::<Vec<_>>())?;
             }
-            Event::Idle => std::thread::sleep(Duration::from_millis(1)),
+            Event::Idle => {
+                // Heartbeats and what concerns the group come beside the feeds.
+                match consumer.poll(Duration::from_millis(1)) {
+                    Event::Idle => {}
+                    other => bail!("{other:?}"),
+                }
+            }
             Event::End(..) => {}
             other => bail!("{other:?}"),
         }

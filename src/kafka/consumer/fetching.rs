@@ -1,10 +1,10 @@
 //! Where partitions are fetched: starting, moving, pausing.
 
-use super::{Consumer, Feed, Holding, SEEK, add};
+use super::{Consumer, Fed, Holding, SEEK, add};
 use crate::fault::Fault;
 use crate::kafka::error::{classify, from_error};
 use crate::kafka::event::TopicPartition;
-use crate::kafka::native::{self, Queue};
+use crate::kafka::native;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 
@@ -50,27 +50,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// Gives partitions that belong to a feed their queues there.
-    fn divert(&self, starts: &[(TopicPartition, i64)]) {
-        let (fed, client) = (self.fed.borrow(), self.open_client());
-        let mut feeds = client.feeds.borrow_mut();
-        for (partition, _) in starts {
-            let Some(feed) = fed.get(partition) else { continue };
-            let queue = Queue::of_partition(self.client().client().native_ptr(), partition);
-            // Without one the records come with everything else, which is right too.
-            let Some(queue) = queue else { continue };
-            queue.wake_by(&client.wake);
-            while feeds.len() <= *feed {
-                feeds.push(Feed::default());
-            }
-            let queues = &mut feeds[*feed].queues;
-            match queues.iter_mut().find(|(known, _)| known == partition) {
-                Some((_, known)) => *known = queue,
-                None => queues.push((partition.clone(), queue)),
-            }
-        }
-    }
-
     /// Moves partitions that are being fetched to other offsets; what was fetched before is dropped. Others are left out.
     ///
     /// # Errors
@@ -86,6 +65,7 @@ impl Consumer {
             return Ok(());
         }
         let attempt = "move the fetch position";
+        self.each_fed(positions.iter().map(|(partition, _)| partition), |fed| fed.fetched.forget());
         let answered =
             self.client().seek_partitions(list, SEEK).map_err(|e| from_error(&e, attempt))?;
         match native::entries(&answered).into_iter().find_map(|e| e.error.map(|code| (e.at, code)))
@@ -119,6 +99,7 @@ impl Consumer {
             // Giving up anything now would count as the answer to the revocation.
             return self.seek(positions).and_then(|()| self.resume(&partitions));
         }
+        self.each_fed(&partitions, Fed::begin_anew);
         self.assign_anew(&started, &list, "move the fetch position")
     }
 
@@ -141,6 +122,7 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        self.each_fed(partitions, |fed| fed.paused = true);
         self.client()
             .pause(&self.started_list(partitions))
             .map_err(|e| from_error(&e, "pause partitions"))
@@ -151,6 +133,7 @@ impl Consumer {
     /// # Errors
     /// Fatal when librdkafka refuses.
     pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), Fault> {
+        self.each_fed(partitions, |fed| fed.paused = false);
         self.client()
             .resume(&self.started_list(partitions))
             .map_err(|e| from_error(&e, "resume partitions"))
