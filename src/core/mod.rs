@@ -5,6 +5,9 @@
 //!
 //! # Decisions
 //! - One sealed batch per lane at a time; what arrives meanwhile gathers in the open batch. Batches so form by themselves.
+//!   A lane that is behind could wait until its batch is full, because a row costs the server the less, the more rows are
+//!   beside it. That was built, measured and dropped: the server's work per row fell by up to 5 %, and it stood idle for more
+//!   than that (JSON with schema, batches of 10,000: 0.76 of the yardstick, 0.86 without; JSON, 50,000: 0.84 and 0.86).
 //! - Whatever goes wrong with a batch (poison, a lost partition, a stopped lane) is answered by forgetting it and reading
 //!   its stretch again from the destination's position. Records are never patched in place.
 //! - Backpressure is not taking ([`Core::takes`]): what librdkafka has fetched for the lane waits in the lane's own queue,
