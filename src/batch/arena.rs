@@ -257,7 +257,9 @@ impl Arena {
                 }
             }
             if change.version <= top.version
-                && (change.version == top.version || top.kind == Kind::Whole)
+                && (change.version == top.version
+                    || top.kind == Kind::Whole
+                    || self.entries[at].layers().any(|layer| layer.is_before_repetition(change)))
             {
                 self.progress(change.slot).folded += 1;
                 return superseded;

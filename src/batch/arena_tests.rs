@@ -348,6 +348,22 @@ fn a_placeholder_that_an_older_change_fills_needs_no_base() {
 }
 
 #[test]
+fn what_the_connector_repeats_is_no_base_of_what_it_wrote_before() {
+    let mut arena = arena();
+    let placeholder = Change { kept: 0b101, marked: true, ..change(Kind::Partial, 5, 3) };
+    fold(&mut arena, &placeholder);
+    assert_eq!(fold(&mut arena, &change(Kind::Whole, 2, 7)), Folded::Superseded);
+    let row = &seal(&mut arena).rows[0];
+    assert_eq!((row.kind, row.needs_base), (Kind::Partial, Some((2, 3))));
+
+    // In another partition it may have been there before.
+    fold(&mut arena, &placeholder);
+    fold(&mut arena, &Change { slot: 1, ..change(Kind::Whole, 2, 7) });
+    let row = &seal(&mut arena).rows[0];
+    assert_eq!((row.kind, row.needs_base), (Kind::Whole, None));
+}
+
+#[test]
 fn keys_of_any_length_stand_in_one_order_whatever_the_order_of_arrival() {
     let texts = ["", "a", "a\0", "aa", "aaaaaaaa", "aaaaaaaab", "aaaaaaaaaa", "b"];
     let key = |text: &str| {

@@ -1,6 +1,6 @@
 //! The changes of one key that do not carry every column, and how they become one row (I9).
 
-use super::arena::Slot;
+use super::arena::{Incoming, Slot};
 use super::{Base, ColumnSet, Kind};
 use crate::version::Version;
 use std::ops::Range;
@@ -27,6 +27,15 @@ pub(super) struct Layer {
 type Fields = Option<Vec<Range<u32>>>;
 
 impl Layer {
+    /// Whether an older change stands behind this one in its partition: the connector repeats itself after a crash. What was
+    /// there when this one was written is known from before, so the older one is no base of it.
+    pub(super) fn is_before_repetition(&self, older: &Incoming<'_>) -> bool {
+        older.version < self.version
+            && older.kind != Kind::Tombstone
+            && older.slot == self.slot
+            && older.offset > self.offset
+    }
+
     /// Below a truncate: stored as deleted, so that no reader sees it, and therefore without need of a base.
     pub(super) fn truncate(&mut self, at: i64) {
         self.deleted_at = self.deleted_at.or(Some(at));

@@ -59,43 +59,48 @@ impl Happens {
 /// What a history may hold although rows are known to end wrong by it: gaps of the product, by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// Unchanged values and repeats after a connector's crash: a repeated, older row is taken for the base of a partial one
-    /// that came before it in the same batch.
-    pub repeated: bool,
-    /// Unchanged values and keys that change partition: the row with the values may be read later than the one without.
+    /// Unchanged values and keys that change partition: the row with the values may be read later than the one without, when
+    /// that one has taken them from an older row already. What is stored cannot tell it: a row has one version, not one for
+    /// each column, and a replay or the connector's own repetition looks the same. 338 rows in a million histories.
     pub late: bool,
     /// Tombstones and keys that change partition: a tombstone that was read apart from its delete marks a row that has been
-    /// inserted in another partition, at a lower offset.
+    /// inserted in another partition, at a lower offset. A null value tells nothing but its offset. 76 rows in a million
+    /// histories.
     pub bare_tombstones: bool,
     /// Backups, fresh offsets without a snapshot, empty snapshots or commit times before that of their snapshot, and what is compared across
-    /// partitions (truncates, keys that change partition): no partition, or no time, shows where the epoch begins.
+    /// partitions (truncates, keys that change partition): no partition, or no time, shows where the epoch begins. 80 rows in
+    /// a million histories.
     pub epochs_apart: bool,
     /// Lost slots, interrupted snapshots and new clusters beside growth or truncates, without those of `epochs_apart`: a new
     /// partition that begins with rows of the second snapshot, where no other one shows that snapshot but its first
     /// transaction (seed 685911; one row in about 700,000 histories).
     pub epochs_beside: bool,
     /// Key changes with unchanged values below rows that a snapshot read ahead of the stream (a blocking one, or one over an
-    /// older slot): the old key's row belongs to a later life of that key already.
+    /// older slot): the old key's row belongs to a later life of that key already. 5 rows in a million histories.
     pub moved_below: bool,
+    /// Key changes with unchanged values in the first transaction of a slot, when a crashed connector repeats them: only the
+    /// repetition has a commit position, so it stands above the old key's later life (seed 6571458; one row in about a
+    /// million histories).
+    pub moved_again: bool,
 }
 
 impl Gaps {
     pub const NAMED: [(&str, Self); 6] = {
         const NONE: Gaps = Gaps {
-            repeated: false,
             late: false,
             bare_tombstones: false,
             epochs_apart: false,
             epochs_beside: false,
             moved_below: false,
+            moved_again: false,
         };
         [
-            ("repeated", Self { repeated: true, ..NONE }),
             ("late", Self { late: true, ..NONE }),
             ("bare tombstones", Self { bare_tombstones: true, ..NONE }),
             ("epochs apart", Self { epochs_apart: true, ..NONE }),
             ("epochs beside growth", Self { epochs_beside: true, ..NONE }),
             ("moved below a snapshot", Self { moved_below: true, ..NONE }),
+            ("moved again", Self { moved_again: true, ..NONE }),
         ]
     };
 }
@@ -143,9 +148,10 @@ impl History {
         connector.tombstones = rng.u8(0..6) != 0;
         let mut happens = Happens::new(&mut rng);
         let workers = rng.usize(1..=2);
-        source.full |= happens.crashes && !gaps.repeated || happens.growth && !gaps.late;
+        source.full |= happens.growth && !gaps.late;
         let ahead = happens.blocking || happens.older_slot;
         source.full |= source.moves && ahead && !gaps.moved_below;
+        source.full |= source.moves && happens.crashes && !gaps.moved_again;
         connector.tombstones &= !happens.growth || gaps.bare_tombstones;
         let mut early = 0;
         if (happens.growth || source.truncates) && !gaps.epochs_apart {

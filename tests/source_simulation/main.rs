@@ -93,7 +93,7 @@ fn no_row_ends_wrong_under_the_design() {
     if gap.is_some() {
         let (sum, first) = run(0, histories, gaps, Guard::Design);
         println!("{histories} histories, {} wrong rows, first {first:?}: {sum:?}", sum.wrong);
-        assert!(sum.wrong as u64 <= histories / 500);
+        assert!(sum.wrong as u64 <= histories / 1_000);
         return;
     }
     let (begun, mut said) = (Instant::now(), Instant::now());
@@ -202,13 +202,15 @@ fn nothing_is_built_on_the_row_behind_a_record_that_nobody_can_read() {
     assert!(judge(Unread::Unguarded).0 > 0, "without holes nothing is built on a stale row");
 }
 
-/// Gaps of the product stay as rare as they are: 2 rows of 1,000 histories. A gap that is closed is taken off the list.
+/// Gaps of the product stay as rare as they are: [`Gaps`] has the figures of a million histories each, which
+/// `SILVERSINK_GAP` counts. A gap that is closed is taken off the list.
 #[test]
 fn named_gaps_do_not_widen() {
     for (name, gaps) in Gaps::NAMED {
         let (sum, first) = run(0, FEWER, gaps, Guard::Design);
         println!("{name}: {} wrong rows of {FEWER} histories, first {first:?}", sum.wrong);
-        assert!(sum.wrong as u64 <= FEWER / 500, "{name}: {} wrong rows", sum.wrong);
+        let known = if gaps.late { 4 } else { 0 };
+        assert!(sum.wrong <= known, "{name}: {} wrong rows", sum.wrong);
     }
 }
 
