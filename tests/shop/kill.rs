@@ -42,7 +42,7 @@ async fn survives_ten_kills(form: Form, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let records = form.records();
     let mut rig = Rig::start(form, 1, &records).await;
-    rig.extra = "[limits]\nbatch_rows = 2\n".to_owned();
+    rig.extra = "[limits]\nbatch_rows = 1\n".to_owned();
     rig.properties = "\"fetch.wait.max.ms\" = \"10\"\n".to_owned();
     let directory = tempfile::tempdir().unwrap();
     let mut in_the_middle = 0;
@@ -56,11 +56,12 @@ async fn survives_ten_kills(form: Form, seed: u64) {
             let share = (total(&records) - before) / (13 - round);
             rig.wait_for(before + random.i64(1..=share.max(1))).await;
         }
-        let after = rig.settled().await;
-        assert!(after < total(&records), "seed {seed}, round {round}: nothing was left to do");
+        // First of all: how far it has come is asked over a connection of its own, which takes its time on a busy machine.
         assert!(worker.is_alive(), "seed {seed}, round {round}: nothing to kill");
         worker.0.kill().unwrap();
         assert_eq!(worker.ended(PATIENCE).await.code(), None, "it ended by a signal");
+        let after = rig.settled().await;
+        assert!(after < total(&records), "seed {seed}, round {round}: nothing was left to do");
         in_the_middle += i32::from(after > before);
     }
     assert!(in_the_middle >= 7, "seed {seed}: {in_the_middle} of 10 lives did some work");
